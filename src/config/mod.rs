@@ -1,0 +1,301 @@
+//! Settings: the commented defaults, a file, the environment, in this order.
+//!
+//! Whatever is wrong is said in a sentence with a remedy before anything starts.
+
+mod load;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use load::{DEFAULTS, Environment, load};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub http: Http,
+    pub database: Database,
+    pub redis: Redis,
+    pub accounts: Accounts,
+    pub hashing: Hashing,
+    pub tokens: Tokens,
+    pub email: EmailCheck,
+    pub limits: Limits,
+    pub retention: Retention,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub listen: String,
+    pub public_url: String,
+    pub metrics_listen: String,
+    shutdown_seconds: u64,
+}
+
+impl Http {
+    pub fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds)
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: String,
+    pub connections: usize,
+    pub prepared_statements: bool,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    pub url: String,
+}
+
+// Both addresses may hold a password.
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    pub min_password_length: usize,
+    pub referees_visible_to: Visibility,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    Owner,
+    Masked,
+    All,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hashing {
+    pub memory_kib: u32,
+    pub passes: u32,
+    pub threads: usize,
+    pub queue: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    access_minutes: u64,
+    refresh_idle_days: u64,
+    refresh_absolute_days: u64,
+}
+
+impl Tokens {
+    pub fn access(&self) -> Duration {
+        Duration::from_secs(self.access_minutes * 60)
+    }
+
+    pub fn idle(&self) -> Duration {
+        days(self.refresh_idle_days)
+    }
+
+    pub fn absolute(&self) -> Duration {
+        days(self.refresh_absolute_days)
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmailCheck {
+    pub check: Policy,
+    pub hunter_api_key: String,
+    pub hunter_url: String,
+    pub checks_per_second: u32,
+    give_up_minutes: u64,
+}
+
+impl EmailCheck {
+    pub fn give_up(&self) -> Duration {
+        Duration::from_secs(self.give_up_minutes * 60)
+    }
+
+    /// Whether addresses are sent to the verifier.
+    pub fn verifies(&self) -> bool {
+        self.check != Policy::Off && !self.hunter_api_key.is_empty()
+    }
+}
+
+impl std::fmt::Debug for EmailCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmailCheck").field("check", &self.check).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of addresses that receive no mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    Off,
+    Flag,
+    Block,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub enabled: bool,
+    pub logins_per_account: u32,
+    pub logins_per_address: u32,
+    pub registrations_per_address: u32,
+    pub validations_per_address: u32,
+    pub lookups_per_user: u32,
+    trusted_proxies: Vec<String>,
+}
+
+impl Limits {
+    /// Whether a peer is a proxy whose word about the client's address counts.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().filter_map(|text| network(text)).any(|(net, bits)| within(peer, net, bits))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    jobs_days: u64,
+    sessions_days: u64,
+}
+
+impl Retention {
+    pub fn jobs(&self) -> Duration {
+        days(self.jobs_days)
+    }
+
+    pub fn sessions(&self) -> Duration {
+        days(self.sessions_days)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 24 * 60 * 60)
+}
+
+fn network(text: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = if bits.is_empty() { most } else { bits.parse().ok()? };
+    (bits <= most).then_some((address, bits))
+}
+
+fn within(peer: IpAddr, net: IpAddr, bits: u32) -> bool {
+    match (peer.to_canonical(), net) {
+        (IpAddr::V4(peer), IpAddr::V4(net)) => {
+            (u32::from(peer) ^ u32::from(net)).checked_shr(32 - bits).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(peer), IpAddr::V6(net)) => {
+            (u128::from(peer) ^ u128::from(net)).checked_shr(128 - bits).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+impl Config {
+    /// What no type can say: ranges, and settings that must agree with each other.
+    fn check(&self) -> Result<(), String> {
+        let range = |name: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{name} is {value}: set it to {low}..{high}"))
+            }
+        };
+        range("accounts.min_password_length", self.accounts.min_password_length as u64, 8, 128)?;
+        range("hashing.memory_kib", self.hashing.memory_kib.into(), 19_456, 1 << 21)?;
+        range("hashing.passes", self.hashing.passes.into(), 2, 20)?;
+        range("hashing.threads", self.hashing.threads as u64, 0, 256)?;
+        range("hashing.queue", self.hashing.queue as u64, 1, 10_000)?;
+        range("tokens.access_minutes", self.tokens.access_minutes, 1, 10)?;
+        range("tokens.refresh_idle_days", self.tokens.refresh_idle_days, 1, 365)?;
+        range("tokens.refresh_absolute_days", self.tokens.refresh_absolute_days, 1, 365)?;
+        range("database.connections", self.database.connections as u64, 1, 1000)?;
+        range("email.checks_per_second", self.email.checks_per_second.into(), 1, 10)?;
+        range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60)?;
+        range("retention.jobs_days", self.retention.jobs_days, 1, 3650)?;
+        range("retention.sessions_days", self.retention.sessions_days, 1, 3650)?;
+        range("http.shutdown_seconds", self.http.shutdown_seconds, 1, 600)?;
+        for (name, value) in [
+            ("logins_per_account", self.limits.logins_per_account),
+            ("logins_per_address", self.limits.logins_per_address),
+            ("registrations_per_address", self.limits.registrations_per_address),
+            ("validations_per_address", self.limits.validations_per_address),
+            ("lookups_per_user", self.limits.lookups_per_user),
+        ] {
+            range(&format!("limits.{name}"), value.into(), 1, 1_000_000)?;
+        }
+        if let Some(bad) = self.limits.trusted_proxies.iter().find(|text| network(text).is_none()) {
+            return Err(format!(
+                "limits.trusted_proxies holds \"{bad}\": write an address or a network such as 10.0.0.0/8"
+            ));
+        }
+        address("http.listen (REFERRAL_LISTEN)", &self.http.listen)?;
+        if !self.http.metrics_listen.is_empty() {
+            address("http.metrics_listen (REFERRAL_METRICS_LISTEN)", &self.http.metrics_listen)?;
+        }
+        let web = |name: &str, url: &str| {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            match rest {
+                Some(rest) if !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']) => Ok(()),
+                _ => Err(format!(
+                    "{name} is \"{url}\": write scheme, host and port only, without a path or a slash at the end, for \
+                     example https://referral.example.com"
+                )),
+            }
+        };
+        if !self.http.public_url.is_empty() {
+            web("http.public_url (REFERRAL_PUBLIC_URL)", &self.http.public_url)?;
+        }
+        web("email.hunter_url (HUNTER_URL)", &self.email.hunter_url)?;
+        let redis = &self.redis.url;
+        if !redis.is_empty() && !["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)) {
+            return Err("redis.url (REDIS_URL) has an unknown scheme: write redis://HOST:6379 or rediss://HOST:6379, or \
+                        leave it empty to do without Redis"
+                .to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A host and a port; the host may be a name.
+fn address(name: &str, text: &str) -> Result<(), String> {
+    let good = text.parse::<SocketAddr>().is_ok()
+        || text
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok());
+    if good { Ok(()) } else { Err(format!("{name} is \"{text}\": write host:port, for example 127.0.0.1:8000")) }
+}

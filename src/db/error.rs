@@ -1,0 +1,96 @@
+//! Both drivers' errors in one vocabulary, so that a violated constraint has one name and a retry one meaning.
+
+use rusqlite::ErrorCode;
+use tokio_postgres::error::SqlState;
+
+use crate::kernel::error::{Error, Storage};
+
+/// Named constraints and how SQLite, which names the columns of a violated key, calls them. A test violates each.
+pub(super) const CONSTRAINTS: &[(&str, &str)] = &[
+    ("logins_pk", "logins.login_key"),
+    ("users_pk", "users.id"),
+    ("code_strings_hash_unique", "code_strings.code_hash"),
+    ("codes_pk", "codes.owner_id, codes.ordinal"),
+    ("referrals_referee_unique", "referrals.referee_id"),
+    ("referrals_not_self", "referrals_not_self"),
+    ("codes_life", "codes_life"),
+];
+
+pub(super) fn from_sqlite(error: &rusqlite::Error, statement: &str) -> Storage {
+    let text = format!("{statement}: {error}");
+    let Some(code) = error.sqlite_error_code() else { return Storage::Broken(text) };
+    match code {
+        ErrorCode::ConstraintViolation => {
+            let message = error.to_string();
+            let names = message.rsplit("failed: ").next().unwrap_or_default();
+            match CONSTRAINTS.iter().find(|(_, sqlite)| *sqlite == names) {
+                Some((name, _)) => Storage::Constraint(name),
+                None => Storage::Broken(text),
+            }
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Storage::Retry(text),
+        ErrorCode::DiskFull
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::CannotOpen
+        | ErrorCode::ReadOnly
+        | ErrorCode::OutOfMemory => Storage::Unavailable(text),
+        _ => Storage::Broken(text),
+    }
+}
+
+pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> Storage {
+    let Some(fault) = error.as_db_error() else {
+        let text = format!("{statement}: {}", causes(error));
+        // Closed or broken while a statement outside of commit was under way: the server rolls back.
+        return if error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()) {
+            Storage::Retry(text)
+        } else {
+            Storage::Broken(text)
+        };
+    };
+    // The message of the server only: its detail quotes values.
+    let text = format!("{statement}: {} ({})", fault.message(), fault.code().code());
+    let code = fault.code();
+    match code.code() {
+        "23505" | "23514" | "23503" => {
+            match CONSTRAINTS.iter().find(|(name, _)| Some(*name) == fault.constraint()) {
+                Some((name, _)) => Storage::Constraint(name),
+                None => Storage::Broken(text),
+            }
+        }
+        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "55P03" => Storage::Retry(text),
+        // A statement prepared before a migration or a fail-over.
+        "26000" | "0A000" if fault.message().contains("cached plan") || *code == SqlState::INVALID_SQL_STATEMENT_NAME => {
+            Storage::Retry(text)
+        }
+        state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Storage::Unavailable(text),
+        _ => Storage::Broken(text),
+    }
+}
+
+/// A fault while the commit itself was under way.
+pub(super) fn at_commit(error: &tokio_postgres::Error) -> Storage {
+    match from_postgres(error, "commit") {
+        // The server said that it rolled back.
+        Storage::Retry(text) if error.as_db_error().is_some_and(|e| matches!(e.code().code(), "40001" | "40P01")) => {
+            Storage::Retry(text)
+        }
+        Storage::Retry(text) | Storage::Unavailable(text) => Storage::OutcomeUnknown(text),
+        other => other,
+    }
+}
+
+/// An error with everything behind it, as one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+pub(super) fn lost_thread() -> Error {
+    Error::Internal("a database thread has ended".into())
+}

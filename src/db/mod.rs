@@ -1,0 +1,157 @@
+//! The seam: one SQL text, two engines. The only place that knows a driver.
+//!
+//! - [`Db::rows`] is one statement outside any transaction: on SQLite by a reader thread, on PostgreSQL pipelined over
+//!   a few shared connections. [`Db::scan`] is the same for answers of many rows, which would delay others on a shared
+//!   connection.
+//! - [`Db::write`] is a unit of work: an input and a function that may be called again. On SQLite the waiting units run
+//!   one after the other in a single transaction, each in its savepoint, and are answered after the one `fsync` that
+//!   makes them all durable. On PostgreSQL each has a transaction of its own.
+//!
+//! Units therefore never wait for anything but their own [`Tx`].
+
+mod error;
+pub mod migrate;
+mod postgres;
+mod sqlite;
+mod value;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+pub use self::postgres::PostgresOptions;
+pub use self::value::{Column, Row, Sql, Value};
+use crate::kernel::error::{Error, Result, Storage};
+
+/// One of the two engines. Cheap to clone.
+#[derive(Clone)]
+pub enum Db {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+/// An open transaction, as a unit of work sees it.
+pub enum Tx<'c> {
+    Sqlite(&'c mut rusqlite::Connection),
+    Postgres(postgres::Session<'c>),
+}
+
+/// A unit of work. It may run more than once, so all it knows is in its input and in the database.
+pub type Work<I, T> = for<'a, 'c> fn(&'a mut Tx<'c>, &'a I) -> BoxFuture<'a, Result<T>>;
+
+/// How often a unit is tried when the database says that it may succeed the next time.
+const TRIES: u32 = 6;
+
+impl Db {
+    /// Opens `sqlite:PATH` or `postgres://…`; the error is a sentence with a remedy.
+    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            sqlite::Sqlite::open(path).map(Self::Sqlite)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            postgres::Postgres::open(url, options).await.map(Self::Postgres)
+        } else {
+            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+            Err(format!(
+                "DATABASE_URL has the unknown scheme \"{scheme}\": write sqlite:PATH (for example sqlite:referral.db) \
+                 or postgres://USER:PASSWORD@HOST/NAME"
+            ))
+        }
+    }
+
+    /// One statement outside any transaction, for few rows.
+    pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
+            Self::Postgres(postgres) => postgres.rows(sql, params).await,
+        }
+    }
+
+    /// As [`rows`](Self::rows), for at most one row.
+    pub async fn row(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Option<Row>> {
+        Ok(self.rows(sql, params).await?.pop())
+    }
+
+    /// One statement outside any transaction, for many rows.
+    pub async fn scan(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
+            Self::Postgres(postgres) => postgres.scan(sql, params).await,
+        }
+    }
+
+    /// Runs a unit of work and answers after its commit is durable. Any error rolls the unit back.
+    pub async fn write<I, T>(&self, input: I, work: Work<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let input = Arc::new(input);
+        let mut tried = 0;
+        loop {
+            let outcome = match self {
+                Self::Sqlite(sqlite) => sqlite.write(input.clone(), work).await,
+                Self::Postgres(postgres) => postgres.write(&*input, work).await,
+            };
+            tried += 1;
+            match outcome {
+                Err(Error::Storage(Storage::Retry(_))) if tried < TRIES => {
+                    // Apart from each other, so that those who collided do not collide again.
+                    let spread = u64::from(Uuid::from_u128(Arc::as_ptr(&input).addr() as u128).as_fields().0 % 7);
+                    tokio::time::sleep(Duration::from_millis((1 << tried) + spread)).await;
+                }
+                Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
+                other => return other,
+            }
+        }
+    }
+
+    /// How far the database's clock has been moved, in microseconds: SQLite's half of what tests do to PostgreSQL's
+    /// `referral_now()` with SQL.
+    pub fn sqlite_clock(&self) -> Option<Arc<AtomicI64>> {
+        match self {
+            Self::Sqlite(sqlite) => Some(sqlite.clock.clone()),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// The connection settings of a listener for notifications, where the engine has them.
+    pub fn listener(&self) -> Option<postgres::Listener> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(postgres) => Some(postgres.listener()),
+        }
+    }
+
+    /// Prepares a statement without running it.
+    pub async fn prepare(&self, sql: &'static Sql) -> Result<()> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.prepare(sql).await,
+            Self::Postgres(postgres) => postgres.prepare(sql).await,
+        }
+    }
+}
+
+impl Tx<'_> {
+    pub async fn rows(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(connection) => sqlite::rows(connection, sql, params),
+            Self::Postgres(session) => session.rows(sql, params).await,
+        }
+    }
+
+    /// As [`rows`](Self::rows), for at most one row.
+    pub async fn row(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Option<Row>> {
+        Ok(self.rows(sql, params).await?.pop())
+    }
+
+    /// Runs a statement for its effect and says how many rows it touched.
+    pub async fn run(&mut self, sql: &'static Sql, params: &[Value]) -> Result<u64> {
+        match self {
+            Self::Sqlite(connection) => sqlite::run(connection, sql, params),
+            Self::Postgres(session) => session.run(sql, params).await,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! PostgreSQL: reads pipelined over a few shared connections, transactions and long answers on a pool.
+
+mod tls;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
+use tokio::sync::{Mutex, mpsc};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{at_commit, causes, from_postgres};
+use super::value::{Row, Sql, Value};
+use super::{Tx, Work};
+use crate::kernel::error::{Error, Result, Storage};
+
+/// How to talk to PostgreSQL; see `[database]` in the default settings.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    pub connections: usize,
+    pub prepared_statements: bool,
+}
+
+/// Connections that reads share: one saturates a core of ours, two keep the second busy.
+const SHARED: usize = 2;
+/// A statement that takes longer is cancelled: nothing of ours may hold a lock for longer.
+const STATEMENT_LIMIT: &str = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '10s'";
+const WAIT: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub struct Postgres(Arc<Inner>);
+
+struct Inner {
+    pool: Pool,
+    sharing: Pool,
+    shared: [Shared; SHARED],
+    next: AtomicUsize,
+    prepared: bool,
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+#[derive(Default)]
+struct Shared {
+    connection: RwLock<Option<Arc<Object>>>,
+    opening: Mutex<()>,
+}
+
+/// An open transaction.
+pub struct Session<'c> {
+    transaction: deadpool_postgres::Transaction<'c>,
+    prepared: bool,
+}
+
+impl Postgres {
+    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
+        let (mut config, tls) = tls::configure(url)?;
+        config.application_name("referral").connect_timeout(WAIT).keepalives_idle(Duration::from_secs(30));
+        let pool = |size| {
+            let manager = Manager::from_config(
+                config.clone(),
+                tls.clone(),
+                ManagerConfig { recycling_method: RecyclingMethod::Fast },
+            );
+            let limit = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+                Box::pin(async move { client.batch_execute(STATEMENT_LIMIT).await.map_err(HookError::Backend) })
+            });
+            Pool::builder(manager)
+                .max_size(size)
+                .runtime(Runtime::Tokio1)
+                .timeouts(Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) })
+                .post_create(limit)
+                .build()
+                .map_err(|error| format!("cannot make a PostgreSQL connection pool: {error}"))
+        };
+        let inner = Inner {
+            pool: pool(options.connections)?,
+            sharing: pool(SHARED)?,
+            shared: Default::default(),
+            next: AtomicUsize::new(0),
+            prepared: options.prepared_statements,
+            config: config.clone(),
+            tls: tls.clone(),
+        };
+        let postgres = Self(Arc::new(inner));
+        // The first connection tells about wrong hosts, passwords and certificates before the first request does.
+        postgres.0.pool.get().await.map_err(|error| {
+            format!("cannot connect to PostgreSQL: {}. Check DATABASE_URL and that the server runs", causes(&error))
+        })?;
+        Ok(postgres)
+    }
+
+    pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        let mut tried = 0;
+        loop {
+            let connection = self.shared().await?;
+            tried += 1;
+            match query(&connection, self.0.prepared, sql, &params).await {
+                // A read outside a transaction may always be repeated; the broken connection is replaced.
+                Err(Error::Storage(Storage::Retry(_))) if tried < 3 => continue,
+                Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
+                other => return other,
+            }
+        }
+    }
+
+    pub async fn scan(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        let mut tried = 0;
+        loop {
+            let connection = self.0.pool.get().await.map_err(from_pool)?;
+            tried += 1;
+            match query(&connection, self.0.prepared, sql, &params).await {
+                Err(Error::Storage(Storage::Retry(_))) if tried < 3 => continue,
+                Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
+                other => return other,
+            }
+        }
+    }
+
+    pub async fn write<I, T>(&self, input: &I, work: Work<I, T>) -> Result<T> {
+        let mut connection = self.0.pool.get().await.map_err(from_pool)?;
+        let transaction = connection.transaction().await.map_err(|error| from_postgres(&error, "begin"))?;
+        let mut tx = Tx::Postgres(Session { transaction, prepared: self.0.prepared });
+        let outcome = work(&mut tx, input).await;
+        // An error drops the transaction, which rolls it back.
+        if let (Ok(_), Tx::Postgres(session)) = (&outcome, tx) {
+            session.transaction.commit().await.map_err(|error| at_commit(&error))?;
+        }
+        outcome
+    }
+
+    pub async fn prepare(&self, sql: &'static Sql) -> Result<()> {
+        let connection = self.0.pool.get().await.map_err(from_pool)?;
+        let prepared = connection.prepare(sql.postgres).await;
+        prepared.map(drop).map_err(|error| from_postgres(&error, sql.name).into())
+    }
+
+    /// Runs a migration step: a text of several statements in one transaction, under a lock that all nodes share.
+    pub async fn script(&self, known: &str, text: impl Fn(i64) -> Result<Option<String>>) -> Result<i64> {
+        const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
+        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "migration"));
+        let mut connection = self.0.pool.get().await.map_err(from_pool)?;
+        let transaction = connection.transaction().await.map_err(fault)?;
+        transaction.batch_execute(LOCK).await.map_err(fault)?;
+        transaction.batch_execute(known).await.map_err(fault)?;
+        let row = transaction
+            .query_typed_one("select coalesce(max(version), 0) from schema_migrations", &[])
+            .await
+            .map_err(fault)?;
+        let version: i64 = row.try_get(0).map_err(fault)?;
+        if let Some(text) = text(version)? {
+            transaction.batch_execute(&text).await.map_err(fault)?;
+            transaction.commit().await.map_err(fault)?;
+        }
+        Ok(version)
+    }
+
+    pub fn listener(&self) -> Listener {
+        Listener { config: self.0.config.clone(), tls: self.0.tls.clone() }
+    }
+
+    /// One of the shared connections, opened again when it has broken.
+    async fn shared(&self) -> Result<Arc<Object>> {
+        let index = self.0.next.fetch_add(1, Ordering::Relaxed) % SHARED;
+        let Some(slot) = self.0.shared.get(index) else { return Err(Error::Internal("no shared connection".into())) };
+        let current = || {
+            let connection = slot.connection.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            connection.filter(|connection| !connection.is_closed())
+        };
+        if let Some(connection) = current() {
+            return Ok(connection);
+        }
+        let _opening = slot.opening.lock().await;
+        if let Some(connection) = current() {
+            return Ok(connection);
+        }
+        slot.connection.write().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let connection = Arc::new(self.0.sharing.get().await.map_err(from_pool)?);
+        *slot.connection.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl Session<'_> {
+    pub async fn rows(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
+        let rows = if self.prepared {
+            let statement = self.transaction.prepare_cached(sql.postgres).await.map_err(fault)?;
+            self.transaction.query(&statement, &borrowed(params)).await
+        } else {
+            self.transaction.query_typed(sql.postgres, &typed(params)).await
+        };
+        Ok(rows.map_err(fault)?.into_iter().map(Row::Postgres).collect())
+    }
+
+    pub async fn run(&self, sql: &'static Sql, params: &[Value]) -> Result<u64> {
+        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
+        let touched = if self.prepared {
+            let statement = self.transaction.prepare_cached(sql.postgres).await.map_err(fault)?;
+            self.transaction.execute(&statement, &borrowed(params)).await
+        } else {
+            self.transaction.execute_typed(sql.postgres, &typed(params)).await
+        };
+        touched.map_err(fault)
+    }
+}
+
+async fn query(
+    client: &deadpool_postgres::ClientWrapper,
+    prepared: bool,
+    sql: &'static Sql,
+    params: &[Value],
+) -> Result<Vec<Row>> {
+    let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
+    let rows = if prepared {
+        let statement = client.prepare_cached(sql.postgres).await.map_err(fault)?;
+        client.query(&statement, &borrowed(params)).await
+    } else {
+        client.query_typed(sql.postgres, &typed(params)).await
+    };
+    Ok(rows.map_err(fault)?.into_iter().map(Row::Postgres).collect())
+}
+
+fn borrowed(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+fn typed(params: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    params.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect()
+}
+
+fn from_pool(error: PoolError) -> Error {
+    match error {
+        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => Error::Busy(Duration::from_secs(1)),
+        PoolError::Backend(fault) => match from_postgres(&fault, "connect") {
+            Storage::Retry(text) | Storage::Unavailable(text) => Storage::Unavailable(text).into(),
+            other => other.into(),
+        },
+        other => Storage::Unavailable(causes(&other)).into(),
+    }
+}
+
+/// What is needed to listen for notifications on a connection of its own.
+pub struct Listener {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+impl Listener {
+    /// Listens on a channel until the connection breaks; every notification is one message without content.
+    pub async fn listen(&self, channel: &str) -> Result<mpsc::Receiver<()>> {
+        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "listen"));
+        let (client, mut connection) = self.config.connect(self.tls.clone()).await.map_err(fault)?;
+        // One waiting message says as much as a hundred.
+        let (heard, hear) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(_)) => {
+                        let _ = heard.try_send(());
+                        if heard.is_closed() {
+                            break;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+        });
+        client.batch_execute(&format!("listen {channel}")).await.map_err(fault)?;
+        let (forward, messages) = mpsc::channel(1);
+        tokio::spawn(async move {
+            // The client lives as long as somebody listens.
+            let _client = client;
+            let mut hear = hear;
+            while hear.recv().await.is_some() {
+                if forward.send(()).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(messages)
+    }
+}

@@ -1,0 +1,274 @@
+//! SQLite: one writer thread with group commit, reader threads beside it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use futures_util::FutureExt;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+use tokio::sync::oneshot;
+
+use super::error::{from_sqlite, lost_thread};
+use super::value::{Row, Sql, Value};
+use super::{Tx, Work};
+use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::time::Clock;
+
+/// Units in one group: enough that the fsync is shared by all who wait, few enough that nobody waits long.
+const GROUP: usize = 256;
+const READERS: usize = 4;
+/// Units and reads that may wait before callers are told that we are overloaded.
+const QUEUE: usize = 4096;
+
+#[derive(Clone)]
+pub struct Sqlite {
+    writer: Sender<Box<dyn Unit>>,
+    readers: Sender<Box<dyn FnOnce(&mut Connection) + Send>>,
+    pub(super) clock: Arc<AtomicI64>,
+}
+
+/// A unit of work on its way through the writer thread.
+trait Unit: Send {
+    /// Runs the work; false asks for its savepoint to be rolled back.
+    fn run(&mut self, connection: &mut Connection) -> bool;
+    /// Answers the caller, after the commit that the work was part of.
+    fn answer(self: Box<Self>, commit: Result<(), Storage>);
+}
+
+struct Pending<I, T> {
+    input: Arc<I>,
+    work: Work<I, T>,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
+    fn run(&mut self, connection: &mut Connection) -> bool {
+        let mut tx = Tx::Sqlite(connection);
+        // Every step of a unit is done when its future is polled: a unit that waits for anything else has a bug.
+        let polled = catch_unwind(AssertUnwindSafe(|| (self.work)(&mut tx, &self.input).now_or_never()));
+        let outcome = match polled {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(Error::Internal("a unit of work waited for something outside its transaction".into())),
+            Err(_) => Err(Error::Internal("a unit of work panicked".into())),
+        };
+        self.outcome.insert(outcome).is_ok()
+    }
+
+    fn answer(mut self: Box<Self>, commit: Result<(), Storage>) {
+        let outcome = match (commit, self.outcome.take()) {
+            // Even a refusal may rest on what another unit of the group wrote and the commit has lost.
+            (Err(fault), _) => Err(fault.into()),
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => Err(Error::Internal("a unit of work was not run".into())),
+        };
+        // A caller that has left does not undo what is committed.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl Sqlite {
+    pub fn open(path: &str) -> Result<Self, String> {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
+            return Err(format!(
+                "DATABASE_URL \"sqlite:{path}\" names no file: write sqlite:PATH, for example sqlite:referral.db"
+            ));
+        }
+        let path = PathBuf::from(path);
+        let clock = Arc::new(AtomicI64::new(0));
+        let writer = connect(&path, &clock, false)?;
+        let (units, waiting) = bounded(QUEUE);
+        spawn("sqlite-writer", move || write_groups(writer, &waiting))?;
+        let (reads, waiting) = bounded::<Box<dyn FnOnce(&mut Connection) + Send>>(QUEUE);
+        for _ in 0..READERS {
+            let mut connection = connect(&path, &clock, true)?;
+            let waiting = waiting.clone();
+            spawn("sqlite-reader", move || {
+                while let Ok(read) = waiting.recv() {
+                    // The read answers its caller by dropping the channel; the thread lives on.
+                    let _ = catch_unwind(AssertUnwindSafe(|| read(&mut connection)));
+                }
+            })?;
+        }
+        Ok(Self { writer: units, readers: reads, clock })
+    }
+
+    pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        let (reply, answer) = oneshot::channel();
+        self.read(move |connection| {
+            // A caller that has left is not worth the work.
+            if !reply.is_closed() {
+                let _ = reply.send(rows(connection, sql, &params));
+            }
+        })?;
+        answer.await.map_err(|_| lost_thread())?
+    }
+
+    pub async fn prepare(&self, sql: &'static Sql) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.read(move |connection| {
+            let prepared = connection.prepare_cached(sql.sqlite).map(drop);
+            let _ = reply.send(prepared.map_err(|error| from_sqlite(&error, sql.name).into()));
+        })?;
+        answer.await.map_err(|_| lost_thread())?
+    }
+
+    fn read(&self, read: impl FnOnce(&mut Connection) + Send + 'static) -> Result<()> {
+        self.readers.try_send(Box::new(read)).map_err(|_| Error::Busy(Duration::from_secs(1)))
+    }
+
+    pub async fn write<I, T>(&self, input: Arc<I>, work: Work<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let unit = Box::new(Pending { input, work, outcome: None, reply });
+        self.writer.try_send(unit).map_err(|_| Error::Busy(Duration::from_secs(1)))?;
+        answer.await.map_err(|_| lost_thread())?
+    }
+
+    /// Runs a step of the migrations in the writer thread.
+    pub async fn script<T: Send + 'static>(
+        &self,
+        step: impl Fn(&Connection) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        type Step<T> = Box<dyn Fn(&Connection) -> Result<T> + Send + Sync>;
+        let step: Step<T> = Box::new(step);
+        let run: Work<Step<T>, T> = |tx, step| {
+            let outcome = match tx {
+                Tx::Sqlite(connection) => step(connection),
+                Tx::Postgres(_) => Err(Error::Internal("a SQLite step on PostgreSQL".into())),
+            };
+            Box::pin(std::future::ready(outcome))
+        };
+        self.write(Arc::new(step), run).await
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(drop)
+        .map_err(|error| format!("cannot start a thread for SQLite: {error}"))
+}
+
+fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Connection, String> {
+    let explain = |error: rusqlite::Error| {
+        format!(
+            "cannot open the SQLite database {}: {error}. Does its folder exist, may this user write there, and is it a \
+             SQLite file?",
+            path.display()
+        )
+    };
+    let flags = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+    };
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(explain)?;
+    connection.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
+    if !read_only {
+        // FULL: an acknowledged write survives the loss of power; group commit makes it cheap. Deleted content is
+        // overwritten, for what is erased must not be found in the file.
+        connection
+            .execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on;")
+            .map_err(explain)?;
+    }
+    connection
+        .execute_batch(
+            "pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -8192; pragma mmap_size = 268435456;",
+        )
+        .map_err(explain)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    let (wall, shift) = (Clock::default(), clock.clone());
+    connection
+        .create_scalar_function("referral_now", 0, FunctionFlags::SQLITE_UTF8, move |_| {
+            Ok(wall.now().0.saturating_add(shift.load(Ordering::Relaxed)))
+        })
+        .map_err(explain)?;
+    Ok(connection)
+}
+
+/// The writer thread: takes whatever waits, runs it as one transaction, answers.
+fn write_groups(mut connection: Connection, waiting: &Receiver<Box<dyn Unit>>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while let Ok(first) = waiting.recv() {
+        group.push(first);
+        group.extend(waiting.try_iter().take(GROUP - 1));
+        let commit = run_group(&mut connection, &mut group);
+        if commit.is_err() {
+            // Whatever failed, the next group begins outside of any transaction.
+            let _ = connection.execute_batch("rollback");
+        }
+        for unit in group.drain(..) {
+            unit.answer(commit.clone());
+        }
+    }
+}
+
+fn run_group(connection: &mut Connection, group: &mut [Box<dyn Unit>]) -> Result<(), Storage> {
+    let fault = |error: rusqlite::Error| match from_sqlite(&error, "group commit") {
+        // To retry the whole group at once would only repeat the collision.
+        Storage::Retry(text) => Storage::Unavailable(text),
+        other => other,
+    };
+    let step = |connection: &mut Connection, sql: &str| {
+        connection.prepare_cached(sql).and_then(|mut statement| statement.raw_execute()).map_err(fault)
+    };
+    step(connection, "begin immediate")?;
+    for unit in group.iter_mut() {
+        step(connection, "savepoint unit")?;
+        let done = unit.run(connection);
+        if connection.is_autocommit() {
+            // A full disk and the like make SQLite roll back everything at once.
+            return Err(Storage::Unavailable("SQLite rolled the group back".into()));
+        }
+        if !done {
+            step(connection, "rollback to unit")?;
+        }
+        step(connection, "release unit")?;
+    }
+    step(connection, "commit").map(drop)
+}
+
+pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+    let read = |connection: &Connection| -> rusqlite::Result<Vec<Row>> {
+        let mut statement = connection.prepare_cached(sql.sqlite)?;
+        let width = statement.column_count();
+        let mut found = statement.query(params_from_iter(params))?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let values = (0..width).map(|index| row.get_ref(index).map(value)).collect::<Result<_, _>>()?;
+            rows.push(Row::Sqlite(values));
+        }
+        Ok(rows)
+    };
+    read(connection).map_err(|error| from_sqlite(&error, sql.name).into())
+}
+
+pub(super) fn run(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<u64> {
+    connection
+        .prepare_cached(sql.sqlite)
+        .and_then(|mut statement| statement.execute(params_from_iter(params)))
+        .map(|rows| rows as u64)
+        .map_err(|error| from_sqlite(&error, sql.name).into())
+}
+
+fn value(stored: rusqlite::types::ValueRef<'_>) -> Value {
+    use rusqlite::types::ValueRef;
+    match stored {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        // Nothing of ours is stored as a real number: read back as text it fails as the wrong type, loudly.
+        ValueRef::Real(value) => Value::Text(value.to_string()),
+        ValueRef::Text(value) => Value::Text(String::from_utf8_lossy(value).into_owned()),
+        ValueRef::Blob(value) => Value::Bytes(value.to_vec()),
+    }
+}

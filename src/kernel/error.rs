@@ -1,0 +1,145 @@
+//! What can go wrong, in the words of the product. Statuses and pages are the web's business.
+//!
+//! Every error has two audiences: the caller gets the refusal's word and sentence, the log gets the context.
+
+use std::time::Duration;
+
+/// Everything an action can fail with.
+#[derive(Debug)]
+pub enum Error {
+    /// The caller can mend it, or has to live with it.
+    Refused(Refusal),
+    /// Fields that break a rule, each told.
+    Invalid(Vec<FieldError>),
+    /// More work than we take on at once: come back after so long.
+    Busy(Duration),
+    /// The database; see [`Storage`] for what may be retried.
+    Storage(Storage),
+    /// Ours alone: stored data that contradicts itself, a broken invariant. The text is for the log.
+    Internal(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A field that breaks a rule: where (`["body", "email"]`), a stable word, a sentence. Never the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    pub loc: Vec<String>,
+    pub kind: &'static str,
+    pub msg: String,
+}
+
+impl FieldError {
+    pub fn new(part: &str, field: &str, kind: &'static str, msg: impl Into<String>) -> Self {
+        Self { loc: vec![part.to_owned(), field.to_owned()], kind, msg: msg.into() }
+    }
+}
+
+/// A database fault, by what may be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// Known to be rolled back, may succeed when tried again: serialization, deadlock, a lost connection before commit.
+    Retry(String),
+    /// A named constraint was violated.
+    Constraint(&'static str),
+    /// The database cannot be reached or does not accept work now.
+    Unavailable(String),
+    /// The connection broke during commit: it may or may not have happened. Never retried blindly.
+    OutcomeUnknown(String),
+    /// A statement or a stored value that should not be: ours to mend.
+    Broken(String),
+}
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident $word:literal $sentence:literal;)*) => {
+        /// Why a request was refused. The word is stable and for programs, the sentence for people.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Refusal { $($(#[$doc])* $name,)* }
+
+        impl Refusal {
+            pub const ALL: &[Refusal] = &[$(Refusal::$name,)*];
+
+            pub fn word(self) -> &'static str {
+                match self { $(Refusal::$name => $word,)* }
+            }
+
+            pub fn sentence(self) -> &'static str {
+                match self { $(Refusal::$name => $sentence,)* }
+            }
+        }
+    };
+}
+
+refusals! {
+    Invalid "invalid" "Some fields are not valid";
+    NotAuthenticated "not_authenticated" "Not authenticated";
+    InvalidToken "invalid_token" "Could not validate credentials";
+    BadCredentials "bad_credentials" "Incorrect username or password";
+    InvalidRefreshToken "invalid_refresh_token" "The refresh token is not valid any more";
+    WrongPassword "wrong_password" "The password is not right";
+    EmailCheckPending "email_check_pending" "Your e-mail address is still being checked";
+    EmailRefused "email_refused" "Your e-mail address was found to receive no mail";
+    UsernameTaken "username_taken" "Username already taken";
+    EmailTaken "email_taken" "Email already registered";
+    CodeNotUsable "code_not_usable" "Referral code not found or expired";
+    CodeTaken "code_taken" "Referral code should be unique!";
+    ActiveCodeExists "active_code_exists" "You can have only one active code!";
+    ExpiresInPast "expires_in_past" "Expires time less than current time";
+    NoActiveCode "no_active_code" "User doesn't have active codes.";
+    NotYourCode "not_your_code" "You can delete only your codes!";
+    CodeNotFound "code_not_found" "Code not found!";
+    RefereesHidden "referees_hidden" "Only the referrer and the program's managers see this list";
+    NotFound "not_found" "There is nothing at this address";
+    MethodNotAllowed "method_not_allowed" "This address does not take this method";
+    RequestTimeout "request_timeout" "The request did not arrive in time";
+    TooLarge "too_large" "The body is larger than 64 KiB";
+    UriTooLong "uri_too_long" "The address is longer than 8 KiB";
+    UnsupportedMediaType "unsupported_media_type" "The body is neither JSON nor, where that is accepted, a form";
+    Overloaded "overloaded" "More work than this service takes on at once; try again shortly";
+    Unavailable "unavailable" "The service cannot do this just now; try again shortly";
+    Internal "internal" "Something went wrong on our side; the request id finds it in the log";
+}
+
+impl Error {
+    /// One field of the body that breaks a rule.
+    pub fn field(field: &str, kind: &'static str, msg: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new("body", field, kind, msg)])
+    }
+
+    /// Stored data that contradicts itself, by table, column and row.
+    pub fn inconsistent(table: &str, column: &str, row: impl std::fmt::Display) -> Self {
+        Self::Internal(format!("inconsistent data: {table}.{column} of row {row}"))
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Storage> for Error {
+    fn from(fault: Storage) -> Self {
+        Self::Storage(fault)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(refusal) => f.write_str(refusal.sentence()),
+            Self::Invalid(fields) => {
+                let sentences: Vec<&str> = fields.iter().map(|field| field.msg.as_str()).collect();
+                f.write_str(&sentences.join("; "))
+            }
+            Self::Busy(_) => f.write_str(Refusal::Overloaded.sentence()),
+            Self::Storage(Storage::Constraint(name)) => write!(f, "the constraint {name} was violated"),
+            Self::Storage(
+                Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text) | Storage::Broken(text),
+            )
+            | Self::Internal(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,63 @@
+//! Identifiers. Users and sessions get theirs from us, before anything is written; code ids come from the database.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new UUIDv7: time-ordered, so that inserts land at the end of the index.
+            #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+            #[expect(clippy::new_without_default, reason = "an id is never a default")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(
+    /// A person with an account.
+    UserId
+);
+id!(
+    /// One log-in: a family of tokens that are refreshed from each other and end together.
+    SessionId
+);
+id!(
+    /// One HTTP request, as the caller and the log name it.
+    RequestId
+);
+
+impl UserId {
+    /// Reads 36 characters with hyphens or 32 without, in either case; nothing else that UUID readers accept.
+    pub fn parse(text: &str) -> Option<Self> {
+        matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok().map(Self))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_read_with_and_without_hyphens() {
+        let id = UserId::new();
+        assert_eq!(UserId::parse(&id.to_string()), Some(id));
+        assert_eq!(UserId::parse(&id.0.simple().to_string().to_uppercase()), Some(id));
+        for bad in ["", "abc", "{5442a9ef-ea29-4d5c-a6ac-d29988e39cca}", "urn:uuid:5442a9ef-ea29-4d5c-a6ac-d29988e39cca"] {
+            assert_eq!(UserId::parse(bad), None);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Vocabulary without I/O: what the words of the product mean, wherever they are used.
+
+pub mod code;
+pub mod email;
+pub mod error;
+pub mod fold;
+pub mod ids;
+pub mod name;
+pub mod page;
+pub mod time;
