@@ -35,7 +35,8 @@ create table logins (
 create table code_strings (
     id {identity},
     code_hash bytea not null constraint code_strings_hash_unique unique,
-    owner_id uuid not null references users (id)
+    owner_id uuid not null references users (id),
+    ordinal bigint not null
 );
 
 -- The one slot in which an owner's active code sits. Two active codes have no place to be. The row is the lock as well:

@@ -1,5 +1,17 @@
 //! Referral: a self-hosted referral-program service. ARCHITECTURE.md has the map; the modules follow in reading order.
 
-pub mod kernel;
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod db;
+pub mod features;
+pub mod jobs;
+pub mod kernel;
+pub mod limits;
+pub mod mail;
+pub mod metrics;
+pub mod web;
+pub mod worker;

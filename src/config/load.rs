@@ -35,6 +35,10 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, St
         merge(&mut settings, given, &path.display().to_string())?;
     }
     for (name, value) in environment {
+        let file = format!("{name}_FILE");
+        if find(&settings, name).is_some() && environment.iter().any(|(other, _)| *other == file) {
+            return Err(format!("the environment has both {name} and {file}: keep one of them"));
+        }
         set_from(&mut settings, name, value)?;
     }
     let config: Config = settings.try_into().map_err(|error: toml::de::Error| {
@@ -179,6 +183,12 @@ mod tests {
             let error = with(&[(name, value)]).unwrap_err();
             assert!(error.contains(part), "{name}={value}: {error}");
         }
+    }
+
+    #[test]
+    fn a_secret_given_twice_is_refused() {
+        let error = with(&[("REDIS_URL", "redis://a"), ("REDIS_URL_FILE", "/a")]).unwrap_err();
+        assert!(error.contains("keep one"), "{error}");
     }
 
     #[test]

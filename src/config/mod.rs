@@ -283,9 +283,11 @@ impl Config {
         web("email.hunter_url (HUNTER_URL)", &self.email.hunter_url)?;
         let redis = &self.redis.url;
         if !redis.is_empty() && !["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)) {
-            return Err("redis.url (REDIS_URL) has an unknown scheme: write redis://HOST:6379 or rediss://HOST:6379, or \
+            return Err(
+                "redis.url (REDIS_URL) has an unknown scheme: write redis://HOST:6379 or rediss://HOST:6379, or \
                         leave it empty to do without Redis"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Ok(())
     }

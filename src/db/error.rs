@@ -52,15 +52,15 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
     let text = format!("{statement}: {} ({})", fault.message(), fault.code().code());
     let code = fault.code();
     match code.code() {
-        "23505" | "23514" | "23503" => {
-            match CONSTRAINTS.iter().find(|(name, _)| Some(*name) == fault.constraint()) {
-                Some((name, _)) => Storage::Constraint(name),
-                None => Storage::Broken(text),
-            }
-        }
+        "23505" | "23514" | "23503" => match CONSTRAINTS.iter().find(|(name, _)| Some(*name) == fault.constraint()) {
+            Some((name, _)) => Storage::Constraint(name),
+            None => Storage::Broken(text),
+        },
         "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "55P03" => Storage::Retry(text),
         // A statement prepared before a migration or a fail-over.
-        "26000" | "0A000" if fault.message().contains("cached plan") || *code == SqlState::INVALID_SQL_STATEMENT_NAME => {
+        "26000" | "0A000"
+            if fault.message().contains("cached plan") || *code == SqlState::INVALID_SQL_STATEMENT_NAME =>
+        {
             Storage::Retry(text)
         }
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Storage::Unavailable(text),

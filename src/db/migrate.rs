@@ -36,6 +36,26 @@ pub async fn run(db: &Db) -> Result<i64, String> {
     }
 }
 
+/// The schema that a database has, without touching it; nothing for an empty one.
+pub async fn version(db: &Db) -> Result<Option<i64>> {
+    match db {
+        Db::Postgres(postgres) => postgres.version().await,
+        Db::Sqlite(sqlite) => sqlite.script(version_of_sqlite).await,
+    }
+}
+
+fn version_of_sqlite(connection: &rusqlite::Connection) -> Result<Option<i64>> {
+    let exists = connection.table_exists(None, "schema_migrations");
+    let version = match exists {
+        Ok(false) => return Ok(None),
+        Ok(true) => {
+            connection.query_row("select coalesce(max(version), 0) from schema_migrations", [], |row| row.get(0))
+        }
+        Err(error) => Err(error),
+    };
+    version.map(Some).map_err(|error| from_sqlite(&error, "schema version").into())
+}
+
 /// Applies the next step, if there is one, and says which version was found before.
 async fn step(db: &Db) -> Result<i64> {
     let mut tried = 0;
@@ -55,8 +75,8 @@ async fn step(db: &Db) -> Result<i64> {
 fn apply_to_sqlite(connection: &rusqlite::Connection) -> Result<i64> {
     let apply = || -> rusqlite::Result<i64> {
         connection.execute_batch(KNOWN)?;
-        let version: i64 = connection
-            .query_row("select coalesce(max(version), 0) from schema_migrations", [], |row| row.get(0))?;
+        let version: i64 =
+            connection.query_row("select coalesce(max(version), 0) from schema_migrations", [], |row| row.get(0))?;
         if let Some(text) = next(version, "sqlite") {
             connection.execute_batch(&text)?;
         }

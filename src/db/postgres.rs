@@ -89,7 +89,7 @@ impl Postgres {
         };
         let postgres = Self(Arc::new(inner));
         // The first connection tells about wrong hosts, passwords and certificates before the first request does.
-        postgres.0.pool.get().await.map_err(|error| {
+        let _first = postgres.0.pool.get().await.map_err(|error| {
             format!("cannot connect to PostgreSQL: {}. Check DATABASE_URL and that the server runs", causes(&error))
         })?;
         Ok(postgres)
@@ -158,6 +158,24 @@ impl Postgres {
             transaction.commit().await.map_err(fault)?;
         }
         Ok(version)
+    }
+
+    /// The version of the schema, without touching it.
+    pub async fn version(&self) -> Result<Option<i64>> {
+        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "schema version"));
+        let connection = self.0.pool.get().await.map_err(from_pool)?;
+        let exists = connection
+            .query_typed_one("select to_regclass('schema_migrations') is not null", &[])
+            .await
+            .map_err(fault)?;
+        if !exists.try_get::<_, bool>(0).map_err(fault)? {
+            return Ok(None);
+        }
+        let row = connection
+            .query_typed_one("select coalesce(max(version), 0) from schema_migrations", &[])
+            .await
+            .map_err(fault)?;
+        row.try_get(0).map(Some).map_err(fault)
     }
 
     pub fn listener(&self) -> Listener {

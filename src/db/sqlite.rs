@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use futures_util::FutureExt;
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use super::error::{from_sqlite, lost_thread};
@@ -241,8 +241,9 @@ fn run_group(connection: &mut Connection, group: &mut [Box<dyn Unit>]) -> Result
 pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
     let read = |connection: &Connection| -> rusqlite::Result<Vec<Row>> {
         let mut statement = connection.prepare_cached(sql.sqlite)?;
+        bind(&mut statement, params)?;
         let width = statement.column_count();
-        let mut found = statement.query(params_from_iter(params))?;
+        let mut found = statement.raw_query();
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
             let values = (0..width).map(|index| row.get_ref(index).map(value)).collect::<Result<_, _>>()?;
@@ -254,11 +255,27 @@ pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Val
 }
 
 pub(super) fn run(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<u64> {
-    connection
-        .prepare_cached(sql.sqlite)
-        .and_then(|mut statement| statement.execute(params_from_iter(params)))
-        .map(|rows| rows as u64)
-        .map_err(|error| from_sqlite(&error, sql.name).into())
+    let run = |connection: &Connection| -> rusqlite::Result<usize> {
+        let mut statement = connection.prepare_cached(sql.sqlite)?;
+        bind(&mut statement, params)?;
+        statement.raw_execute()
+    };
+    run(connection).map(|rows| rows as u64).map_err(|error| from_sqlite(&error, sql.name).into())
+}
+
+/// Binds by name: to SQLite `$3` is a name, and its place is where it first appears.
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value]) -> rusqlite::Result<()> {
+    const NAMES: [&str; 12] = ["$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12"];
+    if params.len() > NAMES.len() {
+        return Err(rusqlite::Error::InvalidParameterCount(params.len(), NAMES.len()));
+    }
+    for (name, value) in NAMES.iter().zip(params) {
+        match statement.parameter_index(name)? {
+            Some(index) => statement.raw_bind_parameter(index, value)?,
+            None => return Err(rusqlite::Error::InvalidParameterName((*name).to_owned())),
+        }
+    }
+    Ok(())
 }
 
 fn value(stored: rusqlite::types::ValueRef<'_>) -> Value {

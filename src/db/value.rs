@@ -171,10 +171,9 @@ impl<T: Column> Column for Option<T> {
 impl Row {
     pub fn get<T: Column>(&self, index: usize) -> Result<T> {
         match self {
-            Self::Sqlite(values) => values
-                .get(index)
-                .and_then(T::from_value)
-                .ok_or_else(|| Storage::Broken(format!("column {index} is not a {}", std::any::type_name::<T>())).into()),
+            Self::Sqlite(values) => values.get(index).and_then(T::from_value).ok_or_else(|| {
+                Storage::Broken(format!("column {index} is not a {}", std::any::type_name::<T>())).into()
+            }),
             Self::Postgres(row) => {
                 row.try_get(index).map_err(|error| Storage::Broken(format!("column {index}: {error}")).into())
             }

@@ -13,8 +13,7 @@ pub struct Email {
     key: String,
 }
 
-const OPTIONS: Options =
-    Options { minimum_sub_domains: 2, allow_domain_literal: false, allow_display_text: false };
+const OPTIONS: Options = Options { minimum_sub_domains: 2, allow_domain_literal: false, allow_display_text: false };
 const INVALID: &str = "The value is not a valid e-mail address";
 
 impl Email {
@@ -27,7 +26,8 @@ impl Email {
             return Err("An e-mail address must have an @-sign");
         };
         // Quoted local parts are legal and used by nobody but attackers; beyond ASCII only letters and digits.
-        if local.starts_with('"') || !local.chars().all(|c| c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric()))
+        if local.starts_with('"')
+            || !local.chars().all(|c| c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric()))
         {
             return Err(INVALID);
         }
@@ -101,9 +101,25 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused() {
         for bad in [
-            "", "abc", "a@b", "@test.ru", "a@", "a b@test.ru", "a@test..ru", "a@-test.ru", "a@[127.0.0.1]", "\"a b\"@test.ru",
-            "A <a@test.ru>", "a@test.ru\0", "a\0@test.ru", "a\u{202e}@test.ru", "a@te\u{200b}st.ru\u{200b}.", ".a@test.ru", "a..b@test.ru",
-            &format!("{}@test.ru", "a".repeat(65)), &format!("a@{}.ru", "b".repeat(150)),
+            "",
+            "abc",
+            "a@b",
+            "@test.ru",
+            "a@",
+            "a b@test.ru",
+            "a@test..ru",
+            "a@-test.ru",
+            "a@[127.0.0.1]",
+            "\"a b\"@test.ru",
+            "A <a@test.ru>",
+            "a@test.ru\0",
+            "a\0@test.ru",
+            "a\u{202e}@test.ru",
+            "a@te\u{200b}st.ru\u{200b}.",
+            ".a@test.ru",
+            "a..b@test.ru",
+            &format!("{}@test.ru", "a".repeat(65)),
+            &format!("a@{}.ru", "b".repeat(150)),
         ] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }

@@ -13,6 +13,8 @@ pub enum Error {
     Invalid(Vec<FieldError>),
     /// More work than we take on at once: come back after so long.
     Busy(Duration),
+    /// More than this caller may ask for: come back after so long.
+    Limited(Duration),
     /// The database; see [`Storage`] for what may be retried.
     Storage(Storage),
     /// Ours alone: stored data that contradicts itself, a broken invariant. The text is for the log.
@@ -95,6 +97,7 @@ refusals! {
     TooLarge "too_large" "The body is larger than 64 KiB";
     UriTooLong "uri_too_long" "The address is longer than 8 KiB";
     UnsupportedMediaType "unsupported_media_type" "The body is neither JSON nor, where that is accepted, a form";
+    RateLimited "rate_limited" "Too many requests; try again later";
     Overloaded "overloaded" "More work than this service takes on at once; try again shortly";
     Unavailable "unavailable" "The service cannot do this just now; try again shortly";
     Internal "internal" "Something went wrong on our side; the request id finds it in the log";
@@ -132,10 +135,14 @@ impl std::fmt::Display for Error {
                 let sentences: Vec<&str> = fields.iter().map(|field| field.msg.as_str()).collect();
                 f.write_str(&sentences.join("; "))
             }
+            Self::Limited(_) => f.write_str(Refusal::RateLimited.sentence()),
             Self::Busy(_) => f.write_str(Refusal::Overloaded.sentence()),
             Self::Storage(Storage::Constraint(name)) => write!(f, "the constraint {name} was violated"),
             Self::Storage(
-                Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text) | Storage::Broken(text),
+                Storage::Retry(text)
+                | Storage::Unavailable(text)
+                | Storage::OutcomeUnknown(text)
+                | Storage::Broken(text),
             )
             | Self::Internal(text) => f.write_str(text),
         }

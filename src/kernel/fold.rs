@@ -20,7 +20,8 @@ mod tests {
 
     #[test]
     fn look_alikes_fold_to_one_form() {
-        for (a, b) in [("Admin", "ａｄｍｉｎ"), ("STRASSE", "straße"), ("АДМИН", "админ"), ("ﬁx", "FIX")] {
+        for (a, b) in [("Admin", "ａｄｍｉｎ"), ("STRASSE", "straße"), ("АДМИН", "админ"), ("ﬁx", "FIX")]
+        {
             assert_eq!(look_alike(a), look_alike(b));
         }
         assert_ne!(look_alike("admin"), look_alike("admln"));

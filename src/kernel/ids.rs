@@ -36,6 +36,10 @@ id!(
     SessionId
 );
 id!(
+    /// One access token (`jti`).
+    TokenId
+);
+id!(
     /// One HTTP request, as the caller and the log name it.
     RequestId
 );
@@ -56,7 +60,9 @@ mod tests {
         let id = UserId::new();
         assert_eq!(UserId::parse(&id.to_string()), Some(id));
         assert_eq!(UserId::parse(&id.0.simple().to_string().to_uppercase()), Some(id));
-        for bad in ["", "abc", "{5442a9ef-ea29-4d5c-a6ac-d29988e39cca}", "urn:uuid:5442a9ef-ea29-4d5c-a6ac-d29988e39cca"] {
+        for bad in
+            ["", "abc", "{5442a9ef-ea29-4d5c-a6ac-d29988e39cca}", "urn:uuid:5442a9ef-ea29-4d5c-a6ac-d29988e39cca"]
+        {
             assert_eq!(UserId::parse(bad), None);
         }
     }

@@ -65,7 +65,12 @@ impl<T> Page<T> {
     }
 
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(f).collect(), total: self.total, request: self.request, next: self.next }
+        Page {
+            items: self.items.into_iter().map(f).collect(),
+            total: self.total,
+            request: self.request,
+            next: self.next,
+        }
     }
 }
 
@@ -86,7 +91,8 @@ mod tests {
 
         #[test]
         fn no_page_number_overflows(page in 1..=i64::MAX, size in 1..=100_i64) {
-            prop_assert!(PageRequest { start: Start::Page(page), size }.offset() >= 0);
+            let request = PageRequest { start: Start::Page(page), size };
+            prop_assert!(request.offset() >= 0);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use jiff::civil::{Date, Time as CivilTime};
 
 /// Microseconds since 1970-01-01T00:00:00Z: an integer that both engines store and compare alike.
@@ -91,8 +91,7 @@ fn parse_clock(text: &str) -> Option<(CivilTime, i64)> {
         return None;
     }
     let nanos = format!("{fraction:0<9}").parse::<i32>().ok()?;
-    let time =
-        CivilTime::new(digits(hour)? as i8, digits(minute)? as i8, digits(second)? as i8, nanos).ok()?;
+    let time = CivilTime::new(digits(hour)? as i8, digits(minute)? as i8, digits(second)? as i8, nanos).ok()?;
     Some((time, parse_offset(zone)?))
 }
 
@@ -120,8 +119,10 @@ fn parse_offset(zone: &str) -> Option<i64> {
 impl fmt::Display for Time {
     /// RFC 3339 with `Z`; fractions only where there are any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Timestamp::from_microsecond(self.0) {
-            Ok(timestamp) => timestamp.fmt(f),
+        // A civil time: jiff's timestamps end a day before the year 9999 does.
+        let epoch = Date::constant(1970, 1, 1).to_datetime(CivilTime::midnight());
+        match epoch.checked_add(SignedDuration::from_micros(self.0)) {
+            Ok(utc) => write!(f, "{utc}Z"),
             Err(_) => f.write_str("out of range"),
         }
     }
@@ -178,11 +179,31 @@ mod tests {
     #[test]
     fn anything_else_is_not_a_time() {
         for input in [
-            "", "tomorrow", "2030", "2030-10", "2030-13-01", "2030-02-30", "0000-01-01", "10000-01-01", "2030-10-10T",
-            "2030-10-10T12", "2030-10-10T24:00", "2030-10-10T12:60", "2030-10-10T12:00:60", "2030-10-10T12:00:00.",
-            "2030-10-10T12:00:00.1234567", "2030-10-10T12:00:00+24:00", "2030-10-10T12:00:00+3", "2030-10-10 12:00 ",
-            "9999-12-31T23:59:59-01:00", "0001-01-01T00:00+01:00", "2030-10-10T12:00\u{0}", "２０３０-10-10", "+030-10-10",
-            "2030-10-10T+1:00", "1797993482",
+            "",
+            "tomorrow",
+            "2030",
+            "2030-10",
+            "2030-13-01",
+            "2030-02-30",
+            "0000-01-01",
+            "10000-01-01",
+            "2030-10-10T",
+            "2030-10-10T12",
+            "2030-10-10T24:00",
+            "2030-10-10T12:60",
+            "2030-10-10T12:00:60",
+            "2030-10-10T12:00:00.",
+            "2030-10-10T12:00:00.1234567",
+            "2030-10-10T12:00:00+24:00",
+            "2030-10-10T12:00:00+3",
+            "2030-10-10 12:00 ",
+            "9999-12-31T23:59:59-01:00",
+            "0001-01-01T00:00+01:00",
+            "2030-10-10T12:00\u{0}",
+            "２０３０-10-10",
+            "+030-10-10",
+            "2030-10-10T+1:00",
+            "1797993482",
         ] {
             assert_eq!(Time::parse(input), None, "{input}");
         }

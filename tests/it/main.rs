@@ -1,1 +1,5 @@
+//! The service from outside, through HTTP, on every set-up.
 
+mod support;
+
+mod reference;

@@ -72,9 +72,11 @@ fn read_roots(file: Option<&str>) -> Result<RootCertStore, String> {
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     if store.is_empty() {
-        return Err("sslmode=verify-full needs a certificate authority: add sslrootcert=FILE to DATABASE_URL or install \
+        return Err(
+            "sslmode=verify-full needs a certificate authority: add sslrootcert=FILE to DATABASE_URL or install \
                     the system's ca-certificates"
-            .to_owned());
+                .to_owned(),
+        );
     }
     Ok(store)
 }

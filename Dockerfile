@@ -1,0 +1,24 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --profile dist --locked --bin referral \
+    && cp target/dist/referral /referral \
+    && mkdir /data
+
+# Root certificates and glibc, no shell.
+FROM gcr.io/distroless/cc-debian12
+COPY --from=build /referral /usr/local/bin/referral
+COPY --from=build --chown=10001:10001 --chmod=0700 /data /data
+USER 10001:10001
+# The default database is referral.db in the working directory. It is not set as DATABASE_URL here, so that
+# DATABASE_URL_FILE has no rival.
+WORKDIR /data
+VOLUME /data
+ENV REFERRAL_LISTEN=0.0.0.0:8000
+EXPOSE 8000
+ENTRYPOINT ["/usr/local/bin/referral"]
+CMD ["serve"]

@@ -1,0 +1,169 @@
+//! What an action may need, in one place.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+use crate::cache::Cache;
+use crate::cache::changes::Changes;
+use crate::cache::redis::Redis;
+use crate::config::Config;
+use crate::db::{Db, PostgresOptions, migrate};
+use crate::features::accounts::hashing::Hasher;
+use crate::features::codes::model::ActiveCode;
+use crate::features::tokens;
+use crate::features::tokens::keyring::Keyring;
+use crate::features::tokens::model::Caller;
+use crate::kernel::code::Code;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Clock;
+use crate::limits::Limits;
+use crate::mail::hunter::Hunter;
+use crate::metrics::Metrics;
+
+pub struct App {
+    pub config: Config,
+    pub db: Db,
+    /// For tokens and jobs. Codes live by the database's.
+    pub clock: Clock,
+    /// What this node must not believe any more.
+    pub changes: Arc<Changes>,
+    pub redis: Option<Arc<Redis>>,
+    /// Active codes by the address of their owner.
+    pub codes: Cache<ActiveCode>,
+    pub hasher: Hasher,
+    pub keyring: Keyring,
+    /// Access tokens verified a moment ago, by their hash.
+    pub verified: moka::sync::Cache<[u8; 32], Arc<Caller>>,
+    pub hunter: Option<Hunter>,
+    pub limits: Limits,
+    pub metrics: Metrics,
+    /// Rung when a job was added.
+    pub work_to_do: Notify,
+    public_url: OnceLock<String>,
+    stopping: AtomicBool,
+}
+
+impl App {
+    /// Connects to everything, migrates the database and makes the first key. The error is a sentence with a remedy.
+    pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>, String> {
+        let app = Self::connect(config, clock).await?;
+        migrate::run(&app.db).await?;
+        let ready = async {
+            tokens::actions::load_keys(&app).await?;
+            app.changes.look(&app.db).await
+        };
+        ready.await.map_err(|error| format!("cannot read from the database: {error}"))?;
+        Ok(app)
+    }
+
+    /// As [`open`](Self::open), without touching what is in the database.
+    pub async fn connect(config: Config, clock: Clock) -> Result<Arc<Self>, String> {
+        let options = PostgresOptions {
+            connections: config.database.connections,
+            prepared_statements: config.database.prepared_statements,
+        };
+        let db = Db::open(&config.database.url, options).await?;
+        let redis = if config.redis.url.is_empty() { None } else { Some(Redis::open(&config.redis.url)?) };
+        let changes = Arc::new(Changes::default());
+        let public_url = OnceLock::new();
+        if !config.http.public_url.is_empty() {
+            let _ = public_url.set(config.http.public_url.clone());
+        }
+        Ok(Arc::new(Self {
+            db,
+            clock,
+            codes: Cache::new("code", redis.clone(), changes.clone()),
+            changes,
+            redis,
+            hasher: Hasher::start(&config.hashing)?,
+            keyring: Keyring::default(),
+            verified: moka::sync::Cache::builder()
+                .max_capacity(100_000)
+                .time_to_live(tokens::actions::VERIFIED_FOR)
+                .build(),
+            hunter: Hunter::open(&config.email)?,
+            limits: Limits::new(&config.limits),
+            metrics: Metrics::default(),
+            work_to_do: Notify::new(),
+            public_url,
+            stopping: AtomicBool::new(false),
+            config,
+        }))
+    }
+
+    /// Follows what other nodes change, until the process ends.
+    pub fn follow(self: &Arc<Self>) {
+        let app = self.clone();
+        tokio::spawn(async move { app.changes.follow(&app.db).await });
+        if let Some(redis) = self.redis.clone() {
+            tokio::spawn(redis.supervise(self.changes.clone()));
+        }
+        if let Some(listener) = self.db.listener() {
+            let changes = self.changes.clone();
+            tokio::spawn(async move {
+                loop {
+                    if let Ok(mut heard) = listener.listen("referral_changes").await {
+                        changes.poke();
+                        while heard.recv().await.is_some() {
+                            changes.poke();
+                        }
+                    }
+                    // A pooler in transaction mode has no notifications: the feed is read all the same.
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            });
+        }
+    }
+
+    /// Issuer and audience of tokens, base of links; without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        self.public_url.get().map_or("http://127.0.0.1:8000", String::as_str)
+    }
+
+    /// Where it turned out that we listen: the public address unless one was set.
+    pub fn listens_on(&self, address: std::net::SocketAddr) {
+        let _ = self.public_url.set(format!("http://{address}"));
+    }
+
+    /// Whether this node is on its way out and load balancers should look elsewhere.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes known, here and to the other nodes, that an owner's code has changed.
+    pub async fn code_changed(&self, owner: UserId, version: i64) {
+        self.changes.code_changed(owner, version);
+        self.announce().await;
+    }
+
+    /// Makes known, here and to the other nodes, that sessions have ended.
+    pub async fn sessions_ended(&self, sessions: &[SessionId]) {
+        self.changes.sessions_ended(sessions);
+        self.announce().await;
+    }
+
+    async fn announce(&self) {
+        if let Some(redis) = &self.redis {
+            redis.announce().await;
+        }
+    }
+
+    /// Bytes from the operating system.
+    pub fn random<const N: usize>(&self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the system has no random numbers".into()))?;
+        Ok(bytes)
+    }
+
+    /// So many generated codes.
+    pub fn random_codes(&self, count: usize) -> Result<Vec<Code>> {
+        (0..count).map(|_| Code::generate(|| self.random())).collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! What a node remembers of the database, and how it learns to forget.
+//!
+//! An entry carries the version of the row it was read from. A node uses it only while it keeps up with the changes
+//! that other nodes commit ([`changes`]), and only if no newer version has been announced: so a slow fill can neither
+//! hide a newer fact nor outlive it, in this process or in Redis. Misses are never remembered.
+
+pub mod changes;
+pub mod redis;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use self::changes::Changes;
+use self::redis::Redis;
+use crate::kernel::error::Result;
+use crate::kernel::time::Time;
+
+/// Something that is cached: whose it is, which version, and until when it can be true at all.
+pub trait Fact: Serialize + DeserializeOwned + Send + Sync + 'static {
+    fn owner(&self) -> Uuid;
+    fn version(&self) -> i64;
+    fn expires_at(&self) -> Time;
+    /// False for facts that only some callers may see: they are read each time.
+    fn shareable(&self) -> bool;
+}
+
+/// How long an entry is kept at most; how long it is *believed* is decided at each read.
+pub const LIFE: Duration = Duration::from_secs(60);
+
+pub struct Cache<T> {
+    /// In process.
+    l1: moka::sync::Cache<String, Arc<T>>,
+    /// Shared between the nodes; empty without Redis.
+    l2: Option<Arc<Redis>>,
+    changes: Arc<Changes>,
+    /// Keeps kinds of facts apart in Redis.
+    prefix: &'static str,
+}
+
+impl<T: Fact> Cache<T> {
+    pub fn new(prefix: &'static str, l2: Option<Arc<Redis>>, changes: Arc<Changes>) -> Self {
+        let l1 = moka::sync::Cache::builder().max_capacity(100_000).time_to_live(LIFE).build();
+        Self { l1, l2, changes, prefix }
+    }
+
+    /// The fact under a key: from memory, from Redis, or read by `fill`.
+    pub async fn get(&self, key: &str, fill: impl Future<Output = Result<Option<T>>>) -> Result<Option<Arc<T>>> {
+        if let Some(found) = self.l1.get(key).filter(|found| self.believed(found)) {
+            return Ok(Some(found));
+        }
+        if let Some(found) = self.from_redis(key).await {
+            self.l1.insert(key.to_owned(), found.clone());
+            return Ok(Some(found));
+        }
+        let Some(found) = fill.await?.map(Arc::new) else { return Ok(None) };
+        if found.shareable() && self.believed(&found) {
+            self.l1.insert(key.to_owned(), found.clone());
+            self.to_redis(key, &found);
+        }
+        Ok(Some(found))
+    }
+
+    /// Removes a key at once; for erasure, where even an entry that nobody believes is too much.
+    pub async fn forget(&self, key: &str) {
+        self.l1.invalidate(key);
+        if let Some(redis) = &self.l2 {
+            redis.delete(&self.shared_key(key)).await;
+        }
+    }
+
+    fn believed(&self, fact: &T) -> bool {
+        self.changes.now().is_some_and(|now| fact.expires_at() > now)
+            && self.changes.code_version(fact.owner()) <= fact.version()
+    }
+
+    async fn from_redis(&self, key: &str) -> Option<Arc<T>> {
+        let text = self.l2.as_ref()?.get(&self.shared_key(key)).await?;
+        let fact: T = serde_json::from_str(&text).ok()?;
+        self.believed(&fact).then(|| Arc::new(fact))
+    }
+
+    /// Fills Redis beside the answer, not before it.
+    fn to_redis(&self, key: &str, fact: &Arc<T>) {
+        let (Some(redis), Some(now)) = (self.l2.clone(), self.changes.now()) else { return };
+        let Ok(text) = serde_json::to_string(&**fact) else { return };
+        let life = LIFE.min(fact.expires_at().since(now));
+        let (key, version) = (self.shared_key(key), fact.version());
+        tokio::spawn(async move { redis.set_if_newer(&key, version, &text, life).await });
+    }
+
+    /// Keys are hashed: they hold addresses.
+    fn shared_key(&self, key: &str) -> String {
+        use base64::Engine;
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
+        format!("referral:{}:{text}", self.prefix)
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line.
+
+mod admin;
+mod check;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::App;
+use crate::config::{self, Config, Environment};
+use crate::db::{Db, PostgresOptions, migrate};
+use crate::kernel::time::Clock;
+use crate::web::router::document;
+
+/// A self-hosted referral-program service.
+///
+/// Alone, it serves on http://127.0.0.1:8000 with a SQLite database in the working directory; the API explains itself
+/// at /docs. DATABASE_URL=postgres://… and REDIS_URL=redis://… make it one of any number of nodes. Every setting, its
+/// default and its name in the environment: `referral config`.
+#[derive(Parser)]
+#[command(name = "referral", version, arg_required_else_help = false, max_term_width = 100)]
+struct Arguments {
+    /// Settings beside the defaults and the environment; see `referral config` for what can be set
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (the default)
+    ///
+    /// Migrates the database first. SIGTERM or Ctrl-C lets requests under way finish and then stops.
+    Serve,
+    /// Bring the database up to this binary's schema and exit
+    ///
+    /// `serve` does the same at its start; any number of nodes may do so at once.
+    Migrate,
+    /// Manage accounts from the machine that runs the service
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Is the configuration right? Tells what is wrong, and the remedy
+    ///
+    /// Reads the settings, reaches for the database, Redis and the addresses to listen on, and changes nothing.
+    Check,
+    /// Print the settings with their defaults and what they mean, as a file to begin from
+    Config,
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// Runs the command given; what goes wrong is a sentence on the standard error.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("referral: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    match command {
+        Command::Config => {
+            print!("{}", config::DEFAULTS);
+            return Ok(());
+        }
+        Command::Openapi => {
+            let text = document().to_pretty_json().map_err(|error| format!("cannot write the document: {error}"))?;
+            println!("{text}");
+            return Ok(());
+        }
+        _ => {}
+    }
+    let config = config::load(arguments.config.as_deref(), &environment()?)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(async {
+        match command {
+            Command::Migrate => migrate(config).await,
+            Command::Admin(command) => admin::run(App::open(config, Clock::default()).await?, command).await,
+            Command::Check => check::run(config).await,
+            _ => serve::run(config).await,
+        }
+    })
+}
+
+/// The process's environment, with `./.env` beneath it.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> Result<Environment, String> {
+    let mut variables: Environment = Vec::new();
+    match dotenvy::dotenv_iter() {
+        Ok(lines) => {
+            for line in lines {
+                // The error quotes the line, which may hold a secret.
+                variables.push(line.map_err(|_| ".env has a line that is not NAME=VALUE".to_owned())?);
+            }
+        }
+        Err(error) if error.not_found() => {}
+        Err(_) => return Err("cannot read .env: remove it or make it readable".to_owned()),
+    }
+    let process: Environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    variables.retain(|(name, _)| !process.iter().any(|(set, _)| set == name));
+    variables.extend(process);
+    Ok(variables)
+}
+
+async fn migrate(config: Config) -> Result<(), String> {
+    let options = PostgresOptions {
+        connections: config.database.connections,
+        prepared_statements: config.database.prepared_statements,
+    };
+    let db = Db::open(&config.database.url, options).await?;
+    let applied = migrate::run(&db).await?;
+    println!("schema {}; {applied} step(s) applied", migrate::newest());
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `referral serve`
+
+use std::io::IsTerminal;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::config::{Config, Log, LogFormat};
+use crate::kernel::time::Clock;
+use crate::web::server;
+use crate::worker;
+
+pub async fn run(config: Config) -> Result<(), String> {
+    start_log(&config.log)?;
+    let listener = server::bind(&config.http.listen, "REFERRAL_LISTEN").await?;
+    let address = listener.local_addr().map_err(|error| format!("cannot tell where we listen: {error}"))?;
+    let metrics = match config.http.metrics_listen.as_str() {
+        "" => None,
+        listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
+    };
+    let app = App::open(config, Clock::default()).await?;
+    app.listens_on(address);
+    if !app.config.limits.enabled {
+        tracing::warn!(
+            "REFERRAL_LIMITS=off: no limits for log-ins, registrations and look-ups. For tests and load runs only"
+        );
+    }
+    app.follow();
+    let (stop, stopped) = watch::channel(false);
+    let work = tokio::spawn(worker::work(app.clone(), stopped.clone()));
+    if let Some(listener) = metrics {
+        tokio::spawn(server::serve_metrics(app.clone(), listener, stopped.clone()));
+    }
+    let serving = tokio::spawn(server::serve(app.clone(), listener, stopped));
+    // For people and for whoever waits for this line; the log may be elsewhere.
+    println!("Referral listens on http://{address} (docs: http://{address}/docs)");
+    wait_for_the_end().await?;
+    tracing::info!("stopping: requests under way are finished");
+    app.stop();
+    // The receivers live as long as the tasks.
+    let _ = stop.send(true);
+    serving.await.map_err(|error| format!("the server ended badly: {error}"))?;
+    work.await.map_err(|error| format!("the worker ended badly: {error}"))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn wait_for_the_end() -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn start_log(settings: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&settings.level).map_err(|error| {
+        format!("log.level (REFERRAL_LOG) is not a filter: {error}; write info or referral=debug,warn")
+    })?;
+    let text = match settings.format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if text { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+    started.map_err(|error| format!("cannot start the log: {error}"))
+}

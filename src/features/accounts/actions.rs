@@ -1,0 +1,154 @@
+//! Registration and log-in.
+
+use super::address::is_disposable;
+use super::model::{Credentials, Registration, Verdict, login_key, login_keys};
+use super::password::MOST_BYTES;
+use super::store::{self, NewUser};
+use crate::app::App;
+use crate::config::Policy;
+use crate::db::{Tx, Work};
+use crate::features::referrals::model::Status;
+use crate::features::tokens::model::Grant;
+use crate::features::{codes, referrals, tokens};
+use crate::jobs::{self, Kind};
+use crate::kernel::code::CodeKey;
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::ids::UserId;
+
+/// A new account.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+}
+
+/// How a registration was told its code.
+pub enum Invitation {
+    None,
+    Code(CodeKey),
+    /// Something that no code looks like: it is simply not found.
+    Nonsense,
+}
+
+struct Entry {
+    user: NewUser,
+    logins: Vec<String>,
+    code: Option<CodeKey>,
+    /// Whether the verifier is to be asked.
+    check: bool,
+    status: Status,
+}
+
+/// Makes an account and, if it came with a code, the referral, in one unit of work.
+pub async fn register(app: &App, new: Registration, invitation: Invitation) -> Result<Registered> {
+    let code = match invitation {
+        Invitation::None => None,
+        Invitation::Code(key) => Some(key),
+        Invitation::Nonsense => return Err(Refusal::CodeNotUsable.into()),
+    };
+    let settings = &app.config.email;
+    let disposable = settings.check != Policy::Off && is_disposable(&new.email);
+    if disposable && settings.check == Policy::Block {
+        return Err(Error::field("email", "disposable_address", "Disposable e-mail addresses are not accepted"));
+    }
+    let verdict = match (disposable, settings.verifies()) {
+        (true, _) => Verdict::Disposable,
+        (false, true) => Verdict::Pending,
+        (false, false) => Verdict::Unchecked,
+    };
+    let waits = settings.check == Policy::Block && verdict == Verdict::Pending;
+    let entry = Entry {
+        user: NewUser {
+            id: UserId::new(),
+            username: new.username.as_str().to_owned(),
+            email: new.email.as_str().to_owned(),
+            password_hash: app.hasher.hash(&new.password, app.random()?).await?,
+            created_at: app.clock.now(),
+            verdict,
+        },
+        logins: login_keys(&new.username, &new.email),
+        code,
+        check: verdict == Verdict::Pending,
+        status: if waits { Status::Pending } else { Status::Confirmed },
+    };
+    let registered =
+        Registered { id: entry.user.id, username: entry.user.username.clone(), email: entry.user.email.clone() };
+    let check = entry.check;
+    app.db.write(entry, |tx, entry| Box::pin(enter(tx, entry))).await?;
+    if check {
+        app.work_to_do.notify_one();
+    }
+    Ok(registered)
+}
+
+async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+    let user = &entry.user;
+    store::insert_user(tx, user).await?;
+    for (index, key) in entry.logins.iter().enumerate() {
+        if !store::insert_login(tx, key, user.id).await? {
+            // The address is the last of the keys, and the only one when the name is the address.
+            let is_address = index + 1 == entry.logins.len();
+            return Err(if is_address { Refusal::EmailTaken } else { Refusal::UsernameTaken }.into());
+        }
+    }
+    if entry.check {
+        jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
+    }
+    // Last, so that the referrer's slot is held as shortly as can be.
+    if let Some(key) = entry.code {
+        let held = codes::actions::hold(tx, key).await?;
+        referrals::actions::record(tx, held, user.id, entry.status, user.created_at).await?;
+    }
+    Ok(())
+}
+
+/// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about why,
+/// by the answer or by its time; those who would get in are told what keeps them out.
+pub async fn log_in(app: &App, typed: &str, password: &str) -> Result<Grant> {
+    let key = login_key(typed);
+    app.limits.log_in(key.as_deref().unwrap_or(typed))?;
+    let found = match &key {
+        Some(key) => store::credentials(&app.db, key).await?,
+        None => None,
+    };
+    let (user, stored) = proven(app, found, password, Refusal::BadCredentials).await?;
+    if user.disabled {
+        return Err(Refusal::BadCredentials.into());
+    }
+    let now = app.clock.now();
+    let settings = &app.config.email;
+    if let Some(refusal) = user.verdict.bars(settings.check, user.created_at, settings.give_up(), now) {
+        return Err(refusal.into());
+    }
+    let stored = strengthen(app, user.id, stored, password).await?;
+    tokens::actions::begin_session(app, user.id, stored).await
+}
+
+/// The person, if the password is theirs, with the stored hash it was checked against.
+pub(super) async fn proven(
+    app: &App,
+    found: Option<Credentials>,
+    password: &str,
+    refusal: Refusal,
+) -> Result<(Credentials, String)> {
+    let stored = found.as_ref().and_then(|user| user.password_hash.clone());
+    let fits = password.len() <= MOST_BYTES;
+    let right = app.hasher.verify(if fits { password } else { "" }, stored.as_deref()).await? && fits;
+    match (found, stored) {
+        (Some(user), Some(stored)) if right => Ok((user, stored)),
+        _ => Err(refusal.into()),
+    }
+}
+
+/// Replaces a hash that is weaker than today's; says which hash is stored now.
+async fn strengthen(app: &App, user: UserId, stored: String, password: &str) -> Result<String> {
+    if !app.hasher.is_weak(&stored) {
+        return Ok(stored);
+    }
+    let stronger = app.hasher.hash(password, app.random()?).await?;
+    let replace: Work<(UserId, String, String), bool> =
+        |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, old, new));
+    let replaced = app.db.write((user, stored.clone(), stronger.clone()), replace).await?;
+    Ok(if replaced { stronger } else { stored })
+}

@@ -1,0 +1,355 @@
+//! Accounts over HTTP.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::actions::{self, Invitation, Registered};
+use super::me::{self, Profile};
+use super::model::{Registration, check_name_against};
+use super::password;
+use crate::app::App;
+use crate::features::codes::http::CodeOut;
+use crate::features::tokens;
+use crate::features::tokens::http::TokenOut;
+use crate::features::tokens::model::Caller;
+use crate::kernel::code::CodeKey;
+use crate::kernel::email::{Email, mask};
+use crate::kernel::name::Username;
+use crate::kernel::time::Time;
+use crate::problems;
+use crate::web::caller::Client;
+use crate::web::extract::{Fields, Json, JsonOrForm, PathText};
+use crate::web::problem::Problem;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(register_with_code))
+        .routes(routes!(token))
+        .routes(routes!(profile, update, erase))
+        .routes(routes!(change_password))
+}
+
+/// A new account.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct NewUser {
+    /// 1 to 50 letters and digits of any script and `. @ + - _`; unique, look-alikes included.
+    #[schema(min_length = 1, max_length = 50, example = "admin4")]
+    username: String,
+    /// At most 150 characters; unique, look-alikes included.
+    #[schema(max_length = 150, format = Email, example = "test4@test.ru")]
+    email: String,
+    /// At least 12 characters (the operator may change that), at most 128; not a common one, nor one that holds your
+    /// name or address.
+    #[schema(max_length = 128, format = Password, example = "Q123werty!23")]
+    password: String,
+    /// The code of whoever invited you.
+    #[schema(example = json!(null))]
+    code: Option<String>,
+}
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+struct UserOut {
+    #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
+    id: Uuid,
+    #[schema(format = Email, example = "test4@test.ru")]
+    email: String,
+    #[schema(example = "admin4")]
+    username: String,
+}
+
+impl From<Registered> for UserOut {
+    fn from(user: Registered) -> Self {
+        Self { id: user.id.0, email: user.email, username: user.username }
+    }
+}
+
+problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateLimited]);
+
+/// Register
+///
+/// With a code the referral is made in the same step: either both or neither.
+#[utoipa::path(post, path = "/auth/user", tag = "Accounts", operation_id = "register", security(()),
+    request_body(content = NewUser, examples(
+        ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"}))),
+        ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
+    responses((status = 201, description = "Registered", body = UserOut), RegisterProblems))]
+async fn register(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    Json(fields): Json,
+) -> Result<(StatusCode, Answer<UserOut>), Problem> {
+    app.limits.register_from(client)?;
+    let (new, invitation) = read_registration(&app, fields, None)?;
+    Ok((StatusCode::CREATED, Answer(actions::register(&app, new, invitation).await?.into())))
+}
+
+/// Register with the code in the path
+///
+/// As `POST /auth/user`. A code in the body as well must be the same.
+#[utoipa::path(post, path = "/auth/user/{code}", tag = "Accounts", operation_id = "register_with_code", security(()),
+    params(("code" = String, Path, description = "The code of whoever invited you", example = "12AF32CF8978")),
+    request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"})),
+    responses((status = 201, description = "Registered", body = UserOut), RegisterProblems))]
+async fn register_with_code(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    PathText(code): PathText,
+    Json(fields): Json,
+) -> Result<(StatusCode, Answer<UserOut>), Problem> {
+    app.limits.register_from(client)?;
+    let (new, invitation) = read_registration(&app, fields, Some(&code))?;
+    Ok((StatusCode::CREATED, Answer(actions::register(&app, new, invitation).await?.into())))
+}
+
+fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> Result<(Registration, Invitation), Problem> {
+    let username = fields.parsed("username", Username::parse);
+    let email = fields.parsed("email", Email::parse);
+    let typed = fields.text("password");
+    let body = fields.optional_text("code");
+    if let (Some(username), Some(email)) = (&username, &email) {
+        fields.judge("username", check_name_against(username, email));
+    }
+    if let Some(typed) = &typed {
+        let least = app.config.accounts.min_password_length;
+        fields.judge("password", password::check_new(typed, least, username.as_ref(), email.as_ref()));
+    }
+    if let (Some(path), Some(body)) = (path, &body)
+        && !same_code(path, body)
+    {
+        fields.refuse("code", "code_mismatch", "The code in the body is not the one in the path");
+    }
+    let whole = username.zip(email).zip(typed).map(|((username, email), password)| (username, email, password));
+    let (username, email, password) = fields.all(whole)?;
+    let invitation = match path.or(body.as_deref()) {
+        None => Invitation::None,
+        Some(text) => CodeKey::of(text).map_or(Invitation::Nonsense, Invitation::Code),
+    };
+    Ok((Registration { username, email, password }, invitation))
+}
+
+fn same_code(a: &str, b: &str) -> bool {
+    match (CodeKey::of(a), CodeKey::of(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// A log-in, or a refresh.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct TokenRequest {
+    /// `password` (the default) or `refresh_token`.
+    #[schema(example = "password")]
+    grant_type: Option<String>,
+    /// User name or e-mail address; for a log-in.
+    #[schema(example = "admin4")]
+    username: Option<String>,
+    /// For a log-in.
+    #[schema(format = Password, example = "Q123werty!23")]
+    password: Option<String>,
+    /// For a refresh.
+    refresh_token: Option<String>,
+}
+
+problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPending, EmailRefused, RateLimited]);
+
+/// Log in, or refresh
+///
+/// With user name or e-mail and password, or with `grant_type: refresh_token`. A refresh token is replaced at each use;
+/// using a replaced one ends the session, for somebody else may have it. (For ten seconds the one just replaced gets
+/// the same answer again: answers get lost.)
+#[utoipa::path(post, path = "/auth/token", tag = "Accounts", operation_id = "token", security(()),
+    request_body(description = "JSON, or a form with the same fields",
+        content((TokenRequest = "application/json", examples(
+            ("log_in" = (summary = "Log in", value = json!({"username": "admin4", "password": "Q123werty!23"}))),
+            ("refresh" = (summary = "Refresh", value = json!({"grant_type": "refresh_token", "refresh_token": "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"}))))),
+            (TokenRequest = "application/x-www-form-urlencoded", example = json!({"grant_type": "password", "username": "admin4", "password": "Q123werty!23"})))),
+    responses((status = 200, description = "Logged in", body = TokenOut), TokenProblems))]
+async fn token(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    JsonOrForm(mut fields): JsonOrForm,
+) -> Result<Answer<TokenOut>, Problem> {
+    let grant = match fields.optional_text("grant_type").as_deref() {
+        Some("refresh_token") => {
+            let refresh_token = fields.text("refresh_token");
+            tokens::actions::refresh(&app, &fields.all(refresh_token)?).await?
+        }
+        None | Some("password") => {
+            app.limits.log_in_from(client)?;
+            let username = fields.text("username");
+            let password = fields.text("password");
+            let (username, password) = fields.all(username.zip(password))?;
+            actions::log_in(&app, &username, &password).await?
+        }
+        Some(_) => {
+            fields.refuse("grant_type", "grant_type", "Either password or refresh_token");
+            fields.finish()?;
+            return Err(crate::kernel::error::Refusal::Invalid.into());
+        }
+    };
+    Ok(Answer(grant.into()))
+}
+
+/// Oneself.
+#[derive(Serialize, ToSchema)]
+struct Me {
+    #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
+    id: Uuid,
+    #[schema(format = Email, example = "test4@test.ru")]
+    email: String,
+    #[schema(example = "admin4")]
+    username: String,
+    /// `user`, and `manager` for who runs the program.
+    #[schema(example = json!(["user"]))]
+    roles: Vec<&'static str>,
+    /// Whether others find your active code by your address.
+    #[schema(example = true)]
+    discoverable: bool,
+    /// What is known about your address: `unchecked`, `pending`, `valid`, `accept_all`, `webmail`, `unknown`,
+    /// `invalid`, `disposable`.
+    #[schema(example = "valid")]
+    email_verdict: &'static str,
+    /// UTC.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
+    created_at: Time,
+    /// Who brought you.
+    referred_by: Option<ReferredBy>,
+    /// How many you brought.
+    #[schema(minimum = 0, example = 3)]
+    referral_count: i64,
+    active_code: Option<CodeOut>,
+}
+
+/// Who brought somebody.
+#[derive(Serialize, ToSchema)]
+struct ReferredBy {
+    #[schema(example = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff")]
+    id: Uuid,
+    #[schema(example = "owner")]
+    username: String,
+    /// `pending` or `confirmed`.
+    #[schema(example = "confirmed")]
+    status: &'static str,
+}
+
+impl From<Profile> for Me {
+    fn from(profile: Profile) -> Self {
+        let user = profile.user;
+        Self {
+            id: user.id.0,
+            roles: if user.is_manager { vec!["user", "manager"] } else { vec!["user"] },
+            discoverable: user.discoverable,
+            email_verdict: user.verdict.word(),
+            created_at: user.created_at,
+            referred_by: profile.referred_by.map(|referrer| ReferredBy {
+                id: referrer.id.0,
+                // A name that is an address is shown like one.
+                username: mask(&referrer.username),
+                status: referrer.status.word(),
+            }),
+            referral_count: profile.referral_count,
+            active_code: profile.active_code.map(|code| CodeOut {
+                id: code.id,
+                user_id: code.owner,
+                code: code.code,
+                expires_at: Time(code.expires_at),
+                is_active: true,
+            }),
+            email: user.email,
+            username: user.username,
+        }
+    }
+}
+
+problems!(ProfileProblems: caller[]);
+
+/// Yourself
+#[utoipa::path(get, path = "/me", tag = "Accounts", operation_id = "profile",
+    responses((status = 200, description = "You", body = Me), ProfileProblems))]
+async fn profile(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Me>, Problem> {
+    Ok(Answer(me::profile(&app, caller.user).await?.into()))
+}
+
+/// What to change.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct Update {
+    /// Whether others find your active code by your address.
+    #[schema(example = false)]
+    discoverable: bool,
+}
+
+problems!(UpdateProblems: caller body[]);
+
+/// Change how others find you
+#[utoipa::path(patch, path = "/me", tag = "Accounts", operation_id = "update_profile", request_body = Update,
+    responses((status = 200, description = "You, changed", body = Me), UpdateProblems))]
+async fn update(State(app): State<Arc<App>>, caller: Caller, Json(mut fields): Json) -> Result<Answer<Me>, Problem> {
+    let discoverable = fields.flag("discoverable");
+    me::set_discoverable(&app, caller.user, fields.all(discoverable)?).await?;
+    Ok(Answer(me::profile(&app, caller.user).await?.into()))
+}
+
+/// A new password, with the old one as proof.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct PasswordChange {
+    #[schema(format = Password, example = "Q123werty!23")]
+    current_password: String,
+    #[schema(max_length = 128, format = Password, example = "a longer, better one")]
+    new_password: String,
+}
+
+problems!(PasswordProblems: caller body[WrongPassword, RateLimited]);
+
+/// Change your password
+///
+/// Every session ends, this one included: log in again.
+#[utoipa::path(post, path = "/me/password", tag = "Accounts", operation_id = "change_password", request_body = PasswordChange,
+    responses((status = 204, description = "Changed"), PasswordProblems))]
+async fn change_password(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(mut fields): Json,
+) -> Result<StatusCode, Problem> {
+    app.limits.log_in(&caller.user.to_string())?;
+    let current = fields.text("current_password");
+    let new = fields.text("new_password");
+    let (current, new) = fields.all(current.zip(new))?;
+    me::change_password(&app, caller.user, &current, &new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Proof that it is you.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct Erasure {
+    #[schema(format = Password, example = "Q123werty!23")]
+    password: String,
+}
+
+problems!(EraseProblems: caller body[WrongPassword, RateLimited]);
+
+/// Erase your account
+///
+/// Name, address, password and codes are removed for good; your place in others' lists stays, without a face.
+#[utoipa::path(delete, path = "/me", tag = "Accounts", operation_id = "erase_account", request_body = Erasure,
+    responses((status = 204, description = "Erased"), EraseProblems))]
+async fn erase(State(app): State<Arc<App>>, caller: Caller, Json(mut fields): Json) -> Result<StatusCode, Problem> {
+    app.limits.log_in(&caller.user.to_string())?;
+    let password = fields.text("password");
+    me::erase(&app, caller.user, &fields.all(password)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,106 @@
+//! What people do with their own account.
+
+use super::model::{User, login_keys};
+use super::{actions, password, store};
+use crate::app::App;
+use crate::db::{Tx, Work};
+use crate::features::codes::model::ActiveCode;
+use crate::features::referrals::model::Referrer;
+use crate::features::{codes, referrals, tokens};
+use crate::kernel::email::Email;
+use crate::kernel::error::{Error, FieldError, Refusal, Result};
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::name::Username;
+use crate::kernel::time::Time;
+
+/// A person with what belongs to them.
+pub struct Profile {
+    pub user: User,
+    pub referred_by: Option<Referrer>,
+    pub referral_count: i64,
+    pub active_code: Option<ActiveCode>,
+}
+
+pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
+    let user = store::user(&app.db, id).await?.filter(|user| !user.erased).ok_or(Refusal::InvalidToken)?;
+    Ok(Profile {
+        referred_by: referrals::actions::referrer_of(app, id).await?,
+        referral_count: referrals::actions::count(app, id).await?,
+        active_code: codes::actions::active_of(app, id).await?,
+        user,
+    })
+}
+
+/// Lets oneself be found by e-mail, or not.
+pub async fn set_discoverable(app: &App, user: UserId, discoverable: bool) -> Result<()> {
+    let change: Work<(UserId, bool), Option<i64>> = |tx, (user, discoverable)| {
+        Box::pin(async move {
+            if !store::set_discoverable(tx, *user, *discoverable).await? {
+                return Ok(None);
+            }
+            codes::actions::refresh(tx, *user).await.map(Some)
+        })
+    };
+    if let Some(version) = app.db.write((user, discoverable), change).await? {
+        app.code_changed(user, version).await;
+    }
+    Ok(())
+}
+
+/// Changes the password, with the old one as proof, and ends every session, this one included.
+pub async fn change_password(app: &App, user: UserId, old: &str, new: &str) -> Result<()> {
+    let found = store::credentials_of(&app.db, user).await?;
+    let (person, stored) = actions::proven(app, found, old, Refusal::WrongPassword).await?;
+    let least = app.config.accounts.min_password_length;
+    if let Err(reason) = password::check(new, least, &person.username, &person.email) {
+        return Err(Error::Invalid(vec![FieldError::new("body", "new_password", "password", reason)]));
+    }
+    let hash = app.hasher.hash(new, app.random()?).await?;
+    let change: Work<(UserId, String, String, Time), Vec<SessionId>> = |tx, (user, old, new, now)| {
+        Box::pin(async move {
+            if !store::set_password(tx, *user, old, new).await? {
+                return Err(Refusal::WrongPassword.into());
+            }
+            tokens::actions::end_all(tx, *user, *now).await
+        })
+    };
+    let ended = app.db.write((user, stored, hash, app.clock.now()), change).await?;
+    app.sessions_ended(&ended).await;
+    Ok(())
+}
+
+struct Erasure {
+    user: UserId,
+    stored: String,
+    logins: Vec<String>,
+    now: Time,
+}
+
+/// Erases the account: name, address, password and chosen codes are gone, sessions end, the active code dies; the row
+/// stays without a face, so that nobody's numbers move.
+pub async fn erase(app: &App, user: UserId, password: &str) -> Result<()> {
+    let found = store::credentials_of(&app.db, user).await?;
+    let (person, stored) = actions::proven(app, found, password, Refusal::WrongPassword).await?;
+    let (Ok(username), Ok(email)) = (Username::parse(&person.username), Email::parse(&person.email)) else {
+        return Err(Error::inconsistent("users", "username or email", user));
+    };
+    let logins = login_keys(&username, &email);
+    let erasure = Erasure { user, stored, logins, now: app.clock.now() };
+    let (ended, version) = app.db.write(erasure, |tx, erasure| Box::pin(remove(tx, erasure))).await?;
+    app.sessions_ended(&ended).await;
+    app.code_changed(user, version).await;
+    app.codes.forget(email.key()).await;
+    Ok(())
+}
+
+async fn remove(tx: &mut Tx<'_>, erasure: &Erasure) -> Result<(Vec<SessionId>, i64)> {
+    if !store::erase(tx, erasure.user, &erasure.stored, erasure.now).await? {
+        return Err(Refusal::WrongPassword.into());
+    }
+    for key in &erasure.logins {
+        store::delete_login(tx, key, erasure.user).await?;
+    }
+    let ended = tokens::actions::end_all(tx, erasure.user, erasure.now).await?;
+    let version = codes::actions::end_all(tx, erasure.user, true).await?;
+    Ok((ended, version))
+}

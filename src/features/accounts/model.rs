@@ -1,0 +1,155 @@
+//! What an account is.
+
+use std::time::Duration;
+
+use crate::config::Policy;
+use crate::kernel::email::Email;
+use crate::kernel::error::Refusal;
+use crate::kernel::ids::UserId;
+use crate::kernel::name::Username;
+use crate::kernel::time::Time;
+
+/// A person as the database has them.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    pub created_at: Time,
+    pub is_manager: bool,
+    pub discoverable: bool,
+    pub verdict: Verdict,
+    pub erased: bool,
+}
+
+/// What is known about a person's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody was asked.
+    Unchecked,
+    /// The verifier has not answered yet.
+    Pending,
+    Valid,
+    /// The domain takes mail for any name.
+    AcceptAll,
+    Webmail,
+    /// The verifier could not tell, or never answered.
+    Unknown,
+    Invalid,
+    Disposable,
+}
+
+impl Verdict {
+    const WORDS: &[(Verdict, &str)] = &[
+        (Self::Unchecked, "unchecked"),
+        (Self::Pending, "pending"),
+        (Self::Valid, "valid"),
+        (Self::AcceptAll, "accept_all"),
+        (Self::Webmail, "webmail"),
+        (Self::Unknown, "unknown"),
+        (Self::Invalid, "invalid"),
+        (Self::Disposable, "disposable"),
+    ];
+
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(verdict, _)| *verdict == self).map_or("unknown", |(_, word)| word)
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(verdict, _)| *verdict)
+    }
+
+    /// Whether the address is known to receive no lasting mail.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Invalid | Self::Disposable)
+    }
+
+    /// Why a person with this verdict may not log in, if so: under `block` a bad one keeps them out for good, a missing
+    /// one until the verifier has had its time.
+    pub fn bars(self, policy: Policy, created_at: Time, give_up: Duration, now: Time) -> Option<Refusal> {
+        match self {
+            _ if policy != Policy::Block => None,
+            Self::Pending if now.since(created_at) < give_up => Some(Refusal::EmailCheckPending),
+            verdict if verdict.is_bad() => Some(Refusal::EmailRefused),
+            _ => None,
+        }
+    }
+}
+
+/// What a log-in is checked against.
+pub struct Credentials {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    /// Nothing for people who were erased.
+    pub password_hash: Option<String>,
+    pub disabled: bool,
+    pub verdict: Verdict,
+    pub created_at: Time,
+}
+
+/// A registration that has passed every rule that needs no database.
+pub struct Registration {
+    pub username: Username,
+    pub email: Email,
+    pub password: String,
+}
+
+/// A name that reads like an address must be the person's own, for log-in takes either.
+pub fn check_name_against(username: &Username, email: &Email) -> Result<(), &'static str> {
+    match Email::parse(username.as_str()) {
+        Ok(address) if address.key() != email.key() => {
+            Err("A user name that is an e-mail address must be your own address")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key of what somebody types to log in: an address if it reads like one, else a name.
+pub fn login_key(typed: &str) -> Option<String> {
+    match Email::parse(typed) {
+        Ok(email) => Some(email.key().to_owned()),
+        Err(_) => Username::parse(typed).ok().map(|name| name.key().to_owned()),
+    }
+}
+
+/// The keys under which a person can log in.
+pub fn login_keys(username: &Username, email: &Email) -> Vec<String> {
+    let name = login_key(username.as_str()).unwrap_or_else(|| username.key().to_owned());
+    let address = email.key().to_owned();
+    if name == address { vec![address] } else { vec![name, address] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_an_address_must_be_ones_own() {
+        let email = Email::parse("Me@test.ru").unwrap();
+        let name = |text| Username::parse(text).unwrap();
+        assert!(check_name_against(&name("me"), &email).is_ok());
+        assert!(check_name_against(&name("me@TEST.ru"), &email).is_ok());
+        assert!(check_name_against(&name("me@home"), &email).is_ok());
+        assert!(check_name_against(&name("you@test.ru"), &email).is_err());
+        assert_eq!(login_keys(&name("ME@test.ru"), &email), vec!["me@test.ru"]);
+        assert_eq!(login_keys(&name("Me"), &email), vec!["me", "me@test.ru"]);
+    }
+
+    #[test]
+    fn under_block_a_missing_verdict_bars_for_its_time_and_a_bad_one_for_good() {
+        let (start, hour) = (Time(0), Duration::from_secs(3600));
+        let soon = start.plus(Duration::from_secs(60));
+        let later = start.plus(hour);
+        let bars = |verdict: Verdict, policy, now| verdict.bars(policy, start, hour, now);
+        assert_eq!(bars(Verdict::Pending, Policy::Block, soon), Some(Refusal::EmailCheckPending));
+        assert_eq!(bars(Verdict::Pending, Policy::Block, later), None);
+        assert_eq!(bars(Verdict::Invalid, Policy::Block, later), Some(Refusal::EmailRefused));
+        assert_eq!(bars(Verdict::Disposable, Policy::Block, soon), Some(Refusal::EmailRefused));
+        for verdict in [Verdict::Valid, Verdict::AcceptAll, Verdict::Webmail, Verdict::Unknown, Verdict::Unchecked] {
+            assert_eq!(bars(verdict, Policy::Block, soon), None);
+        }
+        assert_eq!(bars(Verdict::Invalid, Policy::Flag, soon), None);
+        assert_eq!(bars(Verdict::Pending, Policy::Off, soon), None);
+    }
+}

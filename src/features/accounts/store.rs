@@ -1,0 +1,129 @@
+//! Where people are kept.
+
+use super::model::{Credentials, User, Verdict};
+use crate::db::{Db, Row, Tx};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::time::Time;
+use crate::{params, sql};
+
+sql! {
+    INSERT_USER = "insert into users
+            (id, username, email, password_hash, created_at, is_manager, discoverable, email_verdict)
+        values ($1, $2, $3, $4, $5, false, true, $6)";
+    INSERT_LOGIN = "insert into logins (login_key, user_id) values ($1, $2) on conflict (login_key) do nothing";
+    CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
+                          u.created_at
+                   from logins l join users u on u.id = l.user_id where l.login_key = $1";
+    CREDENTIALS_BY_ID = "select id, username, email, password_hash, disabled_at is not null, email_verdict, created_at
+                         from users where id = $1 and erased_at is null";
+    USER = "select id, username, email, created_at, is_manager, discoverable, email_verdict, erased_at is not null
+            from users where id = $1";
+    SET_DISCOVERABLE = "update users set discoverable = $2 where id = $1 and erased_at is null and discoverable <> $2";
+    /// Only if it is still the password that was checked.
+    SET_PASSWORD = "update users set password_hash = $3 where id = $1 and password_hash = $2 and erased_at is null";
+    RESET_PASSWORD = "update users set password_hash = $2 where id = $1 and erased_at is null";
+    SET_VERDICT = "update users set email_verdict = $2, email_checked_at = $3
+                   where id = $1 and email_verdict = 'pending' and erased_at is null";
+    SET_MANAGER = "update users set is_manager = $2 where id = $1 and erased_at is null";
+    SET_DISABLED = "update users set disabled_at = $2 where id = $1 and erased_at is null";
+    ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', password_hash = null,
+                         is_manager = false, discoverable = false, erased_at = $3
+                  where id = $1 and password_hash = $2 and erased_at is null";
+    DELETE_LOGIN = "delete from logins where login_key = $1 and user_id = $2";
+}
+
+pub struct NewUser {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    pub password_hash: String,
+    pub created_at: Time,
+    pub verdict: Verdict,
+}
+
+pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
+    let verdict = new.verdict.word();
+    let values = params![new.id, &new.username, &new.email, &new.password_hash, new.created_at, verdict];
+    tx.run(&INSERT_USER, &values).await.map(drop)
+}
+
+/// False when the name or address is somebody's already.
+pub async fn insert_login(tx: &mut Tx<'_>, key: &str, user: UserId) -> Result<bool> {
+    Ok(tx.run(&INSERT_LOGIN, &params![key, user]).await? == 1)
+}
+
+pub async fn delete_login(tx: &mut Tx<'_>, key: &str, user: UserId) -> Result<()> {
+    tx.run(&DELETE_LOGIN, &params![key, user]).await.map(drop)
+}
+
+pub async fn credentials(db: &Db, login_key: &str) -> Result<Option<Credentials>> {
+    db.row(&CREDENTIALS, params![login_key]).await?.map(|row| read_credentials(&row)).transpose()
+}
+
+pub async fn credentials_of(db: &Db, user: UserId) -> Result<Option<Credentials>> {
+    db.row(&CREDENTIALS_BY_ID, params![user]).await?.map(|row| read_credentials(&row)).transpose()
+}
+
+pub async fn user(db: &Db, id: UserId) -> Result<Option<User>> {
+    let Some(row) = db.row(&USER, params![id]).await? else { return Ok(None) };
+    Ok(Some(User {
+        id,
+        username: row.get(1)?,
+        email: row.get(2)?,
+        created_at: row.time(3)?,
+        is_manager: row.get(4)?,
+        discoverable: row.get(5)?,
+        verdict: verdict(&row, 6)?,
+        erased: row.get(7)?,
+    }))
+}
+
+/// False when nothing had to be changed.
+pub async fn set_discoverable(tx: &mut Tx<'_>, user: UserId, discoverable: bool) -> Result<bool> {
+    Ok(tx.run(&SET_DISCOVERABLE, &params![user, discoverable]).await? == 1)
+}
+
+/// False when the old hash is not the stored one any more.
+pub async fn set_password(tx: &mut Tx<'_>, user: UserId, old: &str, new: &str) -> Result<bool> {
+    Ok(tx.run(&SET_PASSWORD, &params![user, old, new]).await? == 1)
+}
+
+pub async fn reset_password(tx: &mut Tx<'_>, user: UserId, new: &str) -> Result<bool> {
+    Ok(tx.run(&RESET_PASSWORD, &params![user, new]).await? == 1)
+}
+
+/// False when there was a verdict already.
+pub async fn set_verdict(tx: &mut Tx<'_>, user: UserId, verdict: Verdict, now: Time) -> Result<bool> {
+    Ok(tx.run(&SET_VERDICT, &params![user, verdict.word(), now]).await? == 1)
+}
+
+pub async fn set_manager(tx: &mut Tx<'_>, user: UserId, is_manager: bool) -> Result<bool> {
+    Ok(tx.run(&SET_MANAGER, &params![user, is_manager]).await? == 1)
+}
+
+pub async fn set_disabled(tx: &mut Tx<'_>, user: UserId, since: Option<Time>) -> Result<bool> {
+    Ok(tx.run(&SET_DISABLED, &params![user, since]).await? == 1)
+}
+
+/// Removes all that tells who a person was; the row stays, for others' lists count it.
+pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: &str, now: Time) -> Result<bool> {
+    Ok(tx.run(&ERASE_USER, &params![user, password_hash, now]).await? == 1)
+}
+
+fn read_credentials(row: &Row) -> Result<Credentials> {
+    Ok(Credentials {
+        id: row.user(0)?,
+        username: row.get(1)?,
+        email: row.get(2)?,
+        password_hash: row.get(3)?,
+        disabled: row.get(4)?,
+        verdict: verdict(row, 5)?,
+        created_at: row.time(6)?,
+    })
+}
+
+fn verdict(row: &Row, index: usize) -> Result<Verdict> {
+    let word: String = row.get(index)?;
+    Verdict::parse(&word).ok_or_else(|| Error::inconsistent("users", "email_verdict", word))
+}

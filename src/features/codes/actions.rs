@@ -1,0 +1,168 @@
+//! Making, finding and ending codes.
+
+use std::sync::Arc;
+
+use super::model::{ActiveCode, HeldCode, OwnedCode};
+use super::store;
+use crate::app::App;
+use crate::cache::changes::announce_code;
+use crate::db::{Tx, Work};
+use crate::kernel::code::{Code, CodeKey};
+use crate::kernel::email::Email;
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::page::{Page, PageRequest};
+use crate::kernel::time::Time;
+
+/// Drawing a taken string this often means that the random source is broken.
+const DRAWS: usize = 8;
+
+struct NewCode {
+    owner: UserId,
+    /// One that was chosen, or several that were drawn.
+    candidates: Vec<Code>,
+    chosen: bool,
+    expires_at: Time,
+    replace: bool,
+}
+
+/// Makes a code. With `replace` the active one, if any, is revoked in the same step.
+pub async fn create(
+    app: &App,
+    owner: UserId,
+    code: Option<Code>,
+    expires_at: Time,
+    replace: bool,
+) -> Result<OwnedCode> {
+    let chosen = code.is_some();
+    let candidates = match code {
+        Some(code) => vec![code],
+        None => app.random_codes(DRAWS)?,
+    };
+    let new = NewCode { owner, candidates, chosen, expires_at, replace };
+    let (made, version) = app.db.write(new, |tx, new| Box::pin(make(tx, new))).await?;
+    app.code_changed(owner, version).await;
+    Ok(made)
+}
+
+async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
+    let slot = store::lock(tx, new.owner).await?;
+    if new.expires_at <= slot.now {
+        return Err(Refusal::ExpiresInPast.into());
+    }
+    let mut claimed = None;
+    for code in &new.candidates {
+        if let Some(id) = store::claim(tx, code.key(), new.owner, slot.issued + 1).await? {
+            claimed = Some((id, code));
+            break;
+        }
+    }
+    let Some((id, code)) = claimed else {
+        return Err(if new.chosen {
+            Refusal::CodeTaken.into()
+        } else {
+            Error::Internal(format!("{DRAWS} codes in a row were taken"))
+        });
+    };
+    if slot.active().is_some() {
+        if !new.replace {
+            return Err(Refusal::ActiveCodeExists.into());
+        }
+        store::revoke(tx, slot.owner, slot.issued, slot.now).await?;
+    }
+    let made = store::fill(tx, &slot, id, code, new.expires_at).await?;
+    let version = slot.version + 1;
+    announce_code(tx, slot.owner, version).await?;
+    Ok((made, version))
+}
+
+/// Revokes a code of the caller's, also one that has expired. From here on no node accepts it.
+pub async fn revoke(app: &App, owner: UserId, typed: &str) -> Result<()> {
+    let Some(key) = CodeKey::of(typed) else { return Err(Refusal::CodeNotFound.into()) };
+    let end: Work<(UserId, CodeKey), i64> = |tx, (owner, key)| Box::pin(end(tx, *owner, *key));
+    let version = app.db.write((owner, key), end).await?;
+    app.code_changed(owner, version).await;
+    Ok(())
+}
+
+async fn end(tx: &mut Tx<'_>, caller: UserId, key: CodeKey) -> Result<i64> {
+    let Some((id, owner, ordinal)) = store::find(tx, key).await? else { return Err(Refusal::CodeNotFound.into()) };
+    if owner != caller {
+        return Err(Refusal::NotYourCode.into());
+    }
+    let slot = store::lock(tx, owner).await?;
+    if !store::revoke(tx, owner, ordinal, slot.now).await? {
+        return Err(Refusal::CodeNotFound.into());
+    }
+    if slot.current.as_ref().is_some_and(|current| current.id == id) {
+        store::empty(tx, owner).await?;
+    } else {
+        store::touch(tx, owner).await?;
+    }
+    announce_code(tx, owner, slot.version + 1).await?;
+    Ok(slot.version + 1)
+}
+
+/// The caller's codes, dead ones included, oldest first.
+pub async fn list(app: &App, owner: UserId, request: PageRequest) -> Result<Page<OwnedCode>> {
+    store::list(&app.db, owner, request).await
+}
+
+/// The active code behind an address, unless its owner does not want to be found by others. The one answer for every
+/// miss: nobody there, no active code, does not want to be found.
+pub async fn find_by_email(app: &App, caller: UserId, email: &Email) -> Result<Arc<ActiveCode>> {
+    let found = app.codes.get(email.key(), store::active_by_email(&app.db, email.key())).await?;
+    found.filter(|code| code.discoverable || code.owner == caller.0).ok_or_else(|| Refusal::NoActiveCode.into())
+}
+
+/// The owner's active code.
+pub async fn active_of(app: &App, owner: UserId) -> Result<Option<ActiveCode>> {
+    store::active_by_owner(&app.db, owner).await
+}
+
+/// Whether a code would refer somebody now, and whose it is.
+pub async fn validate(app: &App, typed: &str) -> Result<Option<ActiveCode>> {
+    match CodeKey::of(typed) {
+        Some(key) => store::active_by_string(&app.db, key).await,
+        None => Ok(None),
+    }
+}
+
+/// Holds a code for a registration: it stays what it is until the commit.
+pub async fn hold(tx: &mut Tx<'_>, key: CodeKey) -> Result<HeldCode> {
+    let refused = || Error::from(Refusal::CodeNotUsable);
+    let (id, owner, ordinal) = store::find(tx, key).await?.ok_or_else(refused)?;
+    let slot = store::lock_shared(tx, owner).await?.ok_or_else(refused)?;
+    match slot.active() {
+        Some(active) if active.id == id => Ok(HeldCode { owner, ordinal, now: slot.now }),
+        _ => Err(refused()),
+    }
+}
+
+/// Holds off registrations with an owner's codes until the commit.
+pub async fn hold_off(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
+    store::lock(tx, owner).await.map(drop)
+}
+
+/// Ends an owner's active code as part of a unit of work, and removes all their strings if they are to be `erased`. The
+/// caller tells [`App::code_changed`] the version after it.
+pub async fn end_all(tx: &mut Tx<'_>, owner: UserId, erased: bool) -> Result<i64> {
+    let slot = store::lock(tx, owner).await?;
+    if slot.current.is_some() {
+        store::revoke(tx, owner, slot.issued, slot.now).await?;
+    }
+    store::empty(tx, owner).await?;
+    if erased {
+        store::erase(tx, owner).await?;
+    }
+    announce_code(tx, owner, slot.version + 1).await?;
+    Ok(slot.version + 1)
+}
+
+/// Makes every node read an owner's code again, after something else about the owner has changed.
+pub async fn refresh(tx: &mut Tx<'_>, owner: UserId) -> Result<i64> {
+    let slot = store::lock(tx, owner).await?;
+    store::touch(tx, owner).await?;
+    announce_code(tx, owner, slot.version + 1).await?;
+    Ok(slot.version + 1)
+}

@@ -1,0 +1,115 @@
+//! What a code is, in its owner's list and in everybody's look-ups.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::cache::Fact;
+use crate::kernel::ids::UserId;
+use crate::kernel::time::Time;
+
+/// A code as its owner sees it. Its state is derived, never stored.
+#[derive(Clone, Debug)]
+pub struct OwnedCode {
+    pub id: i64,
+    pub owner: UserId,
+    pub code: String,
+    pub expires_at: Time,
+    pub state: State,
+    /// Its place among its owner's codes, from 1.
+    pub ordinal: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Active,
+    Expired,
+    Revoked,
+}
+
+impl State {
+    /// Revoked wins: a code that was revoked and would have expired since is still a revoked one.
+    pub fn of(expires_at: Time, revoked: bool, now: Time) -> Self {
+        match (revoked, expires_at > now) {
+            (true, _) => Self::Revoked,
+            (false, true) => Self::Active,
+            (false, false) => Self::Expired,
+        }
+    }
+}
+
+/// An active code with its owner, as look-ups by e-mail tell it and caches keep it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ActiveCode {
+    pub owner: Uuid,
+    pub email: String,
+    pub username: String,
+    pub version: i64,
+    pub id: i64,
+    pub code: String,
+    /// Microseconds since 1970.
+    pub expires_at: i64,
+    pub discoverable: bool,
+}
+
+impl Fact for ActiveCode {
+    fn owner(&self) -> Uuid {
+        self.owner
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn expires_at(&self) -> Time {
+        Time(self.expires_at)
+    }
+
+    fn shareable(&self) -> bool {
+        self.discoverable
+    }
+}
+
+/// An owner's slot, locked, with the time of the database's clock read after the lock.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    pub owner: UserId,
+    pub issued: i64,
+    pub version: i64,
+    pub current: Option<SlotCode>,
+    pub now: Time,
+}
+
+#[derive(Clone, Debug)]
+pub struct SlotCode {
+    pub id: i64,
+    pub expires_at: Time,
+}
+
+impl Slot {
+    /// The code in the slot, if it is still alive.
+    pub fn active(&self) -> Option<&SlotCode> {
+        self.current.as_ref().filter(|code| code.expires_at > self.now)
+    }
+}
+
+/// A code that refers a registration which is under way: its owner's slot is locked until the commit.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldCode {
+    pub owner: UserId,
+    pub ordinal: i64,
+    /// When it was found alive.
+    pub now: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_code_follows_from_its_dates() {
+        assert_eq!(State::of(Time(10), false, Time(9)), State::Active);
+        assert_eq!(State::of(Time(10), false, Time(10)), State::Expired);
+        assert_eq!(State::of(Time(10), true, Time(9)), State::Revoked);
+        assert_eq!(State::of(Time(10), true, Time(11)), State::Revoked);
+    }
+}

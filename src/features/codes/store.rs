@@ -1,0 +1,172 @@
+//! Where codes are kept. Every decision about a code begins with [`lock`] or [`lock_shared`]: first the owner's slot is
+//! locked, then the clock is read, then it is decided. Any other order lets a code outlive its end.
+
+use super::model::{ActiveCode, OwnedCode, Slot, SlotCode, State};
+use crate::db::{Db, Row, Sql, Tx};
+use crate::kernel::code::{Code, CodeKey};
+use crate::kernel::error::Result;
+use crate::kernel::ids::UserId;
+use crate::kernel::page::{Cursor, Page, PageRequest, Start};
+use crate::kernel::time::Time;
+use crate::{params, sql};
+
+sql! {
+    ENSURE_SLOT = "insert into code_slots (owner_id, issued, version) values ($1, 0, 0)
+                   on conflict (owner_id) do nothing";
+    /// The clock is read outside of the locked part, so after it.
+    LOCK_SLOT = {
+        sqlite: "select issued, version, code_id, expires_at, referral_now() from code_slots where owner_id = $1",
+        postgres: "with slot as materialized (
+                       select issued, version, code_id, expires_at from code_slots where owner_id = $1 for update)
+                   select issued, version, code_id, expires_at, referral_now() from slot",
+    };
+    LOCK_SLOT_SHARED = {
+        sqlite: "select issued, version, code_id, expires_at, referral_now() from code_slots where owner_id = $1",
+        postgres: "with slot as materialized (
+                       select issued, version, code_id, expires_at from code_slots where owner_id = $1 for share)
+                   select issued, version, code_id, expires_at, referral_now() from slot",
+    };
+    FILL_SLOT = "update code_slots set issued = $2, version = version + 1, code_id = $3, code = $4, expires_at = $5
+                 where owner_id = $1";
+    EMPTY_SLOT = "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+                  where owner_id = $1";
+    TOUCH_SLOT = "update code_slots set version = version + 1 where owner_id = $1";
+    CLAIM_STRING = "insert into code_strings (code_hash, owner_id, ordinal) values ($1, $2, $3)
+                    on conflict (code_hash) do nothing returning id";
+    FIND_STRING = "select id, owner_id, ordinal from code_strings where code_hash = $1";
+    INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at)
+                   values ($1, $2, $3, $4, $5, $6)";
+    /// The clock may have stepped back since the code was made; its life does not.
+    REVOKE = "update codes set revoked_at = case when created_at > $3 then created_at else $3 end
+              where owner_id = $1 and ordinal = $2 and revoked_at is null";
+    ERASE = "update codes set code = '' where owner_id = $1";
+    LIST = "select s.issued, c.id, c.code, c.expires_at, c.revoked_at is not null, c.ordinal, referral_now()
+            from code_slots s left join codes c on c.owner_id = s.owner_id and c.ordinal > $2 and c.ordinal <= $3
+            where s.owner_id = $1 order by c.ordinal";
+    /// One statement for hit and miss, so that a miss tells nothing about its reason.
+    FIND_BY_EMAIL = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
+                     from logins l
+                     join users u on u.id = l.user_id
+                     join code_slots s on s.owner_id = u.id
+                     where l.login_key = $1 and u.disabled_at is null and s.expires_at > referral_now()";
+    FIND_BY_OWNER = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
+                     from code_slots s join users u on u.id = s.owner_id
+                     where s.owner_id = $1 and s.expires_at > referral_now()";
+    FIND_BY_HASH = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
+                    from code_strings c
+                    join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
+                    join users u on u.id = c.owner_id
+                    where c.code_hash = $1 and u.disabled_at is null and s.expires_at > referral_now()";
+}
+
+/// Locks an owner's slot against everybody, making it if there is none yet.
+pub async fn lock(tx: &mut Tx<'_>, owner: UserId) -> Result<Slot> {
+    if let Some(slot) = locked(tx, &LOCK_SLOT, owner).await? {
+        return Ok(slot);
+    }
+    tx.run(&ENSURE_SLOT, &params![owner]).await?;
+    let slot = locked(tx, &LOCK_SLOT, owner).await?;
+    slot.ok_or_else(|| crate::kernel::error::Error::inconsistent("code_slots", "owner_id", owner))
+}
+
+/// Locks an owner's slot, if there is one, against changes but not against others who lock it like this.
+pub async fn lock_shared(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<Slot>> {
+    locked(tx, &LOCK_SLOT_SHARED, owner).await
+}
+
+async fn locked(tx: &mut Tx<'_>, sql: &'static Sql, owner: UserId) -> Result<Option<Slot>> {
+    let Some(row) = tx.row(sql, &params![owner]).await? else { return Ok(None) };
+    let current = match (row.get::<Option<i64>>(2)?, row.get::<Option<i64>>(3)?) {
+        (Some(id), Some(expires_at)) => Some(SlotCode { id, expires_at: Time(expires_at) }),
+        _ => None,
+    };
+    Ok(Some(Slot { owner, issued: row.get(0)?, version: row.get(1)?, current, now: row.time(4)? }))
+}
+
+/// Puts a code into a locked slot.
+pub async fn fill(tx: &mut Tx<'_>, slot: &Slot, id: i64, code: &Code, expires_at: Time) -> Result<OwnedCode> {
+    let ordinal = slot.issued + 1;
+    tx.run(&INSERT_CODE, &params![slot.owner, ordinal, id, code.as_str(), slot.now, expires_at]).await?;
+    tx.run(&FILL_SLOT, &params![slot.owner, ordinal, id, code.as_str(), expires_at]).await?;
+    Ok(OwnedCode { id, owner: slot.owner, code: code.as_str().to_owned(), expires_at, state: State::Active, ordinal })
+}
+
+pub async fn empty(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
+    tx.run(&EMPTY_SLOT, &params![owner]).await.map(drop)
+}
+
+/// Makes what is cached of an owner history without changing the code.
+pub async fn touch(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
+    tx.run(&TOUCH_SLOT, &params![owner]).await.map(drop)
+}
+
+/// Takes a code string for ever; nothing when it was taken before.
+pub async fn claim(tx: &mut Tx<'_>, key: CodeKey, owner: UserId, ordinal: i64) -> Result<Option<i64>> {
+    tx.row(&CLAIM_STRING, &params![&key.0, owner, ordinal]).await?.map(|row| row.get(0)).transpose()
+}
+
+/// A code string's id, owner and place among the owner's codes.
+pub async fn find(tx: &mut Tx<'_>, key: CodeKey) -> Result<Option<(i64, UserId, i64)>> {
+    let Some(row) = tx.row(&FIND_STRING, &params![&key.0]).await? else { return Ok(None) };
+    Ok(Some((row.get(0)?, row.user(1)?, row.get(2)?)))
+}
+
+/// False when it had been revoked before.
+pub async fn revoke(tx: &mut Tx<'_>, owner: UserId, ordinal: i64, now: Time) -> Result<bool> {
+    Ok(tx.run(&REVOKE, &params![owner, ordinal, now]).await? == 1)
+}
+
+/// Removes the strings that a person chose; that they were used is remembered by their hashes.
+pub async fn erase(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
+    tx.run(&ERASE, &params![owner]).await.map(drop)
+}
+
+pub async fn list(db: &Db, owner: UserId, request: PageRequest) -> Result<Page<OwnedCode>> {
+    let after = match request.start {
+        Start::Page(_) => request.offset(),
+        Start::After(cursor) => cursor.0,
+    };
+    let rows = db.scan(&LIST, params![owner, after, after.saturating_add(request.size)]).await?;
+    let total = rows.first().map_or(Ok(0), |row| row.get(0))?;
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if let Some(id) = row.get::<Option<i64>>(1)? {
+            let expires_at = row.time(3)?;
+            items.push(OwnedCode {
+                id,
+                owner,
+                code: row.get(2)?,
+                expires_at,
+                state: State::of(expires_at, row.get(4)?, row.time(6)?),
+                ordinal: row.get(5)?,
+            });
+        }
+    }
+    let next = items.last().filter(|last| last.ordinal < total).map(|last| Cursor(last.ordinal));
+    Ok(Page { items, total, request, next })
+}
+
+pub async fn active_by_email(db: &Db, key: &str) -> Result<Option<ActiveCode>> {
+    db.row(&FIND_BY_EMAIL, params![key]).await?.map(|row| active(&row)).transpose()
+}
+
+pub async fn active_by_owner(db: &Db, owner: UserId) -> Result<Option<ActiveCode>> {
+    db.row(&FIND_BY_OWNER, params![owner]).await?.map(|row| active(&row)).transpose()
+}
+
+pub async fn active_by_string(db: &Db, key: CodeKey) -> Result<Option<ActiveCode>> {
+    db.row(&FIND_BY_HASH, params![&key.0]).await?.map(|row| active(&row)).transpose()
+}
+
+fn active(row: &Row) -> Result<ActiveCode> {
+    Ok(ActiveCode {
+        owner: row.get(0)?,
+        email: row.get(1)?,
+        username: row.get(2)?,
+        version: row.get(3)?,
+        id: row.get(4)?,
+        code: row.get(5)?,
+        expires_at: row.get(6)?,
+        discoverable: row.get(7)?,
+    })
+}

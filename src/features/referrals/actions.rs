@@ -1,0 +1,64 @@
+//! Recording and listing referrals.
+
+use super::model::{Referee, Referrer, Status, View};
+use super::store;
+use crate::app::App;
+use crate::db::Tx;
+use crate::features::codes::actions::hold_off;
+use crate::features::codes::model::HeldCode;
+use crate::jobs::{self, Kind, Outcome};
+use crate::kernel::error::{Refusal, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::page::{Page, PageRequest};
+use crate::kernel::time::Time;
+
+/// Rows between two requests to set marks. Any list then has about so many rows behind its last mark.
+const FOLD_EVERY: i64 = 64;
+
+/// Records that a referee came with a code, as part of their registration.
+pub async fn record(tx: &mut Tx<'_>, held: HeldCode, referee: UserId, status: Status, now: Time) -> Result<()> {
+    let number = store::insert(tx, held.owner, referee, held.ordinal, held.now, status).await?;
+    // Numbers are shared by all lists, so each list asks in proportion to what it gets, and a registration seldom.
+    if number % FOLD_EVERY == 0 {
+        jobs::enqueue(tx, Kind::FoldReferrals, held.owner.to_string(), now).await?;
+    }
+    Ok(())
+}
+
+/// Counts a referral whose referee's address has passed.
+pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
+    store::confirm(tx, referee).await
+}
+
+/// A page of a referrer's referees, oldest first, as the viewer may see it. An unknown referrer has brought nobody.
+pub async fn list(app: &App, referrer: UserId, viewer: UserId, request: PageRequest) -> Result<Page<Referee>> {
+    let (page, by_manager) = store::page(&app.db, referrer, viewer, request).await?;
+    match View::of(viewer, by_manager, referrer, app.config.accounts.referees_visible_to) {
+        View::Nothing => Err(Refusal::RefereesHidden.into()),
+        view => Ok(page.map(|referee| referee.seen(view))),
+    }
+}
+
+/// Who brought somebody.
+pub async fn referrer_of(app: &App, referee: UserId) -> Result<Option<Referrer>> {
+    store::referrer_of(&app.db, referee).await
+}
+
+/// How many somebody brought.
+pub async fn count(app: &App, referrer: UserId) -> Result<i64> {
+    store::count(&app.db, referrer).await
+}
+
+/// The job that keeps pages and totals cheap.
+pub async fn fold(app: &App, subject: &str) -> Result<Outcome> {
+    let Some(referrer) = UserId::parse(subject) else { return Ok(Outcome::Done("no such referrer")) };
+    app.db
+        .write(referrer, |tx, referrer| {
+            Box::pin(async move {
+                hold_off(tx, *referrer).await?;
+                store::mark(tx, *referrer).await
+            })
+        })
+        .await?;
+    Ok(Outcome::Done("folded"))
+}

@@ -1,0 +1,95 @@
+//! What a referral is.
+
+use crate::config::Visibility;
+use crate::kernel::email::mask;
+use crate::kernel::ids::UserId;
+use crate::kernel::time::Time;
+
+/// A row of a referrer's list.
+#[derive(Clone, Debug)]
+pub struct Referee {
+    /// Position in the list.
+    pub sequence: i64,
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    pub joined_at: Time,
+    pub status: Status,
+    /// The code they came with; nothing once its owner has been erased.
+    pub code: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The referee's address must still be proven.
+    Pending,
+    Confirmed,
+}
+
+impl Status {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Pending, Self::Confirmed].into_iter().find(|status| status.word() == word)
+    }
+}
+
+/// Who referred somebody.
+#[derive(Clone, Debug)]
+pub struct Referrer {
+    pub id: UserId,
+    pub username: String,
+    pub status: Status,
+}
+
+/// How much of a referee the viewer of a list may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    Full,
+    Masked,
+    Nothing,
+}
+
+impl View {
+    pub fn of(viewer: UserId, is_manager: bool, referrer: UserId, setting: Visibility) -> Self {
+        match setting {
+            _ if viewer == referrer || is_manager => Self::Full,
+            Visibility::Owner => Self::Nothing,
+            Visibility::Masked => Self::Masked,
+            Visibility::All => Self::Full,
+        }
+    }
+}
+
+impl Referee {
+    /// A person may use their address as their name: it is masked with the address.
+    pub fn seen(mut self, view: View) -> Self {
+        if view != View::Full {
+            self.email = mask(&self.email);
+            self.username = mask(&self.username);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_referrer_and_managers_see_addresses_unless_the_operator_says_otherwise() {
+        let (me, other) = (UserId::new(), UserId::new());
+        for setting in [Visibility::Owner, Visibility::Masked, Visibility::All] {
+            assert_eq!(View::of(me, false, me, setting), View::Full);
+            assert_eq!(View::of(me, true, other, setting), View::Full);
+        }
+        assert_eq!(View::of(me, false, other, Visibility::Owner), View::Nothing);
+        assert_eq!(View::of(me, false, other, Visibility::Masked), View::Masked);
+        assert_eq!(View::of(me, false, other, Visibility::All), View::Full);
+    }
+}

@@ -1,0 +1,147 @@
+//! Where referrals are kept.
+//!
+//! A referrer's list is ordered by the database's sequence. Every hundredth row has a mark with its ordinal, so a page
+//! begins at the nearest mark, and the total is the last mark's ordinal plus the rows behind it. Registrations only add
+//! rows; marks are set later, by a job.
+
+use super::model::{Referee, Referrer, Status};
+use crate::db::{Db, Row, Tx};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::page::{Cursor, Page, PageRequest, Start};
+use crate::kernel::time::Time;
+use crate::{params, sql};
+
+sql! {
+    INSERT = "insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
+              values ($1, $2, $3, $4, $5) returning id";
+    CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'";
+    REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
+                   where r.referee_id = $1";
+    COUNT = "with last_mark as (
+                 select ordinal, referral_id from referral_marks
+                 where referrer_id = $1 order by ordinal desc limit 1
+             )
+             select coalesce((select ordinal from last_mark), 0) + (
+                 select count(*) from referrals r where r.referrer_id = $1
+                    and r.id > coalesce((select referral_id from last_mark), 0))";
+    /// $1 referrer, $2 rows to skip, $3 rows wanted, $4 viewer.
+    PAGE = "with last_mark as (
+                select ordinal, referral_id from referral_marks
+                where referrer_id = $1 order by ordinal desc limit 1
+            ), near_mark as (
+                select ordinal, referral_id from referral_marks
+                where referrer_id = $1 and ordinal <= $2 order by ordinal desc limit 1
+            ), head as (
+                select coalesce((select ordinal from last_mark), 0) + (
+                           select count(*) from referrals r where r.referrer_id = $1
+                              and r.id > coalesce((select referral_id from last_mark), 0)) as total,
+                       coalesce((select is_manager from users where id = $4), false) as by_manager
+            ), page as (
+                select id, referrer_id, referee_id, code_ordinal, joined_at, status from referrals
+                where referrer_id = $1 and id > coalesce((select referral_id from near_mark), 0)
+                order by id limit $3 offset $2 - coalesce((select ordinal from near_mark), 0)
+            )
+            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code
+            from head
+            left join page p on true
+            left join users u on u.id = p.referee_id
+            left join codes c on c.owner_id = p.referrer_id and c.ordinal = p.code_ordinal
+            order by p.id";
+    /// $1 referrer, $2 the row to go on behind, $3 rows wanted, $4 viewer.
+    AFTER = "with last_mark as (
+                select ordinal, referral_id from referral_marks
+                where referrer_id = $1 order by ordinal desc limit 1
+            ), head as (
+                select coalesce((select ordinal from last_mark), 0) + (
+                           select count(*) from referrals r where r.referrer_id = $1
+                              and r.id > coalesce((select referral_id from last_mark), 0)) as total,
+                       coalesce((select is_manager from users where id = $4), false) as by_manager
+            ), page as (
+                select id, referrer_id, referee_id, code_ordinal, joined_at, status from referrals
+                where referrer_id = $1 and id > $2 order by id limit $3
+            )
+            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code
+            from head
+            left join page p on true
+            left join users u on u.id = p.referee_id
+            left join codes c on c.owner_id = p.referrer_id and c.ordinal = p.code_ordinal
+            order by p.id";
+    /// The referrer's slot is locked: no row with a lower number can still appear.
+    MARK = "with last_mark as (
+                select ordinal, referral_id from referral_marks
+                where referrer_id = $1 order by ordinal desc limit 1
+            )
+            insert into referral_marks (referrer_id, ordinal, referral_id)
+            select t.referrer_id, t.ordinal, t.id from (
+                select r.referrer_id, r.id,
+                       row_number() over (order by r.id) + coalesce((select ordinal from last_mark), 0) as ordinal
+                from referrals r
+                where r.referrer_id = $1 and r.id > coalesce((select referral_id from last_mark), 0)
+            ) t where t.ordinal % 100 = 0";
+}
+
+/// Records a referral and says which number it got.
+pub async fn insert(
+    tx: &mut Tx<'_>,
+    referrer: UserId,
+    referee: UserId,
+    code_ordinal: i64,
+    joined_at: Time,
+    status: Status,
+) -> Result<i64> {
+    let row = tx.row(&INSERT, &params![referrer, referee, code_ordinal, joined_at, status.word()]).await?;
+    row.ok_or_else(|| Error::Internal("a referral got no number".into()))?.get(0)
+}
+
+pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
+    tx.run(&CONFIRM, &params![referee]).await.map(drop)
+}
+
+pub async fn referrer_of(db: &Db, referee: UserId) -> Result<Option<Referrer>> {
+    let Some(row) = db.row(&REFERRER_OF, params![referee]).await? else { return Ok(None) };
+    Ok(Some(Referrer { id: row.user(0)?, username: row.get(1)?, status: status(&row, 2)? }))
+}
+
+pub async fn count(db: &Db, referrer: UserId) -> Result<i64> {
+    db.row(&COUNT, params![referrer]).await?.map_or(Ok(0), |row| row.get(0))
+}
+
+/// A page of a referrer's list, and whether its viewer is a manager.
+pub async fn page(db: &Db, referrer: UserId, viewer: UserId, request: PageRequest) -> Result<(Page<Referee>, bool)> {
+    // One row more than asked for tells whether there is a next page.
+    let wanted = request.size + 1;
+    let rows = match request.start {
+        Start::Page(_) => db.scan(&PAGE, params![referrer, request.offset(), wanted, viewer]).await?,
+        Start::After(cursor) => db.scan(&AFTER, params![referrer, cursor.0, wanted, viewer]).await?,
+    };
+    let (total, by_manager) = rows.first().map_or(Ok((0, false)), |row| Ok::<_, Error>((row.get(0)?, row.get(1)?)))?;
+    let mut items = rows.iter().filter_map(|row| referee(row).transpose()).collect::<Result<Vec<_>>>()?;
+    let more = items.len() as i64 > request.size;
+    items.truncate(usize::try_from(request.size).unwrap_or(0));
+    let next = items.last().filter(|_| more).map(|last| Cursor(last.sequence));
+    Ok((Page { items, total, request, next }, by_manager))
+}
+
+/// Sets the marks that are due in a referrer's list.
+pub async fn mark(tx: &mut Tx<'_>, referrer: UserId) -> Result<u64> {
+    tx.run(&MARK, &params![referrer]).await
+}
+
+fn referee(row: &Row) -> Result<Option<Referee>> {
+    let Some(sequence) = row.get::<Option<i64>>(2)? else { return Ok(None) };
+    Ok(Some(Referee {
+        sequence,
+        id: row.user(3)?,
+        username: row.get(4)?,
+        email: row.get(5)?,
+        joined_at: row.time(6)?,
+        status: status(row, 7)?,
+        code: row.get::<Option<String>>(8)?.filter(|code| !code.is_empty()),
+    }))
+}
+
+fn status(row: &Row, index: usize) -> Result<Status> {
+    let word: String = row.get(index)?;
+    Status::parse(&word).ok_or_else(|| Error::inconsistent("referrals", "status", word))
+}

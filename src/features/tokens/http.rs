@@ -1,0 +1,85 @@
+//! Log-out and the keys that others verify our tokens with.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::actions;
+use super::keyring::Jwk;
+use super::model::{Caller, Grant};
+use crate::app::App;
+use crate::problems;
+use crate::web::problem::Problem;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(log_out))
+}
+
+/// Outside of the versioned API, where standards look for it.
+pub fn well_known() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(jwks))
+}
+
+/// What a log-in or a refresh gives.
+#[derive(Serialize, ToSchema)]
+pub struct TokenOut {
+    /// A JWT (RFC 9068), for `Authorization: Bearer`.
+    #[schema(
+        example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ImtQcktfcW14VldhWVZBOXcifQ.eyJzdWIiOiIwMTk4MGYwYyJ9.c2ln"
+    )]
+    pub access_token: String,
+    #[schema(example = "Bearer")]
+    pub token_type: &'static str,
+    /// Seconds until the access token expires.
+    #[schema(example = 600)]
+    pub expires_in: u64,
+    /// For the next access token; replaced at each use.
+    #[schema(example = "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1")]
+    pub refresh_token: String,
+}
+
+impl From<Grant> for TokenOut {
+    fn from(grant: Grant) -> Self {
+        Self {
+            access_token: grant.access_token,
+            token_type: "Bearer",
+            expires_in: grant.expires_in,
+            refresh_token: grant.refresh_token,
+        }
+    }
+}
+
+problems!(LogOutProblems: caller[]);
+
+/// End this session
+///
+/// The access token and its refresh token stop working, on every node within seconds. Other log-ins go on.
+#[utoipa::path(post, path = "/auth/logout", tag = "Accounts", operation_id = "log_out",
+    responses((status = 204, description = "Ended"), LogOutProblems))]
+async fn log_out(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Problem> {
+    actions::log_out(&app, caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Public keys (RFC 7517).
+#[derive(Serialize, ToSchema)]
+struct Jwks {
+    keys: Vec<Jwk>,
+}
+
+problems!(JwksProblems: []);
+
+/// The keys that verify access tokens
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Operating", operation_id = "jwks", security(()),
+    responses((status = 200, description = "The keys", body = Jwks), JwksProblems))]
+async fn jwks(State(app): State<Arc<App>>) -> Response {
+    ([(CACHE_CONTROL, "public, max-age=60")], Json(Jwks { keys: app.keyring.published() })).into_response()
+}

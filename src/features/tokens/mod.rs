@@ -1,0 +1,7 @@
+//! Access tokens, refresh tokens and the keys that sign them.
+
+pub mod actions;
+pub mod http;
+pub mod keyring;
+pub mod model;
+pub mod store;

@@ -1,0 +1,131 @@
+//! What tokens are.
+
+use aws_lc_rs::{digest, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Time;
+
+/// The client that log-ins by name and password belong to.
+pub const FIRST_PARTY: &str = "referral";
+/// What a first-party log-in may do.
+pub const FIRST_PARTY_SCOPE: &str = "codes:read codes:write referrals:read profile";
+
+/// Claims of an access token (RFC 9068). Unknown ones are ignored, missing ones refused.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Claims {
+    pub iss: String,
+    pub aud: String,
+    pub sub: String,
+    pub client_id: String,
+    pub iat: i64,
+    pub exp: i64,
+    pub jti: String,
+    pub scope: String,
+    /// The log-in that the token belongs to.
+    pub sid: String,
+}
+
+/// Who makes a request, as their access token says.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    pub user: UserId,
+    pub session: SessionId,
+    /// Until when the token is good.
+    pub expires_at: Time,
+}
+
+/// A log-in and all tokens that come from it, as far as refreshing needs it.
+pub struct Family {
+    pub id: SessionId,
+    pub user: UserId,
+    pub expires_at: Time,
+    pub used_at: Time,
+    pub counter: i64,
+    pub current_hash: Vec<u8>,
+    pub previous_hash: Option<Vec<u8>>,
+    pub rotated_at: Option<Time>,
+    pub salt: Vec<u8>,
+    pub ended: bool,
+}
+
+/// What a caller gets from a log-in or a refresh.
+pub struct Grant {
+    pub access_token: String,
+    /// Seconds.
+    pub expires_in: u64,
+    pub refresh_token: String,
+}
+
+/// A refresh token: names its family and proves itself with 256 bits. Only its hash is stored.
+#[derive(Clone)]
+pub struct RefreshToken {
+    pub handle: [u8; 16],
+    secret: [u8; 32],
+}
+
+const PREFIX: &str = "rt_";
+
+impl RefreshToken {
+    pub fn new(handle: [u8; 16], secret: [u8; 32]) -> Self {
+        Self { handle, secret }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let (handle, secret) = bytes.split_first_chunk::<16>()?;
+        Some(Self { handle: *handle, secret: secret.try_into().ok()? })
+    }
+
+    pub fn text(&self) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode([&self.handle[..], &self.secret[..]].concat()))
+    }
+
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.secret).as_ref());
+        hash
+    }
+
+    /// The token that replaces this one. With the salt alone nobody can make it; with this token and the salt its
+    /// bearer can be given it a second time, when the first answer was lost.
+    pub fn successor(&self, salt: &[u8]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let mut secret = [0; 32];
+        secret.copy_from_slice(hmac::sign(&key, salt).as_ref());
+        Self { handle: self.handle, secret }
+    }
+}
+
+impl std::fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RefreshToken(…)")
+    }
+}
+
+/// The identifier in a claim; tokens of ours have UUIDs there, whatever a signer of old may have written.
+pub fn claimed_id(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_refresh_token_is_read_back_and_garbage_is_refused(handle: [u8; 16], secret: [u8; 32], garbage in "(rt_)?.{0,80}") {
+            let token = RefreshToken::new(handle, secret);
+            let read = RefreshToken::parse(&token.text()).unwrap();
+            prop_assert_eq!((read.handle, read.secret), (handle, secret));
+            if let Some(read) = RefreshToken::parse(&garbage) {
+                prop_assert_eq!(read.text(), garbage);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Where token families and signing keys are kept.
+
+use uuid::Uuid;
+
+use super::keyring::StoredKey;
+use super::model::{FIRST_PARTY, FIRST_PARTY_SCOPE, Family, RefreshToken};
+use crate::db::{Db, Tx};
+use crate::kernel::error::Result;
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Time;
+use crate::{params, sql};
+
+sql! {
+    /// Only for a user who can still log in with the password that was checked: it may have changed since.
+    INSERT_FAMILY = "insert into token_families
+            (id, handle, user_id, client_id, scope, created_at, used_at, expires_at, counter, current_hash, salt)
+        select $1, $2, u.id, $4, $5, $6, $6, $7, 0, $8, $9 from users u
+        where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10";
+    FAMILY_BY_HANDLE = "select id, user_id, expires_at, used_at, counter, current_hash, previous_hash, rotated_at, salt,
+                               ended_at is not null
+                        from token_families where handle = $1";
+    /// One step of the counter: of any number of callers with the same token one succeeds.
+    ROTATE = "update token_families
+              set counter = counter + 1, previous_hash = current_hash, current_hash = $4, salt = $5, rotated_at = $6,
+                  used_at = $6
+              where id = $1 and counter = $2 and current_hash = $3 and ended_at is null";
+    END_FAMILY = "update token_families set ended_at = $2 where id = $1 and ended_at is null";
+    END_FAMILIES_OF = "update token_families set ended_at = $2 where user_id = $1 and ended_at is null returning id";
+    IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
+    FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
+    KEYS = "select generation, kid, private_key, public_key from signing_keys order by generation";
+    INSERT_KEY = "insert into signing_keys (generation, kid, algorithm, private_key, public_key, created_at)
+                  values ($1, $2, 'EdDSA', $3, $4, $5) on conflict (generation) do nothing";
+}
+
+pub struct NewFamily {
+    pub id: SessionId,
+    pub token: RefreshToken,
+    pub user: UserId,
+    /// The stored hash that the log-in was checked against.
+    pub password_hash: String,
+    pub now: Time,
+    pub expires_at: Time,
+    pub salt: [u8; 32],
+}
+
+/// False when the user cannot log in any more.
+pub async fn insert_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<bool> {
+    let rows = tx
+        .run(
+            &INSERT_FAMILY,
+            &params![
+                new.id,
+                &new.token.handle[..],
+                new.user,
+                FIRST_PARTY,
+                FIRST_PARTY_SCOPE,
+                new.now,
+                new.expires_at,
+                &new.token.hash(),
+                &new.salt,
+                &new.password_hash,
+            ],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>> {
+    let Some(row) = tx.row(&FAMILY_BY_HANDLE, &params![&handle[..]]).await? else { return Ok(None) };
+    Ok(Some(Family {
+        id: SessionId(row.get(0)?),
+        user: row.user(1)?,
+        expires_at: row.time(2)?,
+        used_at: row.time(3)?,
+        counter: row.get(4)?,
+        current_hash: row.get(5)?,
+        previous_hash: row.get(6)?,
+        rotated_at: row.get::<Option<i64>>(7)?.map(Time),
+        salt: row.get(8)?,
+        ended: row.get(9)?,
+    }))
+}
+
+/// False when another refresh, or the end of the family, came first.
+pub async fn rotate(tx: &mut Tx<'_>, family: &Family, next: &[u8; 32], salt: &[u8; 32], now: Time) -> Result<bool> {
+    let step = params![family.id, family.counter, family.current_hash.clone(), next, salt, now];
+    Ok(tx.run(&ROTATE, &step).await? == 1)
+}
+
+/// False when it had ended before.
+pub async fn end_family(tx: &mut Tx<'_>, id: SessionId, now: Time) -> Result<bool> {
+    Ok(tx.run(&END_FAMILY, &params![id, now]).await? == 1)
+}
+
+pub async fn end_families_of(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<Vec<SessionId>> {
+    let rows = tx.rows(&END_FAMILIES_OF, &params![user, now]).await?;
+    rows.iter().map(|row| row.get::<Uuid>(0).map(SessionId)).collect()
+}
+
+pub async fn is_live(db: &Db, id: SessionId) -> Result<bool> {
+    Ok(db.row(&IS_LIVE, params![id]).await?.is_some())
+}
+
+pub async fn forget_families(tx: &mut Tx<'_>, before: Time) -> Result<u64> {
+    tx.run(&FORGET_FAMILIES, &params![before]).await
+}
+
+pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {
+    let rows = db.rows(&KEYS, params![]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StoredKey {
+                generation: row.get(0)?,
+                kid: row.get(1)?,
+                private_key: row.get(2)?,
+                public_key: row.get(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Of several nodes that start at once one makes the key; the others find it.
+pub async fn insert_key(tx: &mut Tx<'_>, key: &StoredKey, now: Time) -> Result<()> {
+    let values = params![key.generation, &key.kid, key.private_key.clone(), key.public_key.clone(), now];
+    tx.run(&INSERT_KEY, &values).await.map(drop)
+}

@@ -1,0 +1,3 @@
+//! What the product says to mail systems, and what they say to it.
+
+pub mod hunter;

@@ -1,0 +1,315 @@
+//! Reading requests. Whatever cannot be read is told in our own error shape, every field at once, and never echoed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::body::Body as HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use crate::kernel::error::{Error, FieldError, Refusal, Result};
+
+/// Bytes of a body.
+pub const MOST_BODY: usize = 64 * 1024;
+const MOST_DEPTH: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is read and thrown away of a body that is too large, so that its sender gets to see the answer.
+const MOST_DRAINED: usize = 64 * 1024 * 1024;
+
+/// The fields of a body, taken one by one; what is wrong with each is collected.
+#[derive(Debug, Default)]
+pub struct Fields {
+    values: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// A text that must be there.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        let text = self.optional_text(name);
+        if text.is_none() && !self.errors.iter().any(|error| error.loc.get(1).is_some_and(|field| field == name)) {
+            self.refuse(name, "missing", "Field required");
+        }
+        text
+    }
+
+    /// A text that may be missing or null.
+    pub fn optional_text(&mut self, name: &str) -> Option<String> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
+                self.refuse(name, "string_type", "Input should be a valid string");
+                None
+            }
+        }
+    }
+
+    /// A truth value that must be there.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.values.remove(name) {
+            Some(Value::Bool(flag)) => Some(flag),
+            None | Some(Value::Null) => {
+                self.refuse(name, "missing", "Field required");
+                None
+            }
+            Some(_) => {
+                self.refuse(name, "bool_type", "Input should be true or false");
+                None
+            }
+        }
+    }
+
+    /// A text that must be there and keep a rule.
+    pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, &'static str>) -> Option<T> {
+        let text = self.text(name)?;
+        self.judge(name, parse(&text))
+    }
+
+    /// Takes a verdict about a field.
+    pub fn judge<T>(&mut self, name: &str, verdict: Result<T, impl Into<String>>) -> Option<T> {
+        verdict.map_err(|reason| self.refuse(name, "value_error", reason)).ok()
+    }
+
+    pub fn refuse(&mut self, name: &str, kind: &'static str, msg: impl Into<String>) {
+        self.errors.push(FieldError::new("body", name, kind, msg));
+    }
+
+    /// What is wrong, if anything is.
+    pub fn finish(self) -> Result<()> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Error::Invalid(self.errors)) }
+    }
+
+    /// The values, if all of them are there; every error otherwise.
+    pub fn all<T>(self, values: Option<T>) -> Result<T> {
+        match values {
+            Some(values) if self.errors.is_empty() => Ok(values),
+            _ => {
+                self.finish()?;
+                Err(Error::Internal("a field is missing without an error".into()))
+            }
+        }
+    }
+}
+
+/// A JSON object; a body without a content type is taken for one.
+pub struct Json(pub Fields);
+
+/// A JSON object or a form.
+pub struct JsonOrForm(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Json {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let kind = content_type(&request);
+        let bytes = read(request).await?;
+        match kind {
+            Kind::Json => Ok(Self(object(&bytes)?)),
+            Kind::Form | Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for JsonOrForm {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let kind = content_type(&request);
+        let bytes = read(request).await?;
+        match kind {
+            Kind::Json => Ok(Self(object(&bytes)?)),
+            Kind::Form => {
+                let pairs = form_urlencoded::parse(&bytes);
+                let values =
+                    pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+                Ok(Self(Fields { values, errors: Vec::new() }))
+            }
+            Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Json,
+    Form,
+    Other,
+}
+
+fn content_type(request: &Request) -> Kind {
+    let Some(value) = request.headers().get(CONTENT_TYPE) else { return Kind::Json };
+    let Ok(text) = value.to_str() else { return Kind::Other };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/x-www-form-urlencoded" => Kind::Form,
+        "application/json" => Kind::Json,
+        other if other.starts_with("application/") && other.ends_with("+json") => Kind::Json,
+        _ => Kind::Other,
+    }
+}
+
+/// The body, within its limits of size and time.
+async fn read(request: Request) -> Result<BytesMut, Problem> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body = request.into_body();
+    if announced.is_some_and(|length| length > MOST_BODY) {
+        drain(body);
+        return Err(Refusal::TooLarge.into());
+    }
+    let mut bytes = BytesMut::new();
+    let all = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::RequestTimeout)?;
+            if let Ok(data) = frame.into_data() {
+                if bytes.len() + data.len() > MOST_BODY {
+                    return Err(Refusal::TooLarge);
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(PATIENCE, all).await {
+        Ok(Ok(())) => Ok(bytes),
+        Ok(Err(refusal)) => {
+            drain(body);
+            Err(refusal.into())
+        }
+        Err(_) => Err(Refusal::RequestTimeout.into()),
+    }
+}
+
+/// Reads on beside the answer: a connection that is closed on a sender who is still talking loses the answer.
+fn drain(mut body: HttpBody) {
+    tokio::spawn(async move {
+        let mut drained = 0;
+        let rest = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                drained += frame.data_ref().map_or(0, bytes::Bytes::len);
+                if drained > MOST_DRAINED {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, rest).await;
+    });
+}
+
+fn object(bytes: &[u8]) -> Result<Fields, Problem> {
+    let refuse = |kind, msg: &str| Error::Invalid(vec![FieldError { loc: vec!["body".into()], kind, msg: msg.into() }]);
+    if too_deep(bytes) {
+        return Err(refuse("json_invalid", "The body is nested deeper than 32 levels").into());
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(values)) => Ok(Fields { values, errors: Vec::new() }),
+        Ok(_) => Err(refuse("model_attributes_type", "The body should be a JSON object").into()),
+        Err(error) => {
+            let at = format!("The body is not valid JSON (line {}, column {})", error.line(), error.column());
+            Err(refuse("json_invalid", &at).into())
+        }
+    }
+}
+
+/// Counts brackets outside of strings; what is no JSON at all is found by the parser.
+fn too_deep(bytes: &[u8]) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match (quoted, escaped, byte) {
+            (true, true, _) => escaped = false,
+            (true, false, b'\\') => escaped = true,
+            (_, false, b'"') => quoted = !quoted,
+            (false, _, b'{' | b'[') => depth += 1,
+            (false, _, b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MOST_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+/// The one variable part of a path, decoded.
+pub struct PathText(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathText {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(_) => Err(Error::Invalid(vec![FieldError {
+                loc: vec!["path".into()],
+                kind: "path_invalid",
+                msg: "The path is not valid UTF-8".into(),
+            }])
+            .into()),
+        }
+    }
+}
+
+/// The parameters of a query; of one that is given twice the last counts.
+pub struct Query(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+    }
+}
+
+impl Query {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A switch: missing is off.
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" => Ok(true),
+                "false" | "0" => Ok(false),
+                _ => Err(Error::Invalid(vec![FieldError::new(
+                    "query",
+                    name,
+                    "bool_parsing",
+                    "Input should be true or false",
+                )])),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_strings() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!too_deep(nested(32).as_bytes()));
+        assert!(too_deep(nested(33).as_bytes()));
+        assert!(!too_deep(format!("{{\"a\": \"\\\"{}\"}}", "[".repeat(100)).as_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_us_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(mut fields) = object(&bytes) {
+                let _ = fields.text("a");
+                let _ = fields.finish();
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! HTTP: what surrounds every request. What is asked for is the features' business.
+
+pub mod caller;
+pub mod docs;
+pub mod extract;
+pub mod guard;
+pub mod health;
+pub mod openapi;
+pub mod page;
+pub mod problem;
+pub mod router;
+pub mod server;

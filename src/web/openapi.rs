@@ -1,0 +1,65 @@
+//! The document that describes the API: what no handler knows by itself.
+
+use utoipa::openapi::security::{
+    Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::problem::{Body9457, FieldProblem};
+
+const DESCRIPTION: &str = "People get a code, share it, friends register with it, and everybody sees who brought whom.
+
+Log in with **Authorize** (user name or e-mail and password), or with `POST /api/v1/auth/token`.
+
+Times are UTC (RFC 3339). Errors are `application/problem+json` (RFC 9457): `code` is for programs and stable, `detail` is \
+for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.";
+
+/// Everything but the paths.
+pub fn base() -> OpenApi {
+    let mut components = Components::new();
+    components.schemas.insert(Body9457::name().into_owned(), Body9457::schema());
+    components.schemas.insert(FieldProblem::name().into_owned(), FieldProblem::schema());
+    let password =
+        Flow::Password(Password::with_refresh_url("/api/v1/auth/token", Scopes::default(), "/api/v1/auth/token"));
+    components.add_security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([password])));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("An access token, from `POST /api/v1/auth/token`"));
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Referral")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(DESCRIPTION))
+                .contact(Some(ContactBuilder::new().name(Some("The operator of this service")).build()))
+                .license(Some(
+                    LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build(),
+                ))
+                .build(),
+        )
+        .servers(Some([ServerBuilder::new().url("/").description(Some("Where this document came from")).build()]))
+        .tags(Some([
+            tag("Accounts", "Registration, log-in, one's own account"),
+            tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
+            tag("Referrals", "Who brought whom"),
+            tag("Operating", "For load balancers and other programs"),
+        ]))
+        .components(Some(components))
+        .security(Some([
+            SecurityRequirement::new("password", [] as [&str; 0]),
+            SecurityRequirement::new("bearer", [] as [&str; 0]),
+        ]))
+        .build()
+}
+
+/// The last touch: descriptions of parameters that share a template.
+pub fn finish(document: OpenApi) -> OpenApi {
+    document
+}

@@ -1,0 +1,68 @@
+//! All routes, with the document that describes them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::problem::Problem;
+use super::{docs, guard, health, openapi};
+use crate::app::App;
+use crate::features::{accounts, codes, referrals, tokens};
+use crate::kernel::error::Refusal;
+
+/// What is documented: the routes and their description cannot drift apart.
+fn documented() -> OpenApiRouter<Arc<App>> {
+    let api = OpenApiRouter::new()
+        .merge(accounts::http::router())
+        .merge(tokens::http::router())
+        .merge(codes::http::router())
+        .merge(referrals::http::router());
+    OpenApiRouter::with_openapi(openapi::base())
+        .nest("/api/v1", api)
+        .merge(tokens::http::well_known())
+        .merge(health::router())
+}
+
+/// The document, as `/openapi.json` and `referral openapi` give it.
+pub fn document() -> OpenApi {
+    openapi::finish(documented().into_openapi())
+}
+
+pub fn router(app: Arc<App>) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    routes
+        .merge(docs::router(openapi::finish(document)))
+        .route("/", get(|| async { Redirect::temporary("/docs") }))
+        .fallback(|| async { Problem::from(Refusal::NotFound) })
+        .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app)
+}
+
+/// A slash at the end changes nothing; routes are found without it.
+pub fn without_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() < path.len() && !trimmed.is_empty() {
+        let target = match request.uri().query() {
+            Some(query) => format!("{trimmed}?{query}"),
+            None => trimmed.to_owned(),
+        };
+        let mut parts = request.uri().clone().into_parts();
+        if let Ok(target) = PathAndQuery::try_from(target) {
+            parts.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
+}

@@ -1,0 +1,106 @@
+//! Listening, serving, and stopping without cutting anybody off.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::caller::Peer;
+use super::router::{router, without_slash};
+use super::{guard, health};
+use crate::app::App;
+
+/// For a header to arrive, and for a connection to stay without one.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MOST_HEADERS: usize = 16 * 1024;
+
+/// Binds an address; the error is a sentence with a remedy.
+pub async fn bind(address: &str, name: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}. Is another program there? Choose another address with {name}")
+    })
+}
+
+/// Serves the API until `stop` says so, then lets requests under way finish.
+pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let limit = app.config.http.shutdown();
+    accept(router(app), listener, stop, limit).await;
+}
+
+/// Serves the figures.
+pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let routes = Router::new()
+        .route("/metrics", get(health::metrics))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app);
+    accept(routes, listener, stop, Duration::from_secs(1)).await;
+}
+
+async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver<bool>, limit: Duration) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MOST_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MOST_HEADERS as u32)
+        .max_concurrent_streams(200)
+        .keep_alive_interval(PATIENCE)
+        .keep_alive_timeout(PATIENCE);
+    let graceful = GracefulShutdown::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: some will come back.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        // Answers are small and wanted at once.
+        let _ = stream.set_nodelay(true);
+        let routes = routes.clone();
+        let service = service_fn(move |request| answer(routes.clone(), request, peer));
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A peer that breaks off or sends no HTTP concerns nobody else.
+            let _ = watched.await;
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are cut off");
+    }
+}
+
+/// Waits for the word to stop, or for whoever would give it to be gone.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn answer(
+    routes: Router,
+    request: hyper::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<axum::response::Response, std::convert::Infallible> {
+    let mut request: Request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    routes.oneshot(without_slash(request)).await
+}

@@ -1,0 +1,232 @@
+//! Nodes of the service, in this process, on free ports, with a database of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use referral::app::App;
+use referral::config::{self, Environment};
+use referral::kernel::time::Clock;
+use referral::web::server;
+use referral::worker;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::client::Client;
+use super::servers::{Postgres, Redis};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    Sqlite,
+    Postgres,
+    PostgresAndRedis,
+}
+
+/// A set-up with its nodes. Everything stops when it is dropped.
+pub struct TestApp {
+    pub setup: Setup,
+    pub nodes: Vec<Node>,
+    pub redis: Option<Redis>,
+    pub database_url: String,
+    clock: Clock,
+    environment: Environment,
+    _folder: TempDir,
+}
+
+pub struct Node {
+    pub app: Arc<App>,
+    pub url: String,
+    stop: watch::Sender<bool>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+    }
+}
+
+impl Setup {
+    /// One node with the default settings, without limits.
+    pub async fn start(self) -> TestApp {
+        self.start_with(&[]).await
+    }
+
+    /// One node with settings as the environment gives them.
+    pub async fn start_with(self, settings: &[(&str, &str)]) -> TestApp {
+        let mut test = self.prepare(settings).await;
+        test.add_node().await;
+        test
+    }
+
+    /// Two nodes on one database. SQLite has one writer process; there the second is a second process's worth of the
+    /// same file.
+    pub async fn start_two(self) -> TestApp {
+        let mut test = self.start().await;
+        test.add_node().await;
+        test
+    }
+
+    /// The database and Redis, without a node.
+    pub async fn prepare(self, settings: &[(&str, &str)]) -> TestApp {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database_url = match self {
+            Setup::Sqlite => format!("sqlite:{}", folder.path().join("referral.db").display()),
+            Setup::Postgres | Setup::PostgresAndRedis => Postgres::shared().await.database().await,
+        };
+        let redis = match self {
+            Setup::PostgresAndRedis => Some(Redis::start().await),
+            _ => None,
+        };
+        let mut environment: Environment = vec![
+            ("DATABASE_URL".into(), database_url.clone()),
+            ("REFERRAL_LIMITS".into(), "off".into()),
+            ("REFERRAL_PUBLIC_URL".into(), "http://referral.test".into()),
+            ("REFERRAL_DATABASE_CONNECTIONS".into(), "8".into()),
+        ];
+        if let Some(redis) = &redis {
+            environment.push(("REDIS_URL".into(), redis.url()));
+        }
+        for (name, value) in settings {
+            environment.retain(|(known, _)| known != name);
+            environment.push(((*name).into(), (*value).into()));
+        }
+        TestApp {
+            setup: self,
+            nodes: Vec::new(),
+            redis,
+            database_url,
+            clock: Clock::default(),
+            environment,
+            _folder: folder,
+        }
+    }
+}
+
+impl TestApp {
+    /// Starts another node on the same database.
+    pub async fn add_node(&mut self) -> &Node {
+        let config = config::load(None, &self.environment).expect("the settings of the test");
+        let app = App::open(config, self.clock.clone()).await.expect("a node starts");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        app.listens_on(address);
+        app.follow();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(server::serve(app.clone(), listener, stopped));
+        if let Some(redis) = &app.redis {
+            eventually("Redis is up", || async { redis.is_up() }).await;
+        }
+        self.nodes.push(Node { app, url: format!("http://{address}"), stop });
+        self.nodes.last().expect("the node just added")
+    }
+
+    pub fn app(&self) -> &Arc<App> {
+        &self.nodes[0].app
+    }
+
+    /// A client of the first node, without a token.
+    pub fn client(&self) -> Client {
+        self.client_of(0)
+    }
+
+    pub fn client_of(&self, node: usize) -> Client {
+        Client::new(&self.nodes[node].url)
+    }
+
+    /// A new user of this name, logged in.
+    pub async fn user(&self, name: &str) -> Client {
+        self.client().signed_up(name).await
+    }
+
+    /// Moves the application's clock of all nodes; codes do not notice.
+    pub fn move_clock(&self, by: Duration) {
+        self.clock.shift(i64::try_from(by.as_micros()).expect("a span"));
+    }
+
+    /// Moves the database's clock, by which codes live.
+    pub async fn move_database_clock(&self, micros: i64) {
+        match self.setup {
+            Setup::Sqlite => {
+                for node in &self.nodes {
+                    let clock = node.app.db.sqlite_clock().expect("SQLite's clock");
+                    clock.fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+            Setup::Postgres | Setup::PostgresAndRedis => {
+                let sql = format!(
+                    "create or replace function referral_now() returns bigint language sql volatile \
+                     as 'select (extract(epoch from clock_timestamp()) * 1000000)::bigint + {micros}'"
+                );
+                self.sql(&sql).await;
+            }
+        }
+    }
+
+    /// Runs the jobs that are due.
+    pub async fn drain(&self) -> usize {
+        worker::drain(self.app()).await.expect("the jobs run")
+    }
+
+    /// Runs SQL beside the service, for what no caller can do.
+    pub async fn sql(&self, sql: &str) {
+        self.query(sql).await;
+    }
+
+    /// Rows of a statement run beside the service, as text.
+    pub async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        match self.setup {
+            Setup::Sqlite => {
+                let path = self.database_url.trim_start_matches("sqlite:").to_owned();
+                let connection = rusqlite::Connection::open(path).expect("the database file");
+                connection.busy_timeout(Duration::from_secs(10)).expect("a time-out");
+                let mut statement = connection.prepare(sql).expect("a statement");
+                let width = statement.column_count();
+                let rows = statement.query_map([], |row| {
+                    (0..width).map(|index| row.get_ref(index).map(text)).collect::<Result<Vec<_>, _>>()
+                });
+                rows.expect("rows").collect::<Result<_, _>>().expect("each row")
+            }
+            Setup::Postgres | Setup::PostgresAndRedis => {
+                let (client, connection) =
+                    tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+                tokio::spawn(connection);
+                let messages = client.simple_query(sql).await.expect("the statement runs");
+                messages
+                    .iter()
+                    .filter_map(|message| match message {
+                        tokio_postgres::SimpleQueryMessage::Row(row) => {
+                            Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect())
+                        }
+                        _ => None,
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// The one number that a statement answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let rows = self.query(sql).await;
+        rows[0][0].as_deref().expect("a value").parse().expect("a number")
+    }
+}
+
+fn text(value: rusqlite::types::ValueRef<'_>) -> Option<String> {
+    use rusqlite::types::ValueRef;
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(value) => Some(value.to_string()),
+        ValueRef::Real(value) => Some(value.to_string()),
+        ValueRef::Text(value) => Some(String::from_utf8_lossy(value).into_owned()),
+        ValueRef::Blob(value) => Some(value.iter().map(|byte| format!("{byte:02x}")).collect()),
+    }
+}
+
+/// Looks until something is so; fails after a minute.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, look: impl Fn() -> F) {
+    let began = std::time::Instant::now();
+    while !look().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,63 @@
+//! <https://schemathesis.readthedocs.io>: reads the OpenAPI document, makes requests up from it, and checks each
+//! answer against it.
+
+use std::fs;
+
+use super::server::Server;
+use super::{Place, http, python};
+use crate::shell;
+
+/// These end the caller's session or account, so whatever follows would only be told 401. Each gets a run of its
+/// own, as somebody freshly signed in.
+const ENDINGS: [&str; 3] = ["POST /api/v1/auth/logout", "POST /api/v1/me/password", "DELETE /api/v1/me"];
+
+pub fn run(place: &Place) -> Result<Vec<String>, String> {
+    let python = python::environment(&place.folder, "schemathesis", include_str!("schemathesis.txt"))?;
+    let server = Server::start(&place.server)?;
+    server.register()?;
+    let reports = place.folder.join("schemathesis");
+    let _ = fs::remove_dir_all(&reports);
+    fs::create_dir_all(&reports).map_err(|error| format!("{} cannot be made: {error}", reports.display()))?;
+    let mut faults = Vec::new();
+    let mut pass = |token: &str, name: &str, phases: &str, operations: &[&str]| -> Result<(), String> {
+        println!("\nxtask: schemathesis, {name}");
+        let mut command = shell::command(&python, &["-m", "schemathesis.cli", "run"]);
+        command.arg(format!("http://{}/openapi.json", server.address));
+        command.args(["--header", &format!("Authorization: Bearer {token}")]).args(operations);
+        command.args(["--phases", phases, "--max-examples", "30", "--workers", "2"]);
+        // Our rules (a code that is taken, an address that is registered) rightly refuse requests that the
+        // document allows: the one check that does not apply.
+        command.args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"]);
+        // The same requests in every run, whatever the machine's speed and earlier runs.
+        command.args(["--seed", "2030", "--generation-database", "none", "--suppress-health-check", "too_slow"]);
+        let report = reports.join(name.replace([' ', '/'], "-"));
+        command.args(["--request-timeout", "10", "--report", "html", "--report-html-path"]).arg(&report);
+        // Settings files are looked for from here upwards.
+        command.current_dir(&reports);
+        let code = shell::run(&mut command)?;
+        if code != 0 {
+            faults.push(format!("{name}: exit code {code}; each failure is above, and in {}", report.display()));
+        }
+        Ok(())
+    };
+
+    let token = server.sign_in()?;
+    let others: Vec<&str> = ENDINGS.iter().flat_map(|name| ["--exclude-name", name]).collect();
+    pass(&token, "all but endings", "examples,coverage,fuzzing,stateful", &others)?;
+    // Asked now, told below: was the token good to the end?
+    let alive = http::get_as(server.address, "/api/v1/me", &token)?.status;
+    for name in ENDINGS {
+        // One operation alone has no sequences to go through.
+        pass(&server.sign_in()?, name, "examples,coverage,fuzzing", &["--include-name", name])?;
+    }
+
+    if alive != 200 {
+        // 401 is an answer that the document allows everywhere: with a dead token the run has proven little.
+        faults.push(format!("the access token died during the run: GET /api/v1/me was answered {alive} after it"));
+    }
+    if !faults.is_empty() {
+        faults.push(format!("what the server wrote\n{}", server.log()));
+    }
+    faults.extend(server.stop());
+    Ok(faults)
+}

@@ -1,0 +1,102 @@
+//! What a task needs of the machine, and how to get it there.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::shell;
+
+pub struct Need {
+    pub name: &'static str,
+    pub is_there: fn() -> bool,
+    /// The packages that hold it, as apt, dnf, apk and pacman call them.
+    pub packages: [&'static str; 4],
+}
+
+pub const POSTGRESQL: Need = Need {
+    name: "PostgreSQL's server",
+    is_there: has_postgresql,
+    packages: ["postgresql", "postgresql-server", "postgresql", "postgresql"],
+};
+
+pub const REDIS: Need = Need {
+    name: "redis-server",
+    is_there: || says("redis-server", "server v="),
+    packages: ["redis-server", "redis", "redis", "valkey"],
+};
+
+pub const CHROMIUM: Need = Need {
+    name: "chromium",
+    is_there: || ["chromium", "chromium-browser", "google-chrome"].iter().any(|name| says(name, "Chrom")),
+    packages: ["chromium", "chromium", "chromium", "chromium"],
+};
+
+pub const CHROMEDRIVER: Need = Need {
+    name: "chromedriver",
+    is_there: || says("chromedriver", "ChromeDriver"),
+    packages: ["chromium-driver", "chromedriver", "chromium-chromedriver", "chromium"],
+};
+
+pub const PYTHON: Need = Need {
+    name: "Python with venv",
+    is_there: || shell::output("python3", &["-c", "import ensurepip, venv"]).is_some(),
+    packages: ["python3-venv", "python3", "python3", "python"],
+};
+
+/// Package managers and how they install, in the order of [`Need::packages`].
+const MANAGERS: [(&str, &str); 4] = [
+    ("apt-get", "apt-get update && apt-get install -y --no-install-recommends"),
+    ("dnf", "dnf install -y"),
+    ("apk", "apk add"),
+    ("pacman", "pacman -S --needed --noconfirm"),
+];
+
+/// Makes sure of all of them: what is missing is installed where that is ours to do (apt and root, as on a
+/// continuous-integration machine), else the one command that does it is told.
+pub fn provide(needs: &[Need]) -> Result<(), String> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.iter().map(|need| need.name).collect::<Vec<_>>().join(", ");
+    let manager = MANAGERS.iter().position(|(name, _)| shell::output(name, &["--version"]).is_some());
+    let Some(manager) = manager else {
+        return Err(format!("not on this machine: {names}; install them with your system's package manager"));
+    };
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.packages[manager]).collect();
+    packages.dedup();
+    let (name, install) = MANAGERS[manager];
+    let install = format!("{install} {}", packages.join(" "));
+    if name != "apt-get" || !is_root() {
+        let sudo = if is_root() { "" } else { "sudo " };
+        return Err(format!("not on this machine: {names}; run `{sudo}sh -c '{install}'`"));
+    }
+
+    println!("xtask: not on this machine: {names}; running `{install}`");
+    let mut command = shell::command("sh", &["-c", &install]);
+    if shell::run(command.env("DEBIAN_FRONTEND", "noninteractive"))? != 0 {
+        return Err(format!("this failed, see above: `{install}`"));
+    }
+    match missing.iter().find(|need| !(need.is_there)()) {
+        Some(need) => Err(format!("{} does not work, although its package is installed", need.name)),
+        None => Ok(()),
+    }
+}
+
+/// The same places are searched by the tests, in `tests/it/support/servers.rs`: what is in PATH under these names
+/// may be something else, so each has to say what it is.
+fn has_postgresql() -> bool {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    folders.push(PathBuf::new()); // makes a bare name, which is looked up in PATH
+    let programs = ["initdb", "postgres", "pg_ctl"];
+    folders.iter().any(|folder| programs.iter().all(|program| says(folder.join(program), "(PostgreSQL)")))
+}
+
+fn says(program: impl AsRef<std::path::Path>, word: &str) -> bool {
+    shell::output(program, &["--version"]).is_some_and(|text| text.contains(word))
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask test`
+
+use crate::machine::{CHROMEDRIVER, CHROMIUM, POSTGRESQL, REDIS, provide};
+use crate::{Failure, Outcome, help, shell};
+
+const HELP: &str = "\
+Run every test of the workspace, with `cargo test --workspace --locked`.
+
+Usage: cargo xtask test [-- ARGS]
+
+The tests start real servers of their own, in temporary folders and on free ports: PostgreSQL, Redis and
+ChromeDriver with Chromium. What is missing is installed from the system's packages where apt-get is there and we
+are root; elsewhere the command that installs it is told.
+
+Arguments:
+  ARGS  Passed on to the test binaries, for example `-- --nocapture` or a part of tests' names
+
+Once everything is installed, plain `cargo test` does as well.
+";
+
+pub fn run(arguments: &[String]) -> Outcome {
+    let passed_on = match arguments.split_first() {
+        None => &[][..],
+        Some((first, rest)) if first == "--" => rest,
+        Some((first, _)) if first == "-h" || first == "--help" => return help(HELP),
+        Some((first, _)) => return Err(Failure::Usage(format!("what is `{first}`?"), HELP)),
+    };
+    provide(&[POSTGRESQL, REDIS, CHROMIUM, CHROMEDRIVER])?;
+    let mut cargo = shell::command("cargo", &["test", "--workspace", "--locked", "--"]);
+    Ok(shell::run(cargo.args(passed_on))?)
+}
