@@ -53,14 +53,14 @@ impl<T: Fact> Cache<T> {
         if let Some(found) = self.l1.get(key).filter(|found| self.believed(found)) {
             return Ok(Some(found));
         }
-        if let Some(found) = self.from_redis(key).await {
+        if let Some(found) = self.read_shared(key).await {
             self.l1.insert(key.to_owned(), found.clone());
             return Ok(Some(found));
         }
         let Some(found) = fill.await?.map(Arc::new) else { return Ok(None) };
         if found.shareable() && self.believed(&found) {
             self.l1.insert(key.to_owned(), found.clone());
-            self.to_redis(key, &found);
+            self.write_shared(key, &found);
         }
         Ok(Some(found))
     }
@@ -78,14 +78,14 @@ impl<T: Fact> Cache<T> {
             && self.changes.code_version(fact.owner()) <= fact.version()
     }
 
-    async fn from_redis(&self, key: &str) -> Option<Arc<T>> {
+    async fn read_shared(&self, key: &str) -> Option<Arc<T>> {
         let text = self.l2.as_ref()?.get(&self.shared_key(key)).await?;
         let fact: T = serde_json::from_str(&text).ok()?;
         self.believed(&fact).then(|| Arc::new(fact))
     }
 
     /// Fills Redis beside the answer, not before it.
-    fn to_redis(&self, key: &str, fact: &Arc<T>) {
+    fn write_shared(&self, key: &str, fact: &Arc<T>) {
         let (Some(redis), Some(now)) = (self.l2.clone(), self.changes.now()) else { return };
         let Ok(text) = serde_json::to_string(&**fact) else { return };
         let life = LIFE.min(fact.expires_at().since(now));

@@ -62,7 +62,8 @@ impl Db {
     }
 
     /// One statement outside any transaction, for few rows.
-    pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+    pub async fn rows(&self, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<Vec<Row>> {
+        let params = params.into();
         match self {
             Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
             Self::Postgres(postgres) => postgres.rows(sql, params).await,
@@ -70,12 +71,13 @@ impl Db {
     }
 
     /// As [`rows`](Self::rows), for at most one row.
-    pub async fn row(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Option<Row>> {
+    pub async fn row(&self, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<Option<Row>> {
         Ok(self.rows(sql, params).await?.pop())
     }
 
     /// One statement outside any transaction, for many rows.
-    pub async fn scan(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+    pub async fn scan(&self, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<Vec<Row>> {
+        let params = params.into();
         match self {
             Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
             Self::Postgres(postgres) => postgres.scan(sql, params).await,

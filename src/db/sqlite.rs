@@ -24,10 +24,13 @@ const READERS: usize = 4;
 /// Units and reads that may wait before callers are told that we are overloaded.
 const QUEUE: usize = 4096;
 
+/// A read on its way to a reader thread.
+type Read = Box<dyn FnOnce(&mut Connection) + Send>;
+
 #[derive(Clone)]
 pub struct Sqlite {
     writer: Sender<Box<dyn Unit>>,
-    readers: Sender<Box<dyn FnOnce(&mut Connection) + Send>>,
+    readers: Sender<Read>,
     pub(super) clock: Arc<AtomicI64>,
 }
 
@@ -84,7 +87,7 @@ impl Sqlite {
         let writer = connect(&path, &clock, false)?;
         let (units, waiting) = bounded(QUEUE);
         spawn("sqlite-writer", move || write_groups(writer, &waiting))?;
-        let (reads, waiting) = bounded::<Box<dyn FnOnce(&mut Connection) + Send>>(QUEUE);
+        let (reads, waiting) = bounded::<Read>(QUEUE);
         for _ in 0..READERS {
             let mut connection = connect(&path, &clock, true)?;
             let waiting = waiting.clone();

@@ -39,7 +39,10 @@ macro_rules! sql {
 /// The parameters of a statement, in order.
 #[macro_export]
 macro_rules! params {
-    ($($value:expr),* $(,)?) => { vec![$($crate::db::Value::from($value)),*] };
+    ($($value:expr),* $(,)?) => {{
+        let values: [$crate::db::Value; _] = [$($crate::db::Value::from($value)),*];
+        values
+    }};
 }
 
 #[derive(Debug, Clone, PartialEq)]
