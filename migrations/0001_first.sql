@@ -144,7 +144,7 @@ create table jobs (
 );
 -- One open job of a kind for a subject: asking twice is asking once.
 create unique index jobs_open on jobs (kind, subject) where done_at is null;
-create index jobs_due on jobs (run_at) where done_at is null;
+create index jobs_due on jobs (kind, run_at) where done_at is null;
 create index jobs_done on jobs (done_at) where done_at is not null;
 
 --[postgres

@@ -107,7 +107,7 @@ impl App {
                 loop {
                     if let Ok(mut heard) = listener.listen("referral_changes").await {
                         changes.poke();
-                        while heard.recv().await.is_some() {
+                        while heard.next().await.is_some() {
                             changes.poke();
                         }
                     }

@@ -17,15 +17,15 @@ sql! {
                on conflict (kind, subject) where done_at is null do nothing";
     CLAIM = {
         sqlite: "update jobs set lease_until = $2, attempts = attempts + 1 where id in (
-                     select id from jobs where done_at is null and run_at <= $1
+                     select id from jobs where kind = $4 and done_at is null and run_at <= $1
                         and (lease_until is null or lease_until <= $1)
                      order by run_at limit $3)
-                 returning id, kind, subject, attempts",
+                 returning id, subject, attempts",
         postgres: "update jobs set lease_until = $2, attempts = attempts + 1 where id in (
-                     select id from jobs where done_at is null and run_at <= $1
+                     select id from jobs where kind = $4 and done_at is null and run_at <= $1
                         and (lease_until is null or lease_until <= $1)
                      order by run_at limit $3 for update skip locked)
-                 returning id, kind, subject, attempts",
+                 returning id, subject, attempts",
     };
     FINISH = "update jobs set done_at = $2, lease_until = null, outcome = $3 where id = $1 and done_at is null";
     POSTPONE = "update jobs set run_at = $2, lease_until = null, outcome = $3 where id = $1 and done_at is null";
@@ -55,8 +55,7 @@ impl Kind {
 
 pub struct Job {
     pub id: i64,
-    /// Nothing for a kind that only a newer binary knows.
-    pub kind: Option<Kind>,
+    pub kind: Kind,
     pub subject: String,
     /// Times it was claimed, this one included.
     pub attempts: i64,
@@ -73,21 +72,17 @@ pub async fn enqueue(tx: &mut Tx<'_>, kind: Kind, subject: String, now: Time) ->
     tx.run(&ENQUEUE, &params![kind.word(), subject, now]).await.map(drop)
 }
 
-/// Takes jobs that are due.
-pub async fn claim(db: &Db, now: Time) -> Result<Vec<Job>> {
-    let work: Work<Time, Vec<Job>> = |tx, now| {
+/// Takes jobs of a kind that are due. Kinds that only a newer binary knows are left to it.
+pub async fn claim(db: &Db, kind: Kind, now: Time) -> Result<Vec<Job>> {
+    let work: Work<(Kind, Time), Vec<Job>> = |tx, (kind, now)| {
         Box::pin(async move {
-            let rows = tx.rows(&CLAIM, &params![*now, now.plus(LEASE), BATCH]).await?;
+            let rows = tx.rows(&CLAIM, &params![*now, now.plus(LEASE), BATCH, kind.word()]).await?;
             rows.iter()
-                .map(|row| {
-                    let word: String = row.get(1)?;
-                    let kind = Kind::ALL.iter().copied().find(|kind| kind.word() == word);
-                    Ok(Job { id: row.get(0)?, kind, subject: row.get(2)?, attempts: row.get(3)? })
-                })
+                .map(|row| Ok(Job { id: row.get(0)?, kind: *kind, subject: row.get(1)?, attempts: row.get(2)? }))
                 .collect()
         })
     };
-    db.write(now, work).await
+    db.write((kind, now), work).await
 }
 
 /// Records how a job went.

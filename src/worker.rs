@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::features::{accounts, referrals, tokens};
@@ -15,18 +16,29 @@ use crate::web::server::stopped;
 const PERIOD: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
-/// Works until `stop` says so; a job under way is finished.
+/// Works until `stop` says so; jobs under way are finished.
 pub async fn work(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    let mut next_cleaning = tokio::time::Instant::now() + HOUSEKEEPING;
-    loop {
-        if let Err(error) = drain(&app).await {
-            tracing::warn!(%error, "cannot work on jobs; trying again");
-        }
-        if tokio::time::Instant::now() >= next_cleaning {
-            next_cleaning += HOUSEKEEPING;
+    // Each kind has a loop of its own: a slow mail system holds up nothing but mail.
+    let mut loops: JoinSet<()> = Kind::ALL.iter().map(|kind| work_on(app.clone(), *kind, stop.clone())).collect();
+    loops.spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return,
+                () = tokio::time::sleep(HOUSEKEEPING) => {}
+            }
             if let Err(error) = clean(&app).await {
                 tracing::warn!(%error, "housekeeping failed; trying again later");
             }
+        }
+    });
+    while loops.join_next().await.is_some() {}
+}
+
+async fn work_on(app: Arc<App>, kind: Kind, mut stop: watch::Receiver<bool>) {
+    loop {
+        if let Err(error) = drain_kind(&app, kind, || *stop.borrow()).await {
+            tracing::warn!(%error, kind = kind.word(), "cannot work on jobs; trying again");
         }
         tokio::select! {
             biased;
@@ -40,42 +52,46 @@ pub async fn work(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 /// Runs the jobs that are due, until none is, and says how many it ran.
 pub async fn drain(app: &App) -> Result<usize> {
     let mut ran = 0;
-    loop {
-        let due = jobs::claim(&app.db, app.clock.now()).await?;
+    for kind in Kind::ALL {
+        ran += drain_kind(app, *kind, || false).await?;
+    }
+    Ok(ran)
+}
+
+async fn drain_kind(app: &App, kind: Kind, stopped: impl Fn() -> bool) -> Result<usize> {
+    let mut ran = 0;
+    while !stopped() {
+        let due = jobs::claim(&app.db, kind, app.clock.now()).await?;
         if due.is_empty() {
-            return Ok(ran);
+            break;
         }
         ran += due.len();
-        // Side by side: one slow mail server does not hold up the others.
+        // Side by side: one slow answer does not hold up the others.
         let runs = due.into_iter().map(|job| async move {
-            let (kind, outcome) = run(app, &job).await;
+            let outcome = run(app, &job).await;
             let word = match &outcome {
                 Outcome::Done(_) => "done",
                 Outcome::Again { .. } => "again",
             };
-            app.metrics.job(kind, word);
+            app.metrics.job(kind.word(), word);
             jobs::settle(&app.db, &job, outcome, app.clock.now()).await
         });
         for settled in futures_util::future::join_all(runs).await {
             settled?;
         }
     }
+    Ok(ran)
 }
 
-async fn run(app: &App, job: &Job) -> (&'static str, Outcome) {
-    let Some(kind) = job.kind else {
-        // A newer node knows it.
-        return ("unknown", Outcome::Again { after: Duration::from_secs(60), why: "unknown kind" });
-    };
-    let outcome = match kind {
+async fn run(app: &App, job: &Job) -> Outcome {
+    let outcome = match job.kind {
         Kind::CheckEmail => accounts::jobs::check_email(app, job).await,
         Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
     };
-    let outcome = outcome.unwrap_or_else(|error| {
-        tracing::warn!(job = job.id, kind = kind.word(), %error, "a job failed; trying again");
+    outcome.unwrap_or_else(|error| {
+        tracing::warn!(job = job.id, kind = job.kind.word(), %error, "a job failed; trying again");
         Outcome::Again { after: backoff(job.attempts), why: "failed" }
-    });
-    (kind.word(), outcome)
+    })
 }
 
 /// Removes what has served its time, and reads the keys again in case another node made one.

@@ -65,11 +65,13 @@ impl<T: Fact> Cache<T> {
         Ok(Some(found))
     }
 
-    /// Removes a key at once; for erasure, where even an entry that nobody believes is too much.
-    pub async fn forget(&self, key: &str) {
+    /// Removes what is kept under a key, and keeps fills that are under way from bringing it back; for erasure, where
+    /// even an entry that nobody believes is too much.
+    pub async fn forget(&self, key: &str, version: i64) {
         self.l1.invalidate(key);
         if let Some(redis) = &self.l2 {
-            redis.delete(&self.shared_key(key)).await;
+            // Nothing that could be read as a fact.
+            redis.set_if_newer(&self.shared_key(key), version, "", LIFE).await;
         }
     }
 

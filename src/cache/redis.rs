@@ -80,11 +80,6 @@ impl Redis {
         let _: Option<i64> = self.within(invocation.invoke_async(&mut connection)).await;
     }
 
-    pub async fn delete(&self, key: &str) {
-        let Some(mut connection) = self.connection() else { return };
-        let _: Option<i64> = self.within(connection.del(key)).await;
-    }
-
     /// Pokes all nodes, this one included.
     pub async fn announce(&self) {
         let Some(mut connection) = self.connection() else { return };

@@ -42,7 +42,8 @@ pub async fn run(config: Config) -> Result<(), String> {
     // The receivers live as long as the tasks.
     let _ = stop.send(true);
     serving.await.map_err(|error| format!("the server ended badly: {error}"))?;
-    work.await.map_err(|error| format!("the worker ended badly: {error}"))?;
+    // Jobs that do not finish in time are another node's when their lease is over.
+    let _ = tokio::time::timeout(app.config.http.shutdown(), work).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -11,7 +11,7 @@ use deadpool_postgres::{
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{at_commit, causes, from_postgres};
@@ -67,8 +67,11 @@ impl Postgres {
                 tls.clone(),
                 ManagerConfig { recycling_method: RecyclingMethod::Fast },
             );
-            let limit = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
-                Box::pin(async move { client.batch_execute(STATEMENT_LIMIT).await.map_err(HookError::Backend) })
+            // A pooler hands its connections around: what is set on one would reach others.
+            let own = options.prepared_statements;
+            let limit = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+                let limit = if own { STATEMENT_LIMIT } else { "" };
+                Box::pin(async move { client.batch_execute(limit).await.map_err(HookError::Backend) })
             });
             Pool::builder(manager)
                 .max_size(size)
@@ -270,38 +273,34 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on a channel until the connection breaks; every notification is one message without content.
-    pub async fn listen(&self, channel: &str) -> Result<mpsc::Receiver<()>> {
+    /// Listens on a channel.
+    pub async fn listen(&self, channel: &str) -> Result<Notifications> {
         let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "listen"));
         let (client, mut connection) = self.config.connect(self.tls.clone()).await.map_err(fault)?;
         // One waiting message says as much as a hundred.
-        let (heard, hear) = mpsc::channel(1);
+        let (heard, messages) = mpsc::channel(1);
         tokio::spawn(async move {
-            while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                match message {
-                    Ok(AsyncMessage::Notification(_)) => {
-                        let _ = heard.try_send(());
-                        if heard.is_closed() {
-                            break;
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(_) => break,
+            // Ends when the connection breaks or its client is dropped.
+            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(_) = message {
+                    let _ = heard.try_send(());
                 }
             }
         });
         client.batch_execute(&format!("listen {channel}")).await.map_err(fault)?;
-        let (forward, messages) = mpsc::channel(1);
-        tokio::spawn(async move {
-            // The client lives as long as somebody listens.
-            let _client = client;
-            let mut hear = hear;
-            while hear.recv().await.is_some() {
-                if forward.send(()).await.is_err() {
-                    break;
-                }
-            }
-        });
-        Ok(messages)
+        Ok(Notifications { messages, _client: client })
+    }
+}
+
+/// What is heard on a channel.
+pub struct Notifications {
+    messages: mpsc::Receiver<()>,
+    _client: Client,
+}
+
+impl Notifications {
+    /// Waits for the next notification; nothing when the connection has broken.
+    pub async fn next(&mut self) -> Option<()> {
+        self.messages.recv().await
     }
 }

@@ -44,7 +44,7 @@ pub struct Listing<T: ToSchema> {
     #[schema(minimum = 0, example = 1)]
     pub total: i64,
     /// This page's number; null when a cursor was given.
-    #[schema(minimum = 1, example = 1)]
+    #[schema(required, minimum = 1, example = 1)]
     pub page: Option<i64>,
     /// Items asked for.
     #[schema(minimum = 1, maximum = 100, example = 50)]
@@ -53,7 +53,7 @@ pub struct Listing<T: ToSchema> {
     #[schema(minimum = 0, example = 1)]
     pub pages: i64,
     /// For the next part; null at the end.
-    #[schema(example = json!(null))]
+    #[schema(required, example = json!(null))]
     pub next_cursor: Option<String>,
 }
 

@@ -77,7 +77,7 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
     let check = entry.check;
     app.db.write(entry, |tx, entry| Box::pin(enter(tx, entry))).await?;
     if check {
-        app.work_to_do.notify_one();
+        app.work_to_do.notify_waiters();
     }
     Ok(registered)
 }

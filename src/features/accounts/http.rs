@@ -225,10 +225,12 @@ struct Me {
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     created_at: Time,
     /// Who brought you.
+    #[schema(required)]
     referred_by: Option<ReferredBy>,
     /// How many you brought.
     #[schema(minimum = 0, example = 3)]
     referral_count: i64,
+    #[schema(required)]
     active_code: Option<CodeOut>,
 }
 

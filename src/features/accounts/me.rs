@@ -89,7 +89,7 @@ pub async fn erase(app: &App, user: UserId, password: &str) -> Result<()> {
     let (ended, version) = app.db.write(erasure, |tx, erasure| Box::pin(remove(tx, erasure))).await?;
     app.sessions_ended(&ended).await;
     app.code_changed(user, version).await;
-    app.codes.forget(email.key()).await;
+    app.codes.forget(email.key(), version).await;
     Ok(())
 }
 

@@ -230,10 +230,10 @@ struct Validity {
     #[schema(example = true)]
     valid: bool,
     /// The name its owner shows; null when the code is not good.
-    #[schema(example = "owner")]
+    #[schema(required, example = "owner")]
     username: Option<String>,
     /// UTC; null when the code is not good.
-    #[schema(value_type = Option<String>, format = DateTime, example = "2030-10-10T12:00:00Z")]
+    #[schema(required, value_type = Option<String>, format = DateTime, example = "2030-10-10T12:00:00Z")]
     expires_at: Option<Time>,
 }
 

@@ -40,7 +40,7 @@ struct RefereeOut {
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     joined_at: Time,
     /// The code they came with; null once the referrer has been erased.
-    #[schema(example = "SPRING2030AB")]
+    #[schema(required, example = "SPRING2030AB")]
     code: Option<String>,
     /// `pending` while the operator's check of their address is not passed, else `confirmed`.
     #[schema(example = "confirmed")]
