@@ -102,8 +102,8 @@ impl Hasher {
 }
 
 fn serve(tasks: &Receiver<Task>, params: &Params) {
-    // One allocation for the life of the thread; hashing is bound by memory as it is.
-    let mut scratch = vec![Block::default(); params.block_count()];
+    // Made by the first hash and kept: hashing is bound by memory as it is, and an idle service has none of it.
+    let mut scratch = Vec::new();
     while let Ok(task) = tasks.recv() {
         // Callers that have left are not worth 20 ms.
         if task.reply.is_closed() {

@@ -50,7 +50,7 @@ struct NewUser {
     email: String,
     /// At least 12 characters (the operator may change that), at most 128; not a common one, nor one that holds your
     /// name or address.
-    #[schema(max_length = 128, format = Password, example = "Q123werty!23")]
+    #[schema(min_length = 12, max_length = 128, format = Password, example = "Q123werty!23")]
     password: String,
     /// The code of whoever invited you.
     #[schema(example = json!(null))]
@@ -83,7 +83,8 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
     request_body(content = NewUser, examples(
         ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"}))),
         ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
-    responses((status = 201, description = "Registered", body = UserOut), RegisterProblems))]
+    responses((status = 201, description = "Registered", body = UserOut,
+        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
     Client(client): Client,
@@ -100,7 +101,8 @@ async fn register(
 #[utoipa::path(post, path = "/auth/user/{code}", tag = "Accounts", operation_id = "register_with_code", security(()),
     params(("code" = String, Path, description = "The code of whoever invited you", example = "12AF32CF8978")),
     request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"})),
-    responses((status = 201, description = "Registered", body = UserOut), RegisterProblems))]
+    responses((status = 201, description = "Registered", body = UserOut,
+        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
 async fn register_with_code(
     State(app): State<Arc<App>>,
     Client(client): Client,

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaFormat, Type};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -39,11 +40,36 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct NewCode {
     /// 12 to 32 letters A-Z, a-z and digits, with at least one capital and one digit. Left out: one is drawn.
-    #[schema(min_length = 12, max_length = 32, pattern = "^[A-Za-z0-9]+$", example = "SPRING2030AB")]
+    #[schema(
+        min_length = 12,
+        max_length = 32,
+        pattern = "^(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]{12,32}$",
+        example = "SPRING2030AB"
+    )]
     code: Option<String>,
-    /// UTC unless it says otherwise: `2030-10-10`, `2030-10-10 12:00`, `2030-10-10T12:00:00Z`.
-    #[schema(example = "2030-10-10 12:00")]
+    #[schema(schema_with = moment)]
     expires_at: String,
+}
+
+/// A moment as callers may write it.
+fn moment() -> utoipa::openapi::schema::Schema {
+    let text = |format: &str| {
+        let format = SchemaFormat::Custom(format.to_owned());
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format))
+    };
+    let plain = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?$"));
+    AnyOfBuilder::new()
+        .item(text("date-time"))
+        .item(text("date"))
+        .item(plain)
+        .description(Some(
+            "UTC unless it says otherwise: `2030-10-10`, `2030-10-10 12:00`, `2030-10-10T12:00:00[.ffffff]`, the latter \
+             two with `Z` or an offset as well. Years 1 to 9999.",
+        ))
+        .examples([serde_json::json!("2030-10-10 12:00")])
+        .into()
 }
 
 /// A code as its owner sees it.
@@ -126,7 +152,8 @@ problems!(CreateProblems: caller body[ExpiresInPast, CodeTaken, ActiveCodeExists
     request_body(content = NewCode, examples(
         ("chosen" = (summary = "A chosen code", value = json!({"code": "SPRING2030AB", "expires_at": "2030-10-10 12:00"}))),
         ("drawn" = (summary = "A drawn code", value = json!({"expires_at": "2030-10-10T12:00:00Z"}))))),
-    responses((status = 201, description = "Made", body = CodeOut), CreateProblems))]
+    responses((status = 201, description = "Made", body = CodeOut,
+        links(("revoke" = (operation_id = "revoke_code", parameters(("code" = "$response.body#/code")))))), CreateProblems))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
