@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::cache::Cache;
 use crate::cache::changes::Changes;
@@ -22,6 +23,9 @@ use crate::kernel::time::Clock;
 use crate::limits::Limits;
 use crate::mail::hunter::Hunter;
 use crate::metrics::Metrics;
+
+/// How long the work of verifying a token is remembered.
+const VERIFIED_FOR: Duration = Duration::from_secs(30);
 
 pub struct App {
     pub config: Config,
@@ -80,10 +84,7 @@ impl App {
             redis,
             hasher: Hasher::start(&config.hashing)?,
             keyring: Keyring::default(),
-            verified: moka::sync::Cache::builder()
-                .max_capacity(100_000)
-                .time_to_live(tokens::actions::VERIFIED_FOR)
-                .build(),
+            verified: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
             limits: Limits::new(&config.limits),
             metrics: Metrics::default(),
@@ -112,7 +113,7 @@ impl App {
                         }
                     }
                     // A pooler in transaction mode has no notifications: the feed is read all the same.
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             });
         }
@@ -166,4 +167,9 @@ impl App {
     pub fn random_codes(&self, count: usize) -> Result<Vec<Code>> {
         (0..count).map(|_| Code::generate(|| self.random())).collect()
     }
+}
+
+/// Waits for the word to stop, or for whoever would give it to be gone.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::app::App;
+use crate::app::{App, stopped};
 use crate::features::{accounts, referrals, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, backoff};
 use crate::kernel::error::Result;
-use crate::web::server::stopped;
 
 /// Between two looks at the queue when nobody rings.
 const PERIOD: Duration = Duration::from_secs(1);

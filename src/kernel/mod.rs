@@ -8,3 +8,4 @@ pub mod ids;
 pub mod name;
 pub mod page;
 pub mod time;
+pub mod verdict;

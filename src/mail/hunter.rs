@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::config::EmailCheck;
-use crate::features::accounts::model::Verdict;
 use crate::kernel::email::Email;
+use crate::kernel::verdict::Verdict;
 
 /// Hunter itself gives a mail server 20 seconds.
 const PATIENCE: Duration = Duration::from_secs(25);

@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use super::caller::Peer;
 use super::router::{router, without_slash};
 use super::{guard, health};
-use crate::app::App;
+use crate::app::{App, stopped};
 
 /// For a header to arrive, and for a connection to stay without one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,11 +88,6 @@ async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver
     if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are cut off");
     }
-}
-
-/// Waits for the word to stop, or for whoever would give it to be gone.
-pub async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn answer(

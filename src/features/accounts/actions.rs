@@ -1,7 +1,7 @@
 //! Registration and log-in.
 
 use super::address::is_disposable;
-use super::model::{Credentials, Registration, Verdict, login_key, login_keys};
+use super::model::{Credentials, Registration, bars, login_key, login_keys};
 use super::password::MOST_BYTES;
 use super::store::{self, NewUser};
 use crate::app::App;
@@ -14,6 +14,7 @@ use crate::jobs::{self, Kind};
 use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::UserId;
+use crate::kernel::verdict::Verdict;
 
 /// A new account.
 #[derive(Clone, Debug)]
@@ -118,7 +119,7 @@ pub async fn log_in(app: &App, typed: &str, password: &str) -> Result<Grant> {
     }
     let now = app.clock.now();
     let settings = &app.config.email;
-    if let Some(refusal) = user.verdict.bars(settings.check, user.created_at, settings.give_up(), now) {
+    if let Some(refusal) = bars(user.verdict, settings.check, user.created_at, settings.give_up(), now) {
         return Err(refusal.into());
     }
     let stored = strengthen(app, user.id, stored, password).await?;

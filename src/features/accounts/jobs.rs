@@ -1,6 +1,5 @@
 //! Asking the verifier about addresses, after the registration and apart from it.
 
-use super::model::Verdict;
 use super::store;
 use crate::app::App;
 use crate::config::Policy;
@@ -11,6 +10,7 @@ use crate::kernel::email::Email;
 use crate::kernel::error::Result;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
+use crate::kernel::verdict::Verdict;
 use crate::mail::hunter::Answer;
 
 /// Asks once; without an answer it is asked again until the time is up, then the address passes.

@@ -8,6 +8,7 @@ use crate::kernel::error::Refusal;
 use crate::kernel::ids::UserId;
 use crate::kernel::name::Username;
 use crate::kernel::time::Time;
+use crate::kernel::verdict::Verdict;
 
 /// A person as the database has them.
 #[derive(Clone, Debug)]
@@ -22,57 +23,14 @@ pub struct User {
     pub erased: bool,
 }
 
-/// What is known about a person's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nobody was asked.
-    Unchecked,
-    /// The verifier has not answered yet.
-    Pending,
-    Valid,
-    /// The domain takes mail for any name.
-    AcceptAll,
-    Webmail,
-    /// The verifier could not tell, or never answered.
-    Unknown,
-    Invalid,
-    Disposable,
-}
-
-impl Verdict {
-    const WORDS: &[(Verdict, &str)] = &[
-        (Self::Unchecked, "unchecked"),
-        (Self::Pending, "pending"),
-        (Self::Valid, "valid"),
-        (Self::AcceptAll, "accept_all"),
-        (Self::Webmail, "webmail"),
-        (Self::Unknown, "unknown"),
-        (Self::Invalid, "invalid"),
-        (Self::Disposable, "disposable"),
-    ];
-
-    pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(verdict, _)| *verdict == self).map_or("unknown", |(_, word)| word)
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(verdict, _)| *verdict)
-    }
-
-    /// Whether the address is known to receive no lasting mail.
-    pub fn is_bad(self) -> bool {
-        matches!(self, Self::Invalid | Self::Disposable)
-    }
-
-    /// Why a person with this verdict may not log in, if so: under `block` a bad one keeps them out for good, a missing
-    /// one until the verifier has had its time.
-    pub fn bars(self, policy: Policy, created_at: Time, give_up: Duration, now: Time) -> Option<Refusal> {
-        match self {
-            _ if policy != Policy::Block => None,
-            Self::Pending if now.since(created_at) < give_up => Some(Refusal::EmailCheckPending),
-            verdict if verdict.is_bad() => Some(Refusal::EmailRefused),
-            _ => None,
-        }
+/// Why a person with this verdict may not log in, if so: under `block` a bad one keeps them out for good, a missing one
+/// until the verifier has had its time.
+pub fn bars(verdict: Verdict, policy: Policy, created_at: Time, give_up: Duration, now: Time) -> Option<Refusal> {
+    match verdict {
+        _ if policy != Policy::Block => None,
+        Verdict::Pending if now.since(created_at) < give_up => Some(Refusal::EmailCheckPending),
+        verdict if verdict.is_bad() => Some(Refusal::EmailRefused),
+        _ => None,
     }
 }
 
@@ -141,7 +99,7 @@ mod tests {
         let (start, hour) = (Time(0), Duration::from_secs(3600));
         let soon = start.plus(Duration::from_secs(60));
         let later = start.plus(hour);
-        let bars = |verdict: Verdict, policy, now| verdict.bars(policy, start, hour, now);
+        let bars = |verdict, policy, now| bars(verdict, policy, start, hour, now);
         assert_eq!(bars(Verdict::Pending, Policy::Block, soon), Some(Refusal::EmailCheckPending));
         assert_eq!(bars(Verdict::Pending, Policy::Block, later), None);
         assert_eq!(bars(Verdict::Invalid, Policy::Block, later), Some(Refusal::EmailRefused));

@@ -1,10 +1,11 @@
 //! Where people are kept.
 
-use super::model::{Credentials, User, Verdict};
+use super::model::{Credentials, User};
 use crate::db::{Db, Row, Tx};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
+use crate::kernel::verdict::Verdict;
 use crate::{params, sql};
 
 sql! {

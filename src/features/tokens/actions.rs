@@ -17,8 +17,6 @@ use crate::kernel::time::Time;
 
 /// How long after a rotation its answer is given again to who asks with the replaced token, for answers get lost.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long the work of verifying a token is remembered.
-pub const VERIFIED_FOR: Duration = Duration::from_secs(30);
 
 /// Takes over the signing keys, making the first if there is none.
 pub async fn load_keys(app: &App) -> Result<()> {
