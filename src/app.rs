@@ -10,10 +10,9 @@ use crate::cache::Cache;
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
 use crate::config::Config;
-use crate::db::{Db, PostgresOptions, migrate};
+use crate::db::{Db, PostgresOptions};
 use crate::features::accounts::hashing::Hasher;
 use crate::features::codes::model::ActiveCode;
-use crate::features::tokens;
 use crate::features::tokens::keyring::Keyring;
 use crate::features::tokens::model::Caller;
 use crate::kernel::code::Code;
@@ -51,19 +50,7 @@ pub struct App {
 }
 
 impl App {
-    /// Connects to everything, migrates the database and makes the first key. The error is a sentence with a remedy.
-    pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>, String> {
-        let app = Self::connect(config, clock).await?;
-        migrate::run(&app.db).await?;
-        let ready = async {
-            tokens::actions::load_keys(&app).await?;
-            app.changes.look(&app.db).await
-        };
-        ready.await.map_err(|error| format!("cannot read from the database: {error}"))?;
-        Ok(app)
-    }
-
-    /// As [`open`](Self::open), without touching what is in the database.
+    /// Connects to everything, without touching what is in the database. The error is a sentence with a remedy.
     pub async fn connect(config: Config, clock: Clock) -> Result<Arc<Self>, String> {
         let options = PostgresOptions {
             connections: config.database.connections,

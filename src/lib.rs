@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod limits;
 pub mod mail;
 pub mod metrics;
+pub mod start;
 pub mod web;
 pub mod worker;

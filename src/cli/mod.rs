@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::App;
 use crate::config::{self, Config, Environment};
 use crate::db::{Db, PostgresOptions, migrate};
 use crate::kernel::time::Clock;
+use crate::start;
 use crate::web::router::document;
 
 /// A self-hosted referral-program service.
@@ -87,7 +87,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
     runtime.block_on(async {
         match command {
             Command::Migrate => migrate(config).await,
-            Command::Admin(command) => admin::run(App::open(config, Clock::default()).await?, command).await,
+            Command::Admin(command) => admin::run(start::open(config, Clock::default()).await?, command).await,
             Command::Check => check::run(config).await,
             _ => serve::run(config).await,
         }

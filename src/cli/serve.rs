@@ -6,9 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::App;
 use crate::config::{Config, Log, LogFormat};
 use crate::kernel::time::Clock;
+use crate::start;
 use crate::web::server;
 use crate::worker;
 
@@ -20,7 +20,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         "" => None,
         listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
     };
-    let app = App::open(config, Clock::default()).await?;
+    let app = start::open(config, Clock::default()).await?;
     app.listens_on(address);
     if !app.config.limits.enabled {
         tracing::warn!(
