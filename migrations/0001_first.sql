@@ -12,6 +12,9 @@ create table users (
     id uuid not null constraint users_pk primary key,
     username text not null,
     email text not null,
+    -- the forms in which they are compared, and the keys in logins
+    name_key text not null,
+    email_key text not null,
     password_hash text,
     created_at bigint not null,
     is_manager boolean not null,
@@ -52,6 +55,8 @@ create table code_slots (
     expires_at bigint,
     constraint code_slots_whole check ((code_id is null) = (code is null) and (code_id is null) = (expires_at is null))
 );
+
+create index code_slots_by_expiry on code_slots (expires_at) where expires_at is not null;
 
 create table codes (
     owner_id uuid not null references users (id),
@@ -110,6 +115,7 @@ create table token_families (
 );
 create index token_families_by_user on token_families (user_id);
 create index token_families_by_expiry on token_families (expires_at);
+create index token_families_by_end on token_families (ended_at) where ended_at is not null;
 
 create table signing_keys (
     generation bigint not null constraint signing_keys_pk primary key,

@@ -15,10 +15,14 @@ use crate::kernel::ids::UserId;
 pub struct Limits {
     enabled: bool,
     clock: DefaultClock,
-    logins_per_account: DefaultKeyedRateLimiter<String>,
+    /// By the account and whom it is tried from: nobody locks out a person who comes from elsewhere. As hashes, for what
+    /// is typed may be long.
+    logins_per_account: DefaultKeyedRateLimiter<[u8; 32]>,
     logins_per_address: DefaultKeyedRateLimiter<IpAddr>,
     registrations_per_address: DefaultKeyedRateLimiter<IpAddr>,
     validations_per_address: DefaultKeyedRateLimiter<IpAddr>,
+    /// Tries of one's own password while logged in.
+    proofs_per_user: DefaultKeyedRateLimiter<Uuid>,
     lookups_per_user: DefaultKeyedRateLimiter<Uuid>,
 }
 
@@ -29,6 +33,7 @@ impl Limits {
             enabled: settings.enabled,
             clock: DefaultClock::default(),
             logins_per_account: RateLimiter::keyed(quota(settings.logins_per_account)),
+            proofs_per_user: RateLimiter::keyed(quota(settings.logins_per_account)),
             logins_per_address: RateLimiter::keyed(quota(settings.logins_per_address)),
             registrations_per_address: RateLimiter::keyed(quota(settings.registrations_per_address)),
             validations_per_address: RateLimiter::keyed(quota(settings.validations_per_address)),
@@ -37,8 +42,16 @@ impl Limits {
     }
 
     /// A log-in to an account, whether it exists or not.
-    pub fn log_in(&self, account: &str) -> Result<()> {
-        self.check(&self.logins_per_account, &account.to_owned())
+    pub fn log_in(&self, account: &str, client: IpAddr) -> Result<()> {
+        let text = format!("{} {account}", prefix(client));
+        let mut key = [0; 32];
+        key.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref());
+        self.check(&self.logins_per_account, &key)
+    }
+
+    /// A proof by password of somebody who is logged in.
+    pub fn prove(&self, user: UserId) -> Result<()> {
+        self.check(&self.proofs_per_user, &user.0)
     }
 
     pub fn log_in_from(&self, client: IpAddr) -> Result<()> {
@@ -64,6 +77,7 @@ impl Limits {
         self.registrations_per_address.retain_recent();
         self.validations_per_address.retain_recent();
         self.lookups_per_user.retain_recent();
+        self.proofs_per_user.retain_recent();
     }
 
     fn check<K: Hash + Eq + Clone>(&self, limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<()> {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
-use crate::features::{accounts, referrals, tokens};
+use crate::features::{accounts, codes, referrals, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, backoff};
 use crate::kernel::error::Result;
 
@@ -16,22 +16,42 @@ const PERIOD: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
 /// Works until `stop` says so; jobs under way are finished.
-pub async fn work(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
     // Each kind has a loop of its own: a slow mail system holds up nothing but mail.
     let mut loops: JoinSet<()> = Kind::ALL.iter().map(|kind| work_on(app.clone(), *kind, stop.clone())).collect();
-    loops.spawn(async move {
-        loop {
-            tokio::select! {
-                biased;
-                () = stopped(&mut stop) => return,
-                () = tokio::time::sleep(HOUSEKEEPING) => {}
-            }
-            if let Err(error) = clean(&app).await {
-                tracing::warn!(%error, "housekeeping failed; trying again later");
-            }
+    loops.spawn(keep_house(app.clone(), stop.clone()));
+    loops.spawn(sweep(app, stop));
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a background loop has ended; restart this node");
         }
-    });
-    while loops.join_next().await.is_some() {}
+    }
+}
+
+async fn keep_house(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return,
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+        }
+        if let Err(error) = clean(&app).await {
+            tracing::warn!(%error, "housekeeping failed; trying again later");
+        }
+    }
+}
+
+async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        if let Err(error) = codes::actions::sweep(&app).await {
+            tracing::warn!(%error, "cannot retire expired codes; trying again");
+        }
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
 }
 
 async fn work_on(app: Arc<App>, kind: Kind, mut stop: watch::Receiver<bool>) {

@@ -22,13 +22,17 @@ use crate::{params, sql};
 /// Between two looks when nobody pokes.
 const PERIOD: Duration = Duration::from_millis(400);
 /// Between two looks when everybody does.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(20);
 /// A node whose last look began longer ago does not believe its memory: the bound on stale look-ups.
 const BELIEF: Duration = Duration::from_millis(900);
 /// A node whose last look began longer ago asks the database about each session: the bound on ended sessions.
 const SESSION_BELIEF: Duration = Duration::from_secs(4);
-/// A row is dated before its transaction commits; looking back this far finds it all the same.
-const OVERLAP: Duration = Duration::from_secs(15);
+/// A row is dated a moment before its transaction commits, as the last thing in it; looking back finds it all the same.
+const OVERLAP: Duration = Duration::from_secs(2);
+/// A commit can take long (a standby that confirms each): now and then a look goes back further than any transaction
+/// lives.
+const DEEP_OVERLAP: Duration = Duration::from_secs(60);
+const DEEP_PERIOD: Duration = Duration::from_secs(4);
 /// Longer than any cache entry or access token lives.
 pub const MEMORY: Duration = Duration::from_secs(15 * 60);
 
@@ -89,10 +93,14 @@ impl Changes {
         self.poked.notify_one();
     }
 
-    /// Reads the feed once.
+    /// Reads the feed once, all of it the first time.
     pub async fn look(&self, db: &Db) -> Result<()> {
+        self.look_back(db, OVERLAP).await
+    }
+
+    async fn look_back(&self, db: &Db, overlap: Duration) -> Result<()> {
         let began = Instant::now();
-        let since = self.last().map_or(Time(i64::MIN), |look| look.database.minus(OVERLAP));
+        let since = self.last().map_or(Time(i64::MIN), |look| look.database.minus(overlap));
         for row in db.rows(&SINCE, params![since]).await? {
             let database = row.time(0)?;
             if let (Some(topic), Some(subject)) = (row.get::<Option<String>>(1)?, row.get::<Option<Uuid>>(2)?) {
@@ -108,9 +116,13 @@ impl Changes {
 
     /// Keeps looking until the process ends.
     pub async fn follow(&self, db: &Db) {
-        let mut pruned = Instant::now();
+        let (mut pruned, mut deep) = (Instant::now(), Instant::now());
         loop {
-            if let Err(error) = self.look(db).await {
+            let overlap = if deep.elapsed() < DEEP_PERIOD { OVERLAP } else { DEEP_OVERLAP };
+            if overlap == DEEP_OVERLAP {
+                deep = Instant::now();
+            }
+            if let Err(error) = self.look_back(db, overlap).await {
                 tracing::warn!(%error, "cannot read the feed of changes; nothing cached is believed until it works");
             }
             if pruned.elapsed() > Duration::from_secs(60) {

@@ -115,6 +115,6 @@ fn text(error: Error) -> String {
 
 #[expect(clippy::unnecessary_wraps, reason = "the end of every command")]
 fn done(text: &str) -> Result<(), String> {
-    println!("{text}");
+    super::say(text);
     Ok(())
 }

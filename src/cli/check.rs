@@ -1,18 +1,20 @@
 //! `referral check`
 
-use crate::app::App;
+use std::path::Path;
+
+use super::say as line;
+use crate::cache::redis::Redis;
 use crate::config::Config;
-use crate::db::migrate;
-use crate::kernel::time::Clock;
-use crate::web::{health, server};
+use crate::db::{Db, PostgresOptions, migrate};
+use crate::web::server;
 
 /// Tries everything that `serve` needs, and says all that is wrong at once.
 pub async fn run(config: Config) -> Result<(), String> {
     let mut wrong = Vec::new();
     let mut say = |what: &str, verdict: Result<String, String>| match verdict {
-        Ok(text) => println!("ok    {what}: {text}"),
+        Ok(text) => line(&format!("ok    {what}: {text}")),
         Err(text) => {
-            println!("WRONG {what}: {text}");
+            line(&format!("WRONG {what}: {text}"));
             wrong.push(what.to_owned());
         }
     };
@@ -22,55 +24,56 @@ pub async fn run(config: Config) -> Result<(), String> {
         let listen = &config.http.metrics_listen;
         say("http.metrics_listen", server::bind(listen, "REFERRAL_METRICS_LISTEN").await.map(|_| listen.clone()));
     }
-    if let Some(path) = config.database.url.strip_prefix("sqlite:")
-        && !std::path::Path::new(path).exists()
-    {
-        say("database", Ok(format!("{path} does not exist yet; serve makes it")));
-    } else {
-        match App::connect(config.clone(), Clock::default()).await {
-            Ok(app) => {
-                say("database", database(&app).await);
-                say("redis", redis(&app).await);
-            }
-            Err(text) => say("database", Err(text)),
-        }
-    }
+    say("database", database(&config).await);
+    say("redis", redis(&config).await);
     if !config.limits.enabled {
-        println!("note  limits are off: for tests and load runs only");
+        line("note  limits are off: for tests and load runs only");
     }
     if config.http.public_url.is_empty() {
-        println!("note  http.public_url is not set: tokens name the address listened on as their issuer");
+        line("note  http.public_url is not set: tokens name the address listened on as their issuer");
     }
     if config.email.check == crate::config::Policy::Block && !config.email.verifies() {
-        println!("note  email.check is \"block\" without HUNTER_API_KEY: only disposable domains are refused");
+        line("note  email.check is \"block\" without HUNTER_API_KEY: only disposable domains are refused");
     }
     if wrong.is_empty() { Ok(()) } else { Err(format!("{} of the above must be mended", wrong.len())) }
 }
 
-async fn database(app: &App) -> Result<String, String> {
-    let version = migrate::version(&app.db).await.map_err(|error| format!("cannot read it: {error}"))?;
+async fn database(config: &Config) -> Result<String, String> {
+    let url = &config.database.url;
+    let version = match url.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path))) {
+        Some(path) if !path.exists() => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+            return match folder {
+                Some(folder) => {
+                    Err(format!("its folder {} does not exist: make it, or change DATABASE_URL", folder.display()))
+                }
+                None => Ok(format!("{} does not exist yet; serve makes it", path.display())),
+            };
+        }
+        Some(path) => migrate::version_of_file(path)?,
+        None => {
+            let prepared_statements = config.database.prepared_statements;
+            let db = Db::open(url, PostgresOptions { connections: 1, prepared_statements }).await?;
+            migrate::version(&db).await.map_err(|error| format!("cannot read it: {error}"))?
+        }
+    };
     let newest = migrate::newest();
     match version {
         Some(version) if version > newest => {
             Err(format!("it has schema {version}, this binary knows {newest}: run the newer binary"))
         }
-        Some(version) if version == newest => {
-            health::ping(&app.db).await.map_err(|error| error.to_string())?;
-            Ok(format!("reached, schema {version}"))
-        }
+        Some(version) if version == newest => Ok(format!("reached, schema {version}")),
         Some(version) => Ok(format!("reached, schema {version}; serve migrates it to {newest}")),
         None => Ok(format!("reached, empty; serve makes schema {newest}")),
     }
 }
 
-async fn redis(app: &App) -> Result<String, String> {
-    match &app.redis {
-        None => Ok("none configured; each node caches for itself".to_owned()),
-        Some(redis) => match redis.reach().await {
-            Ok(()) => Ok("reached".to_owned()),
-            Err(text) => {
-                Err(format!("{text}. Check REDIS_URL and that the server runs; the service works without, slower"))
-            }
-        },
+async fn redis(config: &Config) -> Result<String, String> {
+    if config.redis.url.is_empty() {
+        return Ok("none configured; each node caches for itself".to_owned());
     }
+    let reached = Redis::open(&config.redis.url)?.reach().await;
+    reached
+        .map(|()| "reached".to_owned())
+        .map_err(|text| format!("{text}. Check REDIS_URL and that the server runs; the service works without, slower"))
 }

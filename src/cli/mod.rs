@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod serve;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -69,12 +70,12 @@ fn run(arguments: Arguments) -> Result<(), String> {
     let command = arguments.command.unwrap_or(Command::Serve);
     match command {
         Command::Config => {
-            print!("{}", config::DEFAULTS);
+            say(config::DEFAULTS.trim_end());
             return Ok(());
         }
         Command::Openapi => {
             let text = document().to_pretty_json().map_err(|error| format!("cannot write the document: {error}"))?;
-            println!("{text}");
+            say(&text);
             return Ok(());
         }
         _ => {}
@@ -98,7 +99,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment() -> Result<Environment, String> {
     let mut variables: Environment = Vec::new();
-    match dotenvy::dotenv_iter() {
+    // This folder's alone: what lies above it is somebody else's.
+    match dotenvy::from_path_iter("./.env") {
         Ok(lines) => {
             for line in lines {
                 // The error quotes the line, which may hold a secret.
@@ -108,12 +110,23 @@ fn environment() -> Result<Environment, String> {
         Err(error) if error.not_found() => {}
         Err(_) => return Err("cannot read .env: remove it or make it readable".to_owned()),
     }
-    let process: Environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let mut process: Environment = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => process.push((name, value)),
+            Err(_) if config::is_setting(&name) => return Err(format!("{name} is not text: write it in UTF-8")),
+            Err(_) => {}
+        }
+    }
     variables.retain(|(name, _)| !process.iter().any(|(set, _)| set == name));
     variables.extend(process);
     Ok(variables)
+}
+
+/// A line on the standard output; whoever does not want to hear it may have closed it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 async fn migrate(config: Config) -> Result<(), String> {
@@ -123,6 +136,6 @@ async fn migrate(config: Config) -> Result<(), String> {
     };
     let db = Db::open(&config.database.url, options).await?;
     let applied = migrate::run(&db).await?;
-    println!("schema {}; {applied} step(s) applied", migrate::newest());
+    say(&format!("schema {}; {applied} step(s) applied", migrate::newest()));
     Ok(())
 }

@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use super::say;
 use crate::config::{Config, Log, LogFormat};
 use crate::kernel::time::Clock;
 use crate::start;
@@ -27,6 +28,12 @@ pub async fn run(config: Config) -> Result<(), String> {
             "REFERRAL_LIMITS=off: no limits for log-ins, registrations and look-ups. For tests and load runs only"
         );
     }
+    if app.config.http.public_url.is_empty() && app.config.database.url.starts_with("postgres") {
+        tracing::warn!(
+            "REFERRAL_PUBLIC_URL is not set: tokens name the address listened on, so other nodes refuse them. Set it to \
+             the address that callers use, the same on every node"
+        );
+    }
     app.follow();
     let (stop, stopped) = watch::channel(false);
     let work = tokio::spawn(worker::work(app.clone(), stopped.clone()));
@@ -35,15 +42,20 @@ pub async fn run(config: Config) -> Result<(), String> {
     }
     let serving = tokio::spawn(server::serve(app.clone(), listener, stopped));
     // For people and for whoever waits for this line; the log may be elsewhere.
-    println!("Referral listens on http://{address} (docs: http://{address}/docs)");
+    say(&format!("Referral listens on http://{address} (docs: http://{address}/docs)"));
     wait_for_the_end().await?;
-    tracing::info!("stopping: requests under way are finished");
+    // Load balancers learn from /readyz to look elsewhere before we close the door.
     app.stop();
+    tracing::info!("stopping: requests under way are finished");
+    tokio::time::sleep(app.config.http.drain()).await;
     // The receivers live as long as the tasks.
     let _ = stop.send(true);
-    serving.await.map_err(|error| format!("the server ended badly: {error}"))?;
     // Jobs that do not finish in time are another node's when their lease is over.
-    let _ = tokio::time::timeout(app.config.http.shutdown(), work).await;
+    let (served, _) = tokio::join!(serving, tokio::time::timeout(app.config.http.shutdown(), work));
+    served.map_err(|error| format!("the server ended badly: {error}"))?;
+    if let Err(error) = app.db.settle().await {
+        tracing::warn!(%error, "the database's log stays beside it");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -59,7 +71,8 @@ async fn wait_for_the_end() -> Result<(), String> {
 }
 
 fn start_log(settings: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.level).map_err(|error| {
+    // The driver says little that is not in our own errors, and at debug it says too much.
+    let filter = EnvFilter::try_new(format!("{},tokio_postgres=warn", settings.level)).map_err(|error| {
         format!("log.level (REFERRAL_LOG) is not a filter: {error}; write info or referral=debug,warn")
     })?;
     let text = match settings.format {

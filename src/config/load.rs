@@ -102,6 +102,12 @@ fn set_from(settings: &mut Table, name: &str, value: &str) -> Result<(), String>
     Ok(())
 }
 
+/// Whether a variable of the environment is, or by its name should be, one of ours.
+pub fn is_setting(variable: &str) -> bool {
+    let plain = variable.strip_suffix("_FILE").unwrap_or(variable);
+    plain.starts_with("REFERRAL_") || SHORT.iter().any(|(name, ..)| *name == plain)
+}
+
 fn find(settings: &Table, variable: &str) -> Option<(String, String)> {
     if let Some((_, section, key)) = SHORT.iter().find(|(name, ..)| *name == variable) {
         return Some(((*section).to_owned(), (*key).to_owned()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use load::{DEFAULTS, Environment, load};
+pub use load::{DEFAULTS, Environment, is_setting, load};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,9 +33,14 @@ pub struct Http {
     pub public_url: String,
     pub metrics_listen: String,
     shutdown_seconds: u64,
+    drain_seconds: u64,
 }
 
 impl Http {
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
     pub fn shutdown(&self) -> Duration {
         Duration::from_secs(self.shutdown_seconds)
     }
@@ -248,6 +253,7 @@ impl Config {
         range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60)?;
         range("retention.jobs_days", self.retention.jobs_days, 1, 3650)?;
         range("retention.sessions_days", self.retention.sessions_days, 1, 3650)?;
+        range("http.drain_seconds", self.http.drain_seconds, 0, 60)?;
         range("http.shutdown_seconds", self.http.shutdown_seconds, 1, 600)?;
         for (name, value) in [
             ("logins_per_account", self.limits.logins_per_account),

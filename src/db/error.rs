@@ -1,7 +1,6 @@
 //! Both drivers' errors in one vocabulary, so that a violated constraint has one name and a retry one meaning.
 
 use rusqlite::ErrorCode;
-use tokio_postgres::error::SqlState;
 
 use crate::kernel::error::{Error, Storage};
 
@@ -50,22 +49,25 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
     };
     // The message of the server only: its detail quotes values.
     let text = format!("{statement}: {} ({})", fault.message(), fault.code().code());
-    let code = fault.code();
-    match code.code() {
+    match fault.code().code() {
         "23505" | "23514" | "23503" => match CONSTRAINTS.iter().find(|(name, _)| Some(*name) == fault.constraint()) {
             Some((name, _)) => Storage::Constraint(name),
             None => Storage::Broken(text),
         },
-        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "55P03" => Storage::Retry(text),
-        // A statement prepared before a migration or a fail-over.
-        "26000" | "0A000"
-            if fault.message().contains("cached plan") || *code == SqlState::INVALID_SQL_STATEMENT_NAME =>
-        {
-            Storage::Retry(text)
-        }
+        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "25P03" | "55P03" => Storage::Retry(text),
+        _ if is_stale(error) => Storage::Retry(text),
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Storage::Unavailable(text),
         _ => Storage::Broken(text),
     }
+}
+
+/// Whether a statement was prepared before a migration or a fail-over changed what it means.
+pub(super) fn is_stale(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|fault| match fault.code().code() {
+        "26000" => true,
+        "0A000" => fault.message().contains("cached plan"),
+        _ => false,
+    })
 }
 
 /// A fault while the commit itself was under way.

@@ -3,6 +3,8 @@
 //! However many nodes start at once, one applies a step and the others wait for it; a step that was killed has left
 //! nothing and is tried again by the next start.
 
+use std::path::Path;
+
 use super::Db;
 use super::error::from_sqlite;
 use crate::kernel::error::{Error, Result, Storage};
@@ -42,6 +44,16 @@ pub async fn version(db: &Db) -> Result<Option<i64>> {
         Db::Postgres(postgres) => postgres.version().await,
         Db::Sqlite(sqlite) => sqlite.script(version_of_sqlite).await,
     }
+}
+
+/// As [`version`], for a SQLite file that nobody has opened yet: not even its mode is changed.
+pub fn version_of_file(path: &Path) -> Result<Option<i64>, String> {
+    let explain = |error: &dyn std::fmt::Display| {
+        format!("cannot read {}: {error}. May this user read it, and is it a SQLite file?", path.display())
+    };
+    let connection = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|error| explain(&error))?;
+    version_of_sqlite(&connection).map_err(|error| explain(&error))
 }
 
 fn version_of_sqlite(connection: &rusqlite::Connection) -> Result<Option<i64>> {

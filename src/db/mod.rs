@@ -127,6 +127,14 @@ impl Db {
         }
     }
 
+    /// Leaves the database as whoever copies it wants to find it; for the end of a process.
+    pub async fn settle(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.settle().await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Prepares a statement without running it.
     pub async fn prepare(&self, sql: &'static Sql) -> Result<()> {
         match self {

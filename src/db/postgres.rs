@@ -3,18 +3,19 @@
 mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    TimeoutType, Timeouts,
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config, IsolationLevel};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::{at_commit, causes, from_postgres};
+use super::error::{at_commit, causes, from_postgres, is_stale};
 use super::value::{Row, Sql, Value};
 use super::{Tx, Work};
 use crate::kernel::error::{Error, Result, Storage};
@@ -29,8 +30,13 @@ pub struct PostgresOptions {
 /// Connections that reads share: one saturates a core of ours, two keep the second busy.
 const SHARED: usize = 2;
 /// A statement that takes longer is cancelled: nothing of ours may hold a lock for longer.
-const STATEMENT_LIMIT: &str = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '10s'";
+const STATEMENT_LIMIT: &str =
+    "set statement_timeout = '15s'; set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'";
+/// How often a read is tried on connections that turn out to be broken.
+const READS: u32 = 8;
 const WAIT: Duration = Duration::from_secs(5);
+/// A server that is silent for longer, though its statements are limited, is gone, and with it the connection.
+const SILENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Postgres(Arc<Inner>);
@@ -47,7 +53,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Shared {
-    connection: RwLock<Option<Arc<Object>>>,
+    connection: RwLock<Option<Arc<ClientWrapper>>>,
     opening: Mutex<()>,
 }
 
@@ -60,7 +66,11 @@ pub struct Session<'c> {
 impl Postgres {
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
         let (mut config, tls) = tls::configure(url)?;
-        config.application_name("referral").connect_timeout(WAIT).keepalives_idle(Duration::from_secs(30));
+        config
+            .application_name("referral")
+            .connect_timeout(WAIT)
+            .keepalives_idle(Duration::from_secs(30))
+            .tcp_user_timeout(SILENCE);
         let pool = |size| {
             let manager = Manager::from_config(
                 config.clone(),
@@ -69,7 +79,7 @@ impl Postgres {
             );
             // A pooler hands its connections around: what is set on one would reach others.
             let own = options.prepared_statements;
-            let limit = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let limit = Hook::async_fn(move |client: &mut ClientWrapper, _| {
                 let limit = if own { STATEMENT_LIMIT } else { "" };
                 Box::pin(async move { client.batch_execute(limit).await.map_err(HookError::Backend) })
             });
@@ -99,35 +109,62 @@ impl Postgres {
     }
 
     pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        self.read(sql, &params, false).await
+    }
+
+    pub async fn scan(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
+        self.read(sql, &params, true).await
+    }
+
+    /// A read outside a transaction may always be repeated; a broken connection is replaced.
+    async fn read(&self, sql: &'static Sql, params: &[Value], alone: bool) -> Result<Vec<Row>> {
         let mut tried = 0;
         loop {
-            let connection = self.shared().await?;
             tried += 1;
-            match query(&connection, self.0.prepared, sql, &params).await {
-                // A read outside a transaction may always be repeated; the broken connection is replaced.
-                Err(Error::Storage(Storage::Retry(_))) if tried < 3 => continue,
+            let answer = if alone { self.read_alone(sql, params).await } else { self.read_shared(sql, params).await };
+            match answer {
+                // Where one connection was cut all were, and each must be noticed.
+                Err(Error::Storage(Storage::Retry(_))) if tried < READS => {
+                    tokio::time::sleep(Duration::from_millis(1 << tried)).await;
+                }
                 Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
                 other => return other,
             }
         }
     }
 
-    pub async fn scan(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
-        let mut tried = 0;
-        loop {
-            let connection = self.0.pool.get().await.map_err(from_pool)?;
-            tried += 1;
-            match query(&connection, self.0.prepared, sql, &params).await {
-                Err(Error::Storage(Storage::Retry(_))) if tried < 3 => continue,
-                Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
-                other => return other,
-            }
-        }
+    async fn read_shared(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        let (slot, connection) = self.shared().await?;
+        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
+        answer.unwrap_or_else(|_| {
+            // Nobody else is to wait for it.
+            slot.set(None);
+            Err(silent(sql.name))
+        })
+    }
+
+    async fn read_alone(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        let connection = self.0.pool.get().await.map_err(from_pool)?;
+        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
+        answer.unwrap_or_else(|_| {
+            drop(Object::take(connection));
+            Err(silent(sql.name))
+        })
     }
 
     pub async fn write<I, T>(&self, input: &I, work: Work<I, T>) -> Result<T> {
         let mut connection = self.0.pool.get().await.map_err(from_pool)?;
-        let transaction = connection.transaction().await.map_err(|error| from_postgres(&error, "begin"))?;
+        let finished = tokio::time::timeout(SILENCE, self.transact(&mut connection, input, work)).await;
+        finished.unwrap_or_else(|_| {
+            drop(Object::take(connection));
+            Err(Storage::OutcomeUnknown("a unit of work: the database is silent".into()).into())
+        })
+    }
+
+    async fn transact<I, T>(&self, connection: &mut Object, input: &I, work: Work<I, T>) -> Result<T> {
+        // Said each time, for a database may have another default: the locks and clocks of units count on it.
+        let begin = connection.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+        let transaction = begin.start().await.map_err(|error| from_postgres(&error, "begin"))?;
         let mut tx = Tx::Postgres(Session { transaction, prepared: self.0.prepared });
         let outcome = work(&mut tx, input).await;
         // An error drops the transaction, which rolls it back.
@@ -145,10 +182,15 @@ impl Postgres {
 
     /// Runs a migration step: a text of several statements in one transaction, under a lock that all nodes share.
     pub async fn script(&self, known: &str, text: impl Fn(i64) -> Result<Option<String>>) -> Result<i64> {
+        // A step may take as long as it takes, and so may the wait for another node's.
+        const UNLIMITED: &str = "set local statement_timeout = 0; set local lock_timeout = 0; \
+                                 set local idle_in_transaction_session_timeout = 0; \
+                                 set local client_min_messages = warning";
         const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
         let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "migration"));
         let mut connection = self.0.pool.get().await.map_err(from_pool)?;
         let transaction = connection.transaction().await.map_err(fault)?;
+        transaction.batch_execute(UNLIMITED).await.map_err(fault)?;
         transaction.batch_execute(LOCK).await.map_err(fault)?;
         transaction.batch_execute(known).await.map_err(fault)?;
         let row = transaction
@@ -186,25 +228,39 @@ impl Postgres {
     }
 
     /// One of the shared connections, opened again when it has broken.
-    async fn shared(&self) -> Result<Arc<Object>> {
+    async fn shared(&self) -> Result<(&Shared, Arc<ClientWrapper>)> {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % SHARED;
         let Some(slot) = self.0.shared.get(index) else { return Err(Error::Internal("no shared connection".into())) };
-        let current = || {
-            let connection = slot.connection.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            connection.filter(|connection| !connection.is_closed())
-        };
-        if let Some(connection) = current() {
-            return Ok(connection);
+        if let Some(connection) = slot.get() {
+            return Ok((slot, connection));
         }
-        let _opening = slot.opening.lock().await;
-        if let Some(connection) = current() {
-            return Ok(connection);
+        // One opens it; the others wait for that, but not in a queue of failures.
+        let opening = tokio::time::timeout(WAIT, slot.opening.lock()).await;
+        let _opening = opening.map_err(|_| Error::Busy(Duration::from_secs(1)))?;
+        if let Some(connection) = slot.get() {
+            return Ok((slot, connection));
         }
-        slot.connection.write().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let connection = Arc::new(self.0.sharing.get().await.map_err(from_pool)?);
-        *slot.connection.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(connection.clone());
-        Ok(connection)
+        slot.set(None);
+        // Out of its pool for good: when it is given up, nobody is handed it again.
+        let connection = Arc::new(Object::take(self.0.sharing.get().await.map_err(from_pool)?));
+        slot.set(Some(connection.clone()));
+        Ok((slot, connection))
     }
+}
+
+impl Shared {
+    fn get(&self) -> Option<Arc<ClientWrapper>> {
+        let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
+        connection.filter(|connection| !connection.is_closed())
+    }
+
+    fn set(&self, connection: Option<Arc<ClientWrapper>>) {
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+}
+
+fn silent(statement: &str) -> Error {
+    Storage::Unavailable(format!("{statement}: the database is silent")).into()
 }
 
 impl Session<'_> {
@@ -216,6 +272,9 @@ impl Session<'_> {
         } else {
             self.transaction.query_typed(sql.postgres, &typed(params)).await
         };
+        if rows.as_ref().is_err_and(is_stale) {
+            self.transaction.statement_cache.clear();
+        }
         Ok(rows.map_err(fault)?.into_iter().map(Row::Postgres).collect())
     }
 
@@ -227,16 +286,14 @@ impl Session<'_> {
         } else {
             self.transaction.execute_typed(sql.postgres, &typed(params)).await
         };
+        if touched.as_ref().is_err_and(is_stale) {
+            self.transaction.statement_cache.clear();
+        }
         touched.map_err(fault)
     }
 }
 
-async fn query(
-    client: &deadpool_postgres::ClientWrapper,
-    prepared: bool,
-    sql: &'static Sql,
-    params: &[Value],
-) -> Result<Vec<Row>> {
+async fn query(client: &ClientWrapper, prepared: bool, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
     let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
     let rows = if prepared {
         let statement = client.prepare_cached(sql.postgres).await.map_err(fault)?;
@@ -244,6 +301,9 @@ async fn query(
     } else {
         client.query_typed(sql.postgres, &typed(params)).await
     };
+    if rows.as_ref().is_err_and(is_stale) {
+        client.statement_cache.clear();
+    }
     Ok(rows.map_err(fault)?.into_iter().map(Row::Postgres).collect())
 }
 
@@ -257,11 +317,14 @@ fn typed(params: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
 
 fn from_pool(error: PoolError) -> Error {
     match error {
-        PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => Error::Busy(Duration::from_secs(1)),
-        PoolError::Backend(fault) => match from_postgres(&fault, "connect") {
-            Storage::Retry(text) | Storage::Unavailable(text) => Storage::Unavailable(text).into(),
-            other => other.into(),
-        },
+        PoolError::Timeout(TimeoutType::Wait) => Error::Busy(Duration::from_secs(1)),
+        // Nothing has been sent yet, so nothing speaks against another try.
+        PoolError::Backend(fault) | PoolError::PostCreateHook(HookError::Backend(fault)) => {
+            match from_postgres(&fault, "connect") {
+                Storage::Retry(text) | Storage::Unavailable(text) => Storage::Retry(text).into(),
+                other => other.into(),
+            }
+        }
         other => Storage::Unavailable(causes(&other)).into(),
     }
 }

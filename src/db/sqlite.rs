@@ -32,6 +32,7 @@ pub struct Sqlite {
     writer: Sender<Box<dyn Unit>>,
     readers: Sender<Read>,
     pub(super) clock: Arc<AtomicI64>,
+    path: PathBuf,
 }
 
 /// A unit of work on its way through the writer thread.
@@ -83,6 +84,7 @@ impl Sqlite {
             ));
         }
         let path = PathBuf::from(path);
+        keep_private(&path);
         let clock = Arc::new(AtomicI64::new(0));
         let writer = connect(&path, &clock, false)?;
         let (units, waiting) = bounded(QUEUE);
@@ -98,7 +100,7 @@ impl Sqlite {
                 }
             })?;
         }
-        Ok(Self { writer: units, readers: reads, clock })
+        Ok(Self { writer: units, readers: reads, clock, path })
     }
 
     pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
@@ -136,6 +138,18 @@ impl Sqlite {
         answer.await.map_err(|_| lost_thread())?
     }
 
+    /// Moves what is in the log into the database, so that the one file is all there is.
+    pub async fn settle(&self) -> Result<()> {
+        let path = self.path.clone();
+        let settled = tokio::task::spawn_blocking(move || {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(Duration::from_secs(1))?;
+            connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
+        });
+        let settled = settled.await.map_err(|_| lost_thread())?;
+        settled.map_err(|error| from_sqlite(&error, "checkpoint").into())
+    }
+
     /// Runs a step of the migrations in the writer thread.
     pub async fn script<T: Send + 'static>(
         &self,
@@ -160,6 +174,13 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
         .spawn(body)
         .map(drop)
         .map_err(|error| format!("cannot start a thread for SQLite: {error}"))
+}
+
+/// A new database is for its user alone: it holds keys and hashes. (SQLite gives its side files the same mode.)
+fn keep_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Whether it exists, or cannot be made, is told by opening it.
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Connection, String> {

@@ -45,7 +45,7 @@ macro_rules! params {
     }};
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -53,6 +53,20 @@ pub enum Value {
     Text(String),
     Bytes(Vec<u8>),
     Uuid(Uuid),
+}
+
+/// Kinds only: drivers log parameters, and ours are addresses, hashes and keys.
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "bytes",
+            Self::Uuid(_) => "uuid",
+        })
+    }
 }
 
 macro_rules! from {

@@ -45,19 +45,20 @@ impl FromRequestParts<Arc<App>> for Client {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         let limits = &app.config.limits;
-        if !limits.trusts(peer) {
-            return Ok(Self(peer));
+        let mut client = peer;
+        // From the right: each proxy appends whom it heard from. What a proxy we trust says is believed, and nothing to
+        // the left of a word that is not an address or not from one we trust.
+        let said = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let said: Vec<&str> = said.flat_map(|value| value.split(',')).collect();
+        for word in said.iter().rev() {
+            let (true, Some(address)) = (limits.trusts(client), address(word.trim())) else { break };
+            client = address;
         }
-        // From the right: each proxy appends whom it heard from, so the first we do not trust is the client.
-        let said: Vec<IpAddr> = parts
-            .headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|part| part.trim().parse().ok())
-            .collect();
-        let client = said.iter().rev().find(|address| !limits.trusts(**address)).or(said.first());
-        Ok(Self(client.copied().unwrap_or(peer)))
+        Ok(Self(client))
     }
+}
+
+/// An address as proxies write it, with or without a port.
+fn address(word: &str) -> Option<IpAddr> {
+    word.parse().ok().or_else(|| word.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }

@@ -1,10 +1,9 @@
 //! Swagger UI, ReDoc, the document itself and a page for each kind of problem: all from the binary.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use axum::extract::Path;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
 };
@@ -15,6 +14,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use utoipa::openapi::OpenApi;
 
+use super::extract::PathText;
 use super::problem::{self, Problem};
 use crate::app::App;
 use crate::kernel::error::Refusal;
@@ -40,15 +40,30 @@ struct Asset {
     kind: &'static str,
     bytes: &'static [u8],
     gzipped: bool,
+    /// Unpacked by the first who takes no gzip.
+    plain: OnceLock<Bytes>,
+}
+
+impl Asset {
+    fn plain(&self) -> Bytes {
+        let unpack = || {
+            let mut plain = Vec::new();
+            // What is compiled in is whole.
+            let _ = GzDecoder::new(self.bytes).read_to_end(&mut plain);
+            Bytes::from(plain)
+        };
+        self.plain.get_or_init(unpack).clone()
+    }
 }
 
 macro_rules! assets {
     ($($name:literal $kind:ident $file:literal;)*) => {
-        &[$(Asset {
+        [$(Asset {
             name: $name,
             kind: $kind,
             bytes: include_bytes!(concat!("assets/", $file)),
             gzipped: $file.len() != $name.len(),
+            plain: OnceLock::new(),
         }),*]
     };
 }
@@ -56,7 +71,7 @@ macro_rules! assets {
 const SVG: &str = "image/svg+xml";
 
 /// Those that are large are kept compressed: their file has a longer name.
-const ASSETS: &[Asset] = assets! {
+static ASSETS: [Asset; 10] = assets! {
     "swagger-ui.css" STYLE "swagger-ui.css.gz";
     "swagger-ui-bundle.js" SCRIPT "swagger-ui-bundle.js.gz";
     "redoc.standalone.js" SCRIPT "redoc.standalone.js.gz";
@@ -85,17 +100,11 @@ fn page(html: impl IntoResponse, policy: &'static str) -> Response {
     (headers, html).into_response()
 }
 
-async fn asset(Path(name): Path<String>, request: HeaderMap) -> Result<Response, Problem> {
+async fn asset(PathText(name): PathText, request: HeaderMap) -> Result<Response, Problem> {
     let asset = ASSETS.iter().find(|asset| asset.name == name).ok_or(Refusal::NotFound)?;
     let gzip =
         request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains("gzip"));
-    let mut response = if asset.gzipped && !gzip {
-        let mut plain = Vec::new();
-        GzDecoder::new(asset.bytes).read_to_end(&mut plain).map_err(|_| Refusal::Internal)?;
-        plain.into_response()
-    } else {
-        asset.bytes.into_response()
-    };
+    let mut response = if asset.gzipped && !gzip { asset.plain().into_response() } else { asset.bytes.into_response() };
     let headers = response.headers_mut();
     if asset.gzipped {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -125,7 +134,7 @@ async fn problems() -> Response {
     page(html("Problems", &body), PAGE_POLICY)
 }
 
-async fn problem(Path(word): Path<String>) -> Result<Response, Problem> {
+async fn problem(PathText(word): PathText) -> Result<Response, Problem> {
     let refusal = Refusal::ALL.iter().find(|refusal| refusal.word() == word).ok_or(Refusal::NotFound)?;
     let status = problem::status(*refusal);
     let body = format!(

@@ -80,19 +80,12 @@ impl Fields {
         self.errors.push(FieldError::new("body", name, kind, msg));
     }
 
-    /// What is wrong, if anything is.
-    pub fn finish(self) -> Result<()> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Error::Invalid(self.errors)) }
-    }
-
     /// The values, if all of them are there; every error otherwise.
     pub fn all<T>(self, values: Option<T>) -> Result<T> {
         match values {
             Some(values) if self.errors.is_empty() => Ok(values),
-            _ => {
-                self.finish()?;
-                Err(Error::Internal("a field is missing without an error".into()))
-            }
+            _ if self.errors.is_empty() => Err(Error::Internal("a field is missing without an error".into())),
+            _ => Err(Error::Invalid(self.errors)),
         }
     }
 }
@@ -165,10 +158,10 @@ async fn read(request: Request) -> Result<BytesMut, Problem> {
     let mut bytes = BytesMut::new();
     let all = async {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Refusal::RequestTimeout)?;
+            let frame = frame.map_err(|_| broken_off())?;
             if let Ok(data) = frame.into_data() {
                 if bytes.len() + data.len() > MOST_BODY {
-                    return Err(Refusal::TooLarge);
+                    return Err(Problem::from(Refusal::TooLarge));
                 }
                 bytes.extend_from_slice(&data);
             }
@@ -177,12 +170,17 @@ async fn read(request: Request) -> Result<BytesMut, Problem> {
     };
     match tokio::time::timeout(PATIENCE, all).await {
         Ok(Ok(())) => Ok(bytes),
-        Ok(Err(refusal)) => {
+        Ok(Err(problem)) => {
             drain(body);
-            Err(refusal.into())
+            Err(problem)
         }
         Err(_) => Err(Refusal::RequestTimeout.into()),
     }
+}
+
+fn broken_off() -> Problem {
+    let msg = "The body broke off or is not framed as HTTP wants it".into();
+    Error::Invalid(vec![FieldError { loc: vec!["body".into()], kind: "body_invalid", msg }]).into()
 }
 
 /// Reads on beside the answer: a connection that is closed on a sender who is still talking loses the answer.
@@ -308,7 +306,7 @@ mod tests {
         fn no_body_makes_us_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(mut fields) = object(&bytes) {
                 let _ = fields.text("a");
-                let _ = fields.finish();
+                let _ = fields.all(Some(()));
             }
         }
     }

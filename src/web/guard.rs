@@ -68,12 +68,7 @@ fn write_problem(mut response: Response, id: RequestId) -> Response {
         Some(context) if status >= 500 => tracing::error!(request = %id, status, context, "a request failed"),
         _ => tracing::debug!(request = %id, status, code = problem.refusal.word(), "refused"),
     }
-    let kept: Vec<_> = response.headers().get_all(axum::http::header::ALLOW).iter().cloned().collect();
-    let mut written = problem.render(id);
-    for allow in kept {
-        written.headers_mut().append(axum::http::header::ALLOW, allow);
-    }
-    written
+    problem.render(id)
 }
 
 /// Headers for every answer; pages have set a policy and a cache of their own.

@@ -1,6 +1,7 @@
 //! For load balancers and dashboards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -54,7 +55,8 @@ problems!(ReadyProblems: []);
     responses((status = 200, description = "Ready", body = Health), ReadyProblems))]
 async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {
     if app.stopping() {
-        return Err(Refusal::Unavailable.into());
+        let retry_after = Some(Duration::from_secs(1));
+        return Err(Problem { retry_after, ..Refusal::Unavailable.into() });
     }
     ping(&app.db).await?;
     let redis = match &app.redis {

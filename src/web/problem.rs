@@ -8,7 +8,6 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
@@ -112,22 +111,14 @@ impl Problem {
     /// The whole answer.
     pub fn render(&self, request: RequestId) -> Response {
         let status = status(self.refusal);
-        let body = Body9457 {
-            kind: format!("/problems/{}", self.refusal.word()),
-            title: title(status).to_owned(),
-            status: status.as_u16(),
-            detail: self.detail(),
-            code: self.refusal.word().to_owned(),
-            instance: format!("urn:uuid:{request}"),
-            errors: self.errors.iter().map(field).collect(),
-        };
+        let body = self.body(&format!("urn:uuid:{request}"));
         let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
         }
         match self.refusal {
             Refusal::NotAuthenticated => {
@@ -145,6 +136,19 @@ impl Problem {
         response
     }
 
+    fn body(&self, instance: &str) -> Body9457 {
+        let status = status(self.refusal);
+        Body9457 {
+            kind: format!("/problems/{}", self.refusal.word()),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: self.detail(),
+            code: self.refusal.word().to_owned(),
+            instance: instance.to_owned(),
+            errors: self.errors.iter().map(field).collect(),
+        }
+    }
+
     fn detail(&self) -> String {
         if self.errors.is_empty() {
             return self.refusal.sentence().to_owned();
@@ -159,10 +163,6 @@ impl Problem {
 
 fn field(error: &FieldError) -> FieldProblem {
     FieldProblem { loc: error.loc.clone(), kind: error.kind.to_owned(), msg: error.msg.clone() }
-}
-
-fn title(status: StatusCode) -> &'static str {
-    status.canonical_reason().unwrap_or("Error")
 }
 
 pub fn status(refusal: Refusal) -> StatusCode {
@@ -296,14 +296,7 @@ fn example(refusal: Refusal) -> serde_json::Value {
     if refusal == Refusal::Invalid {
         problem.errors.push(FieldError::new("body", "email", "value_error", "An e-mail address must have an @-sign"));
     }
-    json!({
-        "type": format!("/problems/{}", refusal.word()),
-        "title": title(status(refusal)),
-        "status": status(refusal).as_u16(),
-        "detail": problem.detail(),
-        "code": refusal.word(),
-        "instance": "urn:uuid:01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11",
-    })
+    serde_json::to_value(problem.body("urn:uuid:01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")).unwrap_or_default()
 }
 
 /// Names the refusals of an operation for its documentation; `body`, `query` and `caller` add what reading a body, the

@@ -33,13 +33,13 @@ fn documented() -> OpenApiRouter<Arc<App>> {
 
 /// The document, as `/openapi.json` and `referral openapi` give it.
 pub fn document() -> OpenApi {
-    openapi::finish(documented().into_openapi())
+    documented().into_openapi()
 }
 
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = documented().split_for_parts();
     routes
-        .merge(docs::router(openapi::finish(document)))
+        .merge(docs::router(document))
         .route("/", get(|| async { Redirect::temporary("/docs") }))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })

@@ -8,12 +8,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -49,15 +50,9 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Re
 }
 
 async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver<bool>, limit: Duration) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MOST_HEADERS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MOST_HEADERS as u32)
-        .max_concurrent_streams(200)
-        .keep_alive_interval(PATIENCE)
-        .keep_alive_timeout(PATIENCE);
+    // HTTP/1.1 is what proxies speak to us, and what has a time-out for a peer that says nothing.
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MOST_HEADERS);
     let graceful = GracefulShutdown::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -73,21 +68,28 @@ async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver
                 }
             },
         };
-        // Answers are small and wanted at once.
-        let _ = stream.set_nodelay(true);
-        let routes = routes.clone();
-        let service = service_fn(move |request| answer(routes.clone(), request, peer));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let watched = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A peer that breaks off or sends no HTTP concerns nobody else.
-            let _ = watched.await;
-        });
+        talk(&builder, &graceful, routes.clone(), stream, peer);
+    }
+    // Who was connected by the system before we stopped is served as well.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        talk(&builder, &graceful, routes.clone(), stream, peer);
     }
     drop(listener);
     if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are cut off");
     }
+}
+
+/// Serves one connection, beside all others.
+fn talk(builder: &http1::Builder, graceful: &GracefulShutdown, routes: Router, stream: TcpStream, peer: SocketAddr) {
+    // Answers are small and wanted at once.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| answer(routes.clone(), request, peer));
+    let watched = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::spawn(async move {
+        // A peer that breaks off or sends no HTTP concerns nobody else.
+        let _ = watched.await;
+    });
 }
 
 async fn answer(

@@ -1,7 +1,9 @@
 //! Registration and log-in.
 
+use std::net::IpAddr;
+
 use super::address::is_disposable;
-use super::model::{Credentials, Registration, bars, login_key, login_keys};
+use super::model::{Credentials, Registration, bars, login_key, login_name};
 use super::password::MOST_BYTES;
 use super::store::{self, NewUser};
 use crate::app::App;
@@ -34,7 +36,6 @@ pub enum Invitation {
 
 struct Entry {
     user: NewUser,
-    logins: Vec<String>,
     code: Option<CodeKey>,
     /// Whether the verifier is to be asked.
     check: bool,
@@ -64,11 +65,12 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
             id: UserId::new(),
             username: new.username.as_str().to_owned(),
             email: new.email.as_str().to_owned(),
+            name_key: login_name(&new.username),
+            email_key: new.email.key().to_owned(),
             password_hash: app.hasher.hash(&new.password, app.random()?).await?,
             created_at: app.clock.now(),
             verdict,
         },
-        logins: login_keys(&new.username, &new.email),
         code,
         check: verdict == Verdict::Pending,
         status: if waits { Status::Pending } else { Status::Confirmed },
@@ -86,12 +88,12 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
 async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     let user = &entry.user;
     store::insert_user(tx, user).await?;
-    for (index, key) in entry.logins.iter().enumerate() {
-        if !store::insert_login(tx, key, user.id).await? {
-            // The address is the last of the keys, and the only one when the name is the address.
-            let is_address = index + 1 == entry.logins.len();
-            return Err(if is_address { Refusal::EmailTaken } else { Refusal::UsernameTaken }.into());
-        }
+    // A name that is one's own address is the same log-in.
+    if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
+        return Err(Refusal::UsernameTaken.into());
+    }
+    if !store::insert_login(tx, &user.email_key, user.id).await? {
+        return Err(Refusal::EmailTaken.into());
     }
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
@@ -106,9 +108,10 @@ async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
 
 /// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about why,
 /// by the answer or by its time; those who would get in are told what keeps them out.
-pub async fn log_in(app: &App, typed: &str, password: &str) -> Result<Grant> {
+pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
     let key = login_key(typed);
-    app.limits.log_in(key.as_deref().unwrap_or(typed))?;
+    // By what was typed, not by whose it is: else a spent budget would tell which name has which address.
+    app.limits.log_in(key.as_deref().unwrap_or(typed), client)?;
     let found = match &key {
         Some(key) => store::credentials(&app.db, key).await?,
         None => None,
@@ -144,7 +147,9 @@ pub(super) async fn proven(
 
 /// Replaces a hash that is weaker than today's; says which hash is stored now.
 async fn strengthen(app: &App, user: UserId, stored: String, password: &str) -> Result<String> {
-    if !app.hasher.is_weak(&stored) {
+    // bcrypt sees 72 bytes: of a longer password it has not proven the rest, which must not become part of the new hash.
+    let unproven = stored.starts_with("$2") && password.len() > 72;
+    if unproven || !app.hasher.is_weak(&stored) {
         return Ok(stored);
     }
     let stronger = app.hasher.hash(password, app.random()?).await?;

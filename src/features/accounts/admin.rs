@@ -54,8 +54,8 @@ pub async fn disable(app: &App, user: UserId) -> Result<()> {
     let disable: Work<(UserId, Time), (Vec<SessionId>, i64)> = |tx, (user, now)| {
         Box::pin(async move {
             store::set_disabled(tx, *user, Some(*now)).await?;
-            let ended = tokens::actions::end_all(tx, *user, *now).await?;
-            Ok((ended, codes::actions::end_all(tx, *user, false).await?))
+            let version = codes::actions::end_all(tx, *user, false).await?;
+            Ok((tokens::actions::end_all(tx, *user, *now).await?, version))
         })
     };
     let (ended, version) = app.db.write((user, app.clock.now()), disable).await?;

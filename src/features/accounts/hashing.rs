@@ -1,6 +1,7 @@
 //! Password hashes, computed on threads of their own: as many at once as there are processors to spare, with as much
 //! memory as that takes, and no more waiting than callers have patience for.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -109,12 +110,14 @@ fn serve(tasks: &Receiver<Task>, params: &Params) {
         if task.reply.is_closed() {
             continue;
         }
-        let done = match &task.work {
+        let done = catch_unwind(AssertUnwindSafe(|| match &task.work {
             Work::Hash { salt } => {
                 compute(params, &task.password, salt, &mut scratch).map(|output| Done::Hash(phc(params, salt, &output)))
             }
             Work::Verify { stored } => verify(&task.password, stored, &mut scratch).map(Done::Verified),
-        };
+        }));
+        // The thread lives on whatever a hash does to it.
+        let done = done.unwrap_or_else(|_| Err(Error::Internal("a password hash panicked".into())));
         let _ = task.reply.send(done);
     }
 }

@@ -22,6 +22,7 @@ use crate::features::tokens::http::TokenOut;
 use crate::features::tokens::model::Caller;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
+use crate::kernel::error::Error;
 use crate::kernel::name::Username;
 use crate::kernel::time::Time;
 use crate::problems;
@@ -62,7 +63,7 @@ struct NewUser {
 struct UserOut {
     #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
     id: Uuid,
-    #[schema(format = Email, example = "test4@test.ru")]
+    #[schema(format = "idn-email", example = "test4@test.ru")]
     email: String,
     #[schema(example = "admin4")]
     username: String,
@@ -193,12 +194,10 @@ async fn token(
             let username = fields.text("username");
             let password = fields.text("password");
             let (username, password) = fields.all(username.zip(password))?;
-            actions::log_in(&app, &username, &password).await?
+            actions::log_in(&app, &username, &password, client).await?
         }
         Some(_) => {
-            fields.refuse("grant_type", "grant_type", "Either password or refresh_token");
-            fields.finish()?;
-            return Err(crate::kernel::error::Refusal::Invalid.into());
+            return Err(Error::field("grant_type", "grant_type", "Either password or refresh_token").into());
         }
     };
     Ok(Answer(grant.into()))
@@ -209,7 +208,7 @@ async fn token(
 struct Me {
     #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
     id: Uuid,
-    #[schema(format = Email, example = "test4@test.ru")]
+    #[schema(format = "idn-email", example = "test4@test.ru")]
     email: String,
     #[schema(example = "admin4")]
     username: String,
@@ -328,7 +327,7 @@ async fn change_password(
     caller: Caller,
     Json(mut fields): Json,
 ) -> Result<StatusCode, Problem> {
-    app.limits.log_in(&caller.user.to_string())?;
+    app.limits.prove(caller.user)?;
     let current = fields.text("current_password");
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
@@ -352,7 +351,7 @@ problems!(EraseProblems: caller body[WrongPassword, RateLimited]);
 #[utoipa::path(delete, path = "/me", tag = "Accounts", operation_id = "erase_account", request_body = Erasure,
     responses((status = 204, description = "Erased"), EraseProblems))]
 async fn erase(State(app): State<Arc<App>>, caller: Caller, Json(mut fields): Json) -> Result<StatusCode, Problem> {
-    app.limits.log_in(&caller.user.to_string())?;
+    app.limits.prove(caller.user)?;
     let password = fields.text("password");
     me::erase(&app, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)

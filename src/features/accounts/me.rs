@@ -1,16 +1,14 @@
 //! What people do with their own account.
 
-use super::model::{User, login_keys};
+use super::model::User;
 use super::{actions, password, store};
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::codes::model::ActiveCode;
 use crate::features::referrals::model::Referrer;
 use crate::features::{codes, referrals, tokens};
-use crate::kernel::email::Email;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
-use crate::kernel::name::Username;
 use crate::kernel::time::Time;
 
 /// A person with what belongs to them.
@@ -69,38 +67,32 @@ pub async fn change_password(app: &App, user: UserId, old: &str, new: &str) -> R
     Ok(())
 }
 
-struct Erasure {
-    user: UserId,
-    stored: String,
-    logins: Vec<String>,
-    now: Time,
+struct Erased {
+    sessions: Vec<SessionId>,
+    version: i64,
+    email_key: String,
 }
 
 /// Erases the account: name, address, password and chosen codes are gone, sessions end, the active code dies; the row
 /// stays without a face, so that nobody's numbers move.
 pub async fn erase(app: &App, user: UserId, password: &str) -> Result<()> {
     let found = store::credentials_of(&app.db, user).await?;
-    let (person, stored) = actions::proven(app, found, password, Refusal::WrongPassword).await?;
-    let (Ok(username), Ok(email)) = (Username::parse(&person.username), Email::parse(&person.email)) else {
-        return Err(Error::inconsistent("users", "username or email", user));
-    };
-    let logins = login_keys(&username, &email);
-    let erasure = Erasure { user, stored, logins, now: app.clock.now() };
-    let (ended, version) = app.db.write(erasure, |tx, erasure| Box::pin(remove(tx, erasure))).await?;
-    app.sessions_ended(&ended).await;
-    app.code_changed(user, version).await;
-    app.codes.forget(email.key(), version).await;
+    let (_, stored) = actions::proven(app, found, password, Refusal::WrongPassword).await?;
+    let remove: Work<(UserId, String, Time), Erased> =
+        |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored, *now));
+    let erased = app.db.write((user, stored, app.clock.now()), remove).await?;
+    app.sessions_ended(&erased.sessions).await;
+    app.code_changed(user, erased.version).await;
+    app.codes.forget(&erased.email_key, erased.version).await;
     Ok(())
 }
 
-async fn remove(tx: &mut Tx<'_>, erasure: &Erasure) -> Result<(Vec<SessionId>, i64)> {
-    if !store::erase(tx, erasure.user, &erasure.stored, erasure.now).await? {
+async fn remove(tx: &mut Tx<'_>, user: UserId, stored: &str, now: Time) -> Result<Erased> {
+    let Some(email_key) = store::erase(tx, user, stored, now).await? else {
         return Err(Refusal::WrongPassword.into());
-    }
-    for key in &erasure.logins {
-        store::delete_login(tx, key, erasure.user).await?;
-    }
-    let ended = tokens::actions::end_all(tx, erasure.user, erasure.now).await?;
-    let version = codes::actions::end_all(tx, erasure.user, true).await?;
-    Ok((ended, version))
+    };
+    // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
+    let version = codes::actions::end_all(tx, user, true).await?;
+    let sessions = tokens::actions::end_all(tx, user, now).await?;
+    Ok(Erased { sessions, version, email_key })
 }

@@ -66,7 +66,8 @@ pub fn check_new(
 
 /// A short piece over and over (`abcabcabcabc`), or a run through the alphabet, the digits or a row of keys.
 fn is_pattern(lower: &str) -> bool {
-    const ROWS: &[&str] = &["abcdefghijklmnopqrstuvwxyz", "01234567890123456789", "qwertyuiopasdfghjklzxcvbnm"];
+    const ROWS: &[&str] =
+        &["abcdefghijklmnopqrstuvwxyz", "0123456789012345678901234567890123456789", "qwertyuiopasdfghjklzxcvbnm"];
     let chars: Vec<char> = lower.chars().collect();
     let repeats = (1..=4).any(|unit| {
         let ahead = chars.iter().skip(unit);

@@ -10,8 +10,9 @@ use crate::{params, sql};
 
 sql! {
     INSERT_USER = "insert into users
-            (id, username, email, password_hash, created_at, is_manager, discoverable, email_verdict)
-        values ($1, $2, $3, $4, $5, false, true, $6)";
+            (id, username, email, name_key, email_key, password_hash, created_at, is_manager, discoverable,
+             email_verdict)
+        values ($1, $2, $3, $4, $5, $6, $7, false, true, $8)";
     INSERT_LOGIN = "insert into logins (login_key, user_id) values ($1, $2) on conflict (login_key) do nothing";
     CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
                           u.created_at
@@ -28,16 +29,25 @@ sql! {
                    where id = $1 and email_verdict = 'pending' and erased_at is null";
     SET_MANAGER = "update users set is_manager = $2 where id = $1 and erased_at is null";
     SET_DISABLED = "update users set disabled_at = $2 where id = $1 and erased_at is null";
-    ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', password_hash = null,
-                         is_manager = false, discoverable = false, erased_at = $3
-                  where id = $1 and password_hash = $2 and erased_at is null";
-    DELETE_LOGIN = "delete from logins where login_key = $1 and user_id = $2";
+    DELETE_LOGINS = "delete from logins where user_id = $1
+                     and login_key in (select name_key from users where id = $1
+                                       union all select email_key from users where id = $1)";
+    ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', name_key = '', email_key = '',
+                         password_hash = null, is_manager = false, discoverable = false, erased_at = $2
+                  where id = $1 and erased_at is null";
+    LOCK_USER = {
+        sqlite: "select email_key from users where id = $1 and password_hash = $2 and erased_at is null",
+        postgres: "select email_key from users where id = $1 and password_hash = $2 and erased_at is null for update",
+    };
 }
 
 pub struct NewUser {
     pub id: UserId,
     pub username: String,
     pub email: String,
+    /// The forms in which they are compared.
+    pub name_key: String,
+    pub email_key: String,
     pub password_hash: String,
     pub created_at: Time,
     pub verdict: Verdict,
@@ -45,17 +55,22 @@ pub struct NewUser {
 
 pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
     let verdict = new.verdict.word();
-    let values = params![new.id, &new.username, &new.email, &new.password_hash, new.created_at, verdict];
+    let values = params![
+        new.id,
+        &new.username,
+        &new.email,
+        &new.name_key,
+        &new.email_key,
+        &new.password_hash,
+        new.created_at,
+        verdict,
+    ];
     tx.run(&INSERT_USER, &values).await.map(drop)
 }
 
 /// False when the name or address is somebody's already.
 pub async fn insert_login(tx: &mut Tx<'_>, key: &str, user: UserId) -> Result<bool> {
     Ok(tx.run(&INSERT_LOGIN, &params![key, user]).await? == 1)
-}
-
-pub async fn delete_login(tx: &mut Tx<'_>, key: &str, user: UserId) -> Result<()> {
-    tx.run(&DELETE_LOGIN, &params![key, user]).await.map(drop)
 }
 
 pub async fn credentials(db: &Db, login_key: &str) -> Result<Option<Credentials>> {
@@ -107,9 +122,13 @@ pub async fn set_disabled(tx: &mut Tx<'_>, user: UserId, since: Option<Time>) ->
     Ok(tx.run(&SET_DISABLED, &params![user, since]).await? == 1)
 }
 
-/// Removes all that tells who a person was; the row stays, for others' lists count it.
-pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: &str, now: Time) -> Result<bool> {
-    Ok(tx.run(&ERASE_USER, &params![user, password_hash, now]).await? == 1)
+/// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was theirs;
+/// the row stays, for others' lists count it.
+pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: &str, now: Time) -> Result<Option<String>> {
+    let Some(row) = tx.row(&LOCK_USER, &params![user, password_hash]).await? else { return Ok(None) };
+    tx.run(&DELETE_LOGINS, &params![user]).await?;
+    tx.run(&ERASE_USER, &params![user, now]).await?;
+    row.get(0).map(Some)
 }
 
 fn read_credentials(row: &Row) -> Result<Credentials> {

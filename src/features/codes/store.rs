@@ -30,7 +30,14 @@ sql! {
                  where owner_id = $1";
     EMPTY_SLOT = "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
                   where owner_id = $1";
+    HAS_EXPIRED = "select 1 from code_slots where expires_at <= referral_now() limit 1";
+    EMPTY_EXPIRED = "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+                     where owner_id in (
+                         select owner_id from code_slots where expires_at <= referral_now() limit 500)
+                       and expires_at <= referral_now()
+                     returning owner_id, version";
     TOUCH_SLOT = "update code_slots set version = version + 1 where owner_id = $1";
+    OWNER_IS_LIVE = "select 1 from users where id = $1 and disabled_at is null and erased_at is null";
     CLAIM_STRING = "insert into code_strings (code_hash, owner_id, ordinal) values ($1, $2, $3)
                     on conflict (code_hash) do nothing returning id";
     FIND_STRING = "select id, owner_id, ordinal from code_strings where code_hash = $1";
@@ -40,7 +47,9 @@ sql! {
     REVOKE = "update codes set revoked_at = case when created_at > $3 then created_at else $3 end
               where owner_id = $1 and ordinal = $2 and revoked_at is null";
     ERASE = "update codes set code = '' where owner_id = $1";
-    LIST = "select s.issued, c.id, c.code, c.expires_at, c.revoked_at is not null, c.ordinal, referral_now()
+    /// Only what is in the slot can be active: a code that has left it stays dead if the clock steps back.
+    LIST = "select s.issued, c.id, c.code, c.expires_at, c.revoked_at is not null, c.ordinal,
+                   coalesce(s.code_id = c.id and s.expires_at > referral_now(), false)
             from code_slots s left join codes c on c.owner_id = s.owner_id and c.ordinal > $2 and c.ordinal <= $3
             where s.owner_id = $1 order by c.ordinal";
     /// One statement for hit and miss, so that a miss tells nothing about its reason.
@@ -91,8 +100,25 @@ pub async fn fill(tx: &mut Tx<'_>, slot: &Slot, id: i64, code: &Code, expires_at
     Ok(OwnedCode { id, owner: slot.owner, code: code.as_str().to_owned(), expires_at, state: State::Active, ordinal })
 }
 
+/// Whether an owner may still have codes. Asked under the lock of the slot: whoever disables or erases a user does that
+/// first and then takes the slot, so either they are seen here or they see the code made.
+pub async fn owner_is_live(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
+    Ok(tx.row(&OWNER_IS_LIVE, &params![owner]).await?.is_some())
+}
+
 pub async fn empty(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
     tx.run(&EMPTY_SLOT, &params![owner]).await.map(drop)
+}
+
+/// Whether any slot holds a code whose time is over.
+pub async fn has_expired(db: &Db) -> Result<bool> {
+    Ok(db.row(&HAS_EXPIRED, params![]).await?.is_some())
+}
+
+/// Empties slots whose code's time is over, not all at once, and says whose, with their new versions.
+pub async fn empty_expired(tx: &mut Tx<'_>) -> Result<Vec<(UserId, i64)>> {
+    let rows = tx.rows(&EMPTY_EXPIRED, &params![]).await?;
+    rows.iter().map(|row| Ok((row.user(0)?, row.get(1)?))).collect()
 }
 
 /// Makes what is cached of an owner history without changing the code.
@@ -131,13 +157,12 @@ pub async fn list(db: &Db, owner: UserId, request: PageRequest) -> Result<Page<O
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         if let Some(id) = row.get::<Option<i64>>(1)? {
-            let expires_at = row.time(3)?;
             items.push(OwnedCode {
                 id,
                 owner,
                 code: row.get(2)?,
-                expires_at,
-                state: State::of(expires_at, row.get(4)?, row.time(6)?),
+                expires_at: row.time(3)?,
+                state: State::of(row.get(6)?, row.get(4)?),
                 ordinal: row.get(5)?,
             });
         }

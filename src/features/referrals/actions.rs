@@ -12,14 +12,14 @@ use crate::kernel::ids::UserId;
 use crate::kernel::page::{Page, PageRequest};
 use crate::kernel::time::Time;
 
-/// Rows between two requests to set marks. Any list then has about so many rows behind its last mark.
-const FOLD_EVERY: i64 = 64;
+/// One registration in so many asks for marks to be set. Any list then has about so many rows behind its last mark.
+const FOLD_ONE_IN: u128 = 64;
 
 /// Records that a referee came with a code, as part of their registration.
 pub async fn record(tx: &mut Tx<'_>, held: HeldCode, referee: UserId, status: Status, now: Time) -> Result<()> {
-    let number = store::insert(tx, held.owner, referee, held.ordinal, held.now, status).await?;
-    // Numbers are shared by all lists, so each list asks in proportion to what it gets, and a registration seldom.
-    if number % FOLD_EVERY == 0 {
+    store::insert(tx, held.owner, referee, held.ordinal, held.now, status).await?;
+    // By chance, which the end of an id is: no order of registrations keeps a list from its turn.
+    if referee.0.as_u128().is_multiple_of(FOLD_ONE_IN) {
         jobs::enqueue(tx, Kind::FoldReferrals, held.owner.to_string(), now).await?;
     }
     Ok(())

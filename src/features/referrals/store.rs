@@ -14,7 +14,7 @@ use crate::{params, sql};
 
 sql! {
     INSERT = "insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
-              values ($1, $2, $3, $4, $5) returning id";
+              values ($1, $2, $3, $4, $5)";
     CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
@@ -81,7 +81,7 @@ sql! {
             ) t where t.ordinal % 100 = 0";
 }
 
-/// Records a referral and says which number it got.
+/// Records a referral.
 pub async fn insert(
     tx: &mut Tx<'_>,
     referrer: UserId,
@@ -89,9 +89,8 @@ pub async fn insert(
     code_ordinal: i64,
     joined_at: Time,
     status: Status,
-) -> Result<i64> {
-    let row = tx.row(&INSERT, &params![referrer, referee, code_ordinal, joined_at, status.word()]).await?;
-    row.ok_or_else(|| Error::Internal("a referral got no number".into()))?.get(0)
+) -> Result<()> {
+    tx.run(&INSERT, &params![referrer, referee, code_ordinal, joined_at, status.word()]).await.map(drop)
 }
 
 pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {

@@ -11,11 +11,19 @@ use crate::kernel::time::Time;
 use crate::{params, sql};
 
 sql! {
-    /// Only for a user who can still log in with the password that was checked: it may have changed since.
-    INSERT_FAMILY = "insert into token_families
-            (id, handle, user_id, client_id, scope, created_at, used_at, expires_at, counter, current_hash, salt)
-        select $1, $2, u.id, $4, $5, $6, $6, $7, 0, $8, $9 from users u
-        where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10";
+    /// Only for a user who can still log in with the password that was checked: it may have changed since. The user is
+    /// locked against such changes, for whoever makes one ends the sessions there are.
+    INSERT_FAMILY = {
+        sqlite: "insert into token_families
+                (id, handle, user_id, client_id, scope, created_at, used_at, expires_at, counter, current_hash, salt)
+            select $1, $2, u.id, $4, $5, $6, $6, $7, 0, $8, $9 from users u
+            where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10",
+        postgres: "insert into token_families
+                (id, handle, user_id, client_id, scope, created_at, used_at, expires_at, counter, current_hash, salt)
+            select $1, $2, u.id, $4, $5, $6, $6, $7, 0, $8, $9 from users u
+            where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
+            for share of u",
+    };
     FAMILY_BY_HANDLE = "select id, user_id, expires_at, used_at, counter, current_hash, previous_hash, rotated_at, salt,
                                ended_at is not null
                         from token_families where handle = $1";
