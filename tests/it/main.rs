@@ -8,4 +8,16 @@
 
 mod support;
 
+mod accounts;
+mod binary;
+mod input;
+mod laws;
+mod lists;
+mod nodes;
+mod pages;
 mod reference;
+mod seam;
+mod structure;
+mod tokens;
+mod verifier;
+mod wire;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use referral::app::App;
 use referral::config::{self, Environment};
 use referral::kernel::time::Clock;
+use referral::start;
 use referral::web::server;
 use referral::worker;
 use tempfile::TempDir;
@@ -73,6 +74,15 @@ impl Setup {
             Setup::Sqlite => format!("sqlite:{}", folder.path().join("referral.db").display()),
             Setup::Postgres | Setup::PostgresAndRedis => Postgres::shared().await.database().await,
         };
+        self.prepare_in(folder, database_url, settings).await
+    }
+
+    /// As [`prepare`](Self::prepare), on a database of a server that the test may kill.
+    pub async fn prepare_on(self, database_url: String, settings: &[(&str, &str)]) -> TestApp {
+        self.prepare_in(tempfile::tempdir().expect("a temporary folder"), database_url, settings).await
+    }
+
+    async fn prepare_in(self, folder: TempDir, database_url: String, settings: &[(&str, &str)]) -> TestApp {
         let redis = match self {
             Setup::PostgresAndRedis => Some(Redis::start().await),
             _ => None,
@@ -106,7 +116,7 @@ impl TestApp {
     /// Starts another node on the same database.
     pub async fn add_node(&mut self) -> &Node {
         let config = config::load(None, &self.environment).expect("the settings of the test");
-        let app = App::open(config, self.clock.clone()).await.expect("a node starts");
+        let app = start::open(config, self.clock.clone()).await.expect("a node starts");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         app.listens_on(address);
@@ -170,6 +180,25 @@ impl TestApp {
     /// Runs SQL beside the service, for what no caller can do.
     pub async fn sql(&self, sql: &str) {
         self.query(sql).await;
+    }
+
+    /// What the database says to a statement that it refuses.
+    pub async fn refusal(&self, sql: &str) -> String {
+        match self.setup {
+            Setup::Sqlite => {
+                let path = self.database_url.trim_start_matches("sqlite:");
+                let connection = rusqlite::Connection::open(path).expect("the database file");
+                connection.busy_timeout(Duration::from_secs(10)).expect("a time-out");
+                connection.execute_batch(sql).expect_err("a refusal").to_string()
+            }
+            Setup::Postgres | Setup::PostgresAndRedis => {
+                let (client, connection) =
+                    tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+                tokio::spawn(connection);
+                let refusal = client.batch_execute(sql).await.expect_err("a refusal");
+                refusal.as_db_error().expect("a word of the server").message().to_owned()
+            }
+        }
     }
 
     /// Rows of a statement run beside the service, as text.

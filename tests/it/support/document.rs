@@ -46,21 +46,16 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     let asked: Vec<&str> = path.split('/').collect();
-    let mut found: Vec<(&String, &Value)> = DOCUMENT["paths"]
-        .as_object()
-        .expect("paths")
-        .iter()
-        .filter(|(template, item)| {
-            let parts: Vec<&str> = template.split('/').collect();
-            let same = |(part, asked): (&&str, &&str)| part == asked || (part.starts_with('{') && !asked.is_empty());
-            parts.len() == asked.len()
-                && parts.iter().zip(&asked).all(same)
-                && item.get(method.as_str().to_lowercase()).is_some()
-        })
-        .collect();
-    // A path without variables is meant before one with them.
-    found.sort_by_key(|(template, _)| template.contains('{'));
-    found.first().map(|(_, item)| &item[method.as_str().to_lowercase()])
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
+    let matching = paths.iter().filter(|(template, _)| {
+        let parts: Vec<&str> = template.split('/').collect();
+        let same = |(part, asked): (&&str, &&str)| part == asked || (part.starts_with('{') && !asked.is_empty());
+        parts.len() == asked.len() && parts.iter().zip(&asked).all(same)
+    });
+    // A path without variables is meant before one with them, also when it has not this method.
+    let (_, item) = matching.min_by_key(|(template, _)| template.contains('{'))?;
+    let mut operations = item.as_object().expect("operations").iter();
+    operations.find(|(name, _)| name.to_uppercase() == method.as_str()).map(|(_, operation)| operation)
 }
 
 fn validate(place: &str, reference: &str, value: &Value) {

@@ -3,6 +3,10 @@
 pub mod app;
 pub mod client;
 pub mod document;
+pub mod hunter;
+pub mod operations;
+pub mod process;
+pub mod raw;
 pub mod servers;
 
 /// Runs a test on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis. The body gets a
@@ -30,6 +34,31 @@ macro_rules! on_every_setup {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn postgres_and_redis() {
                     body($crate::support::app::Setup::PostgresAndRedis).await;
+                }
+            }
+        )*
+    };
+}
+
+/// Runs a test on both engines, for what Redis has no part in.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($(#[$doc:meta])* async fn $name:ident($setup:ident: Setup) $body:block)*) => {
+        $(
+            $(#[$doc])*
+            mod $name {
+                use super::*;
+
+                async fn body($setup: $crate::support::app::Setup) $body
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn sqlite() {
+                    body($crate::support::app::Setup::Sqlite).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn postgres() {
+                    body($crate::support::app::Setup::Postgres).await;
                 }
             }
         )*

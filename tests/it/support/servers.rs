@@ -452,7 +452,7 @@ fn program(names: &[&str], says: &str) -> PathBuf {
 
 /// Below the range from which the system takes ports for outgoing connections: there, a client that keeps
 /// knocking at a killed server's port may be given that very port as its own, and talk to itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let port = || 20_000 + (RandomState::new().hash_one(()) % 12_000) as u16;
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(port).take(1000).find(free).expect("one port of thousands is free")

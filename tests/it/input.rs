@@ -1,0 +1,394 @@
+//! What bodies and queries may hold, and what callers get for what they may not.
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::on_every_setup;
+use crate::support::app::{Setup, TestApp};
+use crate::support::client::{Answer, PASSWORD};
+use crate::support::operations::{each, operations, with_bodies, with_field};
+
+const USER: &str = "/api/v1/auth/user";
+const TOKEN: &str = "/api/v1/auth/token";
+const CODES: &str = "/api/v1/codes";
+const VALIDATE: &str = "/api/v1/codes/validate";
+const ME: &str = "/api/v1/me";
+
+on_every_setup! {
+    /// Texts that databases, headers and the unwary choke on.
+    async fn odd_texts_in_any_field_are_refused_and_nothing_is_written(setup: Setup) {
+        let test = setup.start().await;
+        let user = test.user("user").await;
+        let before = rows(&test).await;
+        let long = format!("\"{}\"", "x".repeat(60_000));
+        let odd = r#"""|"\u0000"|"a\u0000b"|"\u001f\u007f"|"\ufffe\uffff"|"\u202e\u2066"|"%00%ff"|"' or 1=1"|"\r\na""#;
+        let halves = r#""\ud800"|"a\udfffb"|"\udc00\ud800"|"\ud800\u0041""#;
+        for operation in with_bodies(&user) {
+            for body in operation.bodies() {
+                for (field, _) in operation.fields_of(&body).filter(|(_, schema)| schema["type"] != "boolean") {
+                    for value in each(odd).chain([long.as_str()]) {
+                        let answer = operation.send(&user, with_field(&body, field, value)).await;
+                        // Whether nonsense is a good code is a question that has an answer.
+                        let told = answer.status == 200 && answer.json()["valid"] == json!(false);
+                        assert!(
+                            told || (400..500).contains(&answer.status),
+                            "{} {field} {value:.40}: {answer:?}",
+                            operation.name
+                        );
+                    }
+                    // Half of a surrogate pair is no text in any encoding.
+                    for value in each(halves) {
+                        let answer = operation.send(&user, with_field(&body, field, value)).await;
+                        invalid(&format!("{} {field} {value}", operation.name), &answer, &["body"]);
+                    }
+                }
+            }
+        }
+        assert_eq!(rows(&test).await, before);
+    }
+
+    async fn of_a_key_that_is_given_twice_the_last_counts(setup: Setup) {
+        let test = setup.start().await;
+        let client = test.client();
+        let body = r#"{"username": "first", "email": "a@test.ru", "username": "second", "password": "Q123werty!23"}"#;
+        let user = client.post_raw(USER, "application/json", body).await.expect(201).json();
+        assert_eq!(user["username"], "second");
+        let form = format!("username=first&password=x&username=second&password={PASSWORD}");
+        client.post_form(TOKEN, &form).await.expect(200);
+        let garbage = "username=second&password=%ff%00%zz&username=%ff";
+        client.post_form(TOKEN, garbage).await.expect_problem(401, "bad_credentials");
+    }
+
+    /// What a caller may not decide is not decided by naming it.
+    async fn unknown_fields_set_nothing(setup: Setup) {
+        let test = setup.start().await;
+        let other = test.user("other").await;
+        let wishes = json!({
+            "id": "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11", "user_id": other.id, "user": {"id": other.id},
+            "is_manager": true, "is_admin": true, "manager": true, "role": "manager", "roles": ["user", "manager"],
+            "__proto__": {"is_manager": true}, "discoverable": false, "email_verdict": "valid", "verdict": "valid",
+            "disabled_at": 1, "erased_at": 1, "created_at": "2001-01-01T00:00:00Z", "password_hash": "x",
+            "referred_by": other.id, "referrer_id": other.id, "referral_count": 1000, "status": "confirmed",
+            "active_code": "ADMIN2030XYZ", "is_active": false, "ordinal": 7, "version": 7, "replace": true,
+            "scope": "everything", "client_id": "other", "expires_in": 1_000_000,
+        });
+        let with = |known: Value| {
+            let mut body = wishes.clone();
+            body.as_object_mut().expect("an object").extend(known.as_object().expect("an object").clone());
+            body
+        };
+        let body = with(json!({"username": "user", "email": "user@example.com", "password": PASSWORD}));
+        let made = other.anonymous().post(USER, &body).await.expect(201).json();
+        assert_ne!(made["id"], wishes["id"]);
+        let body = with(json!({"username": "user", "password": PASSWORD}));
+        let logged_in = other.anonymous().post(TOKEN, &body).await.expect(200);
+        assert_eq!(logged_in.json()["expires_in"], 600);
+        let mut user = test.client();
+        user.take_tokens(&logged_in);
+        let me = user.get(ME).await.expect(200).json();
+        assert!(me["created_at"].as_str().expect("a time") > "2020");
+        let mut expected = json!({
+            "id": made["id"], "username": "user", "email": "user@example.com", "roles": ["user"], "discoverable": true,
+            "email_verdict": "unchecked", "referred_by": null, "referral_count": 0, "active_code": null,
+            "created_at": me["created_at"],
+        });
+        assert_eq!(me, expected);
+
+        let changes = with(json!({
+            "discoverable": false, "username": "other-name", "email": "other@new.example", "password": "Zaunkoenig-7",
+        }));
+        expected["discoverable"] = json!(false);
+        assert_eq!(user.patch(ME, &changes).await.expect(200).json(), expected);
+        assert_eq!(user.get(ME).await.expect(200).json(), expected);
+        user.log_in("user", PASSWORD).await.expect(200);
+
+        let body = with(json!({"code": "AMSEL2030XYZ", "expires_at": "2099-01-01"}));
+        let code = user.post(CODES, &body).await.expect(201).json();
+        assert_eq!(
+            (&code["user_id"], &code["is_active"], &code["code"]),
+            (&made["id"], &json!(true), &json!("AMSEL2030XYZ"))
+        );
+        // Not even what the query may say.
+        let second = with(json!({"code": "AMSEL2031XYZ", "expires_at": "2099-01-01"}));
+        user.post(CODES, &second).await.expect_problem(409, "active_code_exists");
+        assert_eq!(other.get(CODES).await.expect(200).json()["total"], 0);
+        let marked = "select count(*) from users where is_manager or disabled_at is not null or erased_at is not null";
+        assert_eq!(test.number(marked).await, 0);
+        assert_eq!(test.query("select distinct client_id from token_families").await, [[Some("referral".to_owned())]]);
+    }
+
+    async fn dates_that_are_none_are_refused_and_take_no_code(setup: Setup) {
+        let test = setup.start().await;
+        let user = test.user("user").await;
+        let with = |date: Value| json!({"code": "AMSEL2030XYZ", "expires_at": date});
+        for date in each(
+            "| |tomorrow|now|infinity|NaN|0|1797993482|4102444800000|-1|2099|2099-10|2099-13-01|2099-00-10|2099-10-00|\
+             2099-10-32|2099-02-29|2099-02-30|2099-04-31|0000-01-01|0000-12-31T23:59:59Z|10000-01-01|+10000-01-01|\
+             +2099-01-01|-2099-01-01|99-01-01|2099-1-1|2099/10/10|10.10.2099|20991010|2099-W41-4|2099-283|2099-10-10T|\
+             2099-10-10T12|2099-10-10T24:00|2099-10-10T24:00:00Z|2099-10-10T12:60|2099-10-10T12:00:60|\
+             2099-10-10T12:00:61Z|2099-10-10T12:00:00.|2099-10-10T12:00:00.1234567|2099-10-10T12:00:00,5|\
+             2099-10-10T12:00:00ZZ|2099-10-10T12:00:00Z junk|2099-10-10T12:00:00+24:00|2099-10-10T12:00:00+99:99|\
+             2099-10-10T12:00:00+1|2099-10-10T12:00:00 UTC|2099-10-10_12:00|2099-10-10  12:00|2099-10-10 | 2099-10-10|\
+             2099-10-10\u{0}|2099-10-10T12:00\u{0}Z|9999-12-31T23:59:59-01:00|0001-01-01T00:00+01:00|２０９９-10-10|\
+             ٢٠٩٩-10-10|2099−10−10|2099-10-10T12:00:00Z[Europe/Moscow]|Thu, 01 Jan 2099 00:00:00 GMT|%32099-10-10",
+        ) {
+            invalid(date, &user.post(CODES, &with(json!(date))).await, &["body", "expires_at"]);
+        }
+        for number in [json!(4_102_444_800_i64), json!(4.1e9), json!(-1), json!(0)] {
+            invalid("a number", &user.post(CODES, &with(number)).await, &["body", "expires_at"]);
+        }
+        for past in ["0001-01-01", "1969-12-31T23:59:59.999999Z", "1970-01-01", "2023-10-10 12:00"] {
+            user.post(CODES, &with(json!(past))).await.expect_problem(400, "expires_in_past");
+        }
+        // The last moment there is; and the code was not used up by all of the above.
+        let last = json!("9999-12-31T23:59:59.999999Z");
+        assert_eq!(user.post(CODES, &with(last.clone())).await.expect(201).json()["expires_at"], last);
+        assert_eq!(user.get(ME).await.expect(200).json()["active_code"]["expires_at"], last);
+    }
+
+    async fn parts_of_lists_that_cannot_be_are_refused_and_far_ones_are_empty(setup: Setup) {
+        let test = setup.start().await;
+        let user = test.user("user").await;
+        user.create_code("AMSEL2030XYZ").await.expect(201);
+        user.register("friend", Some("AMSEL2030XYZ")).await.expect(201);
+        let long = "A".repeat(5000);
+        let numbers = each(
+            "0|-1|-0|9223372036854775808|-9223372036854775809|99999999999999999999999999|1.0|1e3|0x10||+| |abc|NaN|\
+             null|true|1,2|%D9%A1|1%00|%ff|[]",
+        );
+        let sizes = numbers.clone().chain(each("101|1000000|9223372036854775807"));
+        let cursors = each(
+            "|x|AAAAAAAAADI%3D|AAAAAAAAAD|AAAAAAAAADIA|__________8|gAAAAAAAAAA|%00|%ff|1|null|AAAAAAAAADI%20|\
+             AAAAAAAA+DI",
+        );
+        for path in
+            [CODES.to_owned(), format!("/api/v1/users/{}", user.id), format!("/api/v1/users/{}/referrals", user.id)]
+        {
+            let whole = user.get(&path).await.expect(200).json();
+            assert_eq!(whole["total"], 1, "{path}");
+            let asked = numbers.clone().map(|text| ("page", text));
+            let asked = asked.chain(sizes.clone().map(|text| ("size", text)));
+            for (name, text) in asked.chain(cursors.clone().chain([long.as_str()]).map(|text| ("cursor", text))) {
+                let answer = user.get(&format!("{path}?{name}={text}")).await;
+                invalid(&format!("{path} {name}={text:.40}"), &answer, &["query", name]);
+            }
+            let both = user.get(&format!("{path}?page=1&cursor=AAAAAAAAADI")).await;
+            invalid(&path, &both, &["query", "cursor"]);
+            let all = user.get(&format!("{path}?page=x&size=0&cursor=x")).await.expect_problem(422, "invalid").json();
+            assert_eq!(all["errors"].as_array().expect("errors").len(), 3, "{all}");
+
+            for far in each(
+                "page=2|page=9223372036854775807|page=9223372036854775807&size=100|page=92233720368547758&size=100|\
+                 cursor=f_________8|cursor=f_________8&size=100",
+            ) {
+                let part = user.get(&format!("{path}?{far}")).await.expect(200).json();
+                assert_eq!(
+                    (&part["items"], &part["total"], &part["next_cursor"]),
+                    (&json!([]), &json!(1), &Value::Null),
+                    "{far}"
+                );
+            }
+            // Unknown parameters are ignored, of a known one the last counts.
+            let part =
+                user.get(&format!("{path}?page=x&page=1&limit=0&offset=-1&%00=%ff&=&&")).await.expect(200).json();
+            assert_eq!(part["items"], whole["items"]);
+        }
+        for flag in each("yes|2||null|%00|truefalse") {
+            let body = json!({"code": "AMSEL2031XYZ", "expires_at": "2099-01-01"});
+            invalid(flag, &user.post(&format!("{CODES}?replace={flag}"), &body).await, &["query", "replace"]);
+        }
+        assert_eq!(user.get(ME).await.expect(200).json()["active_code"]["code"], "AMSEL2030XYZ");
+    }
+
+    /// Neither a value nor a secret comes back in a refusal, wherever it was sent.
+    async fn no_refusal_repeats_what_was_sent(setup: Setup) {
+        const MARK: &str = "zqmark2030";
+        let test = setup.start().await;
+        let (user, stranger) = (test.user("user").await, test.client());
+        let mut refusals = 0;
+        let mut check = |place: String, answer: &Answer| {
+            if answer.status >= 400 {
+                refusals += 1;
+                let said = format!("{:?} {}", answer.headers, answer.text).to_lowercase();
+                assert!(!said.contains(MARK), "{place}: {answer:?}");
+            }
+        };
+        let marked = |list: &str| -> Vec<String> { each(list).map(|text| text.replace("MARK", MARK)).collect() };
+        let values = [
+            marked(r#""MARK"|"MARK MARK\u0000"|"MARK@MARK"|"MARK@example.com"|"ZQMARK2030XYZ"|"\ud800MARK"|MARK"#),
+            marked(r#""MARKMARKMARKMARKMARKMARKMARKMARKMARKMARKMARKMARKMARK"|["MARK"]|{"MARK": "MARK"}"#),
+        ]
+        .concat();
+        let bodies = marked(r#"{"MARK": "MARK"}|{"MARK|{"a": MARK}|MARK|["MARK"]|"MARK""#);
+        let words = marked("MARK|MARK%00|MARK%ff|MARK@MARK|MARK@example.com|ZQMARK2030XYZ");
+        for operation in operations(&user) {
+            let name = &operation.name;
+            for body in operation.bodies() {
+                for (field, _) in operation.fields_of(&body) {
+                    for value in &values {
+                        let answer = operation.send(&user, with_field(&body, field, value)).await;
+                        check(format!("{name} {field} {value}"), &answer);
+                    }
+                }
+            }
+            if !operation.fields.is_empty() {
+                for text in &bodies {
+                    check(format!("{name} {text}"), &operation.send(&user, text.clone()).await);
+                }
+                let request = user.request(operation.method.clone(), &operation.path);
+                let request = request.header(CONTENT_TYPE, format!("text/{MARK}")).body("{}");
+                check(format!("{name} content type"), &user.send(request).await);
+            }
+            // Not the one that ends the session: what came after it would be refused for that.
+            for word in words.iter().filter(|_| name != "log_out") {
+                let in_path = operation.template.replace("{code}", word).replace("{referrer_id}", word);
+                let in_query =
+                    format!("{}?page={word}&size={word}&cursor={word}&replace={word}&{word}={word}", operation.path);
+                for path in [in_path, in_query] {
+                    let request = user.request(operation.method.clone(), &path);
+                    let body = operation.bodies().first().map_or_else(String::new, Value::to_string);
+                    check(format!("{name} {path}"), &user.send(request.body(body)).await);
+                }
+            }
+            for authorization in marked("Bearer MARK|Basic MARK|MARK") {
+                let mut request = stranger.request(operation.method.clone(), &operation.path);
+                request = request.header("authorization", &authorization);
+                for header in each("cookie|x-request-id|x-forwarded-for|user-agent|origin|referer|traceparent|accept")
+                    .chain([MARK])
+                {
+                    request = request.header(header, MARK);
+                }
+                check(format!("{name} {authorization}"), &stranger.send(request).await);
+            }
+        }
+        for path in marked("/MARK|/api/v1/MARK|/docs/assets/MARK|/problems/MARK|/MARK%ff|/api/v1/codes/MARK/MARK") {
+            check(path.clone(), &user.get(&path).await);
+        }
+        let long = user.get(&format!("/{}", MARK.repeat(1000))).await;
+        check("a long path".to_owned(), &long.expect(414));
+        let method = Method::from_bytes(MARK.to_uppercase().as_bytes()).expect("a method");
+        check("a method".to_owned(), &user.send(user.request(method, ME)).await.expect(405));
+        assert!(refusals > 350, "{refusals}");
+    }
+}
+
+/// JSON of any kind but the right one, in each field of each body.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_of_the_wrong_type_is_named_and_nothing_is_written() {
+    let test = Setup::Sqlite.start().await;
+    let user = test.user("user").await;
+    let before = rows(&test).await;
+    let no_texts =
+        r#"null|true|0|-1.5|1e40|123456789012345678901234567890|[]|["text"]|{}|{"text": "text"}|[null]|[[["text"]]]"#;
+    let no_flags = r#"null|0|1|"true"|""|[]|[true]|{}"#;
+    let mut asked = 0;
+    for operation in with_bodies(&user) {
+        for body in operation.bodies() {
+            for (field, schema) in operation.fields_of(&body) {
+                let optional = ["code", "grant_type"].contains(&field) && operation.name != "validate_code";
+                let wrong = each(if schema["type"] == "boolean" { no_flags } else { no_texts });
+                for value in wrong.filter(|value| !(optional && *value == "null")) {
+                    let answer = operation.send(&user, with_field(&body, field, value)).await;
+                    invalid(&format!("{} {field} {value}", operation.name), &answer, &["body", field]);
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 150, "{asked}");
+    assert_eq!(rows(&test).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_json_object_is_no_body() {
+    let test = Setup::Sqlite.start().await;
+    let user = test.user("user").await;
+    let before = rows(&test).await;
+    let texts = each(
+        "| |\0|null|true|1|1e999|\"text\"|[]|[{}]|{|}|{}{}|{},|{\"a\"}|{\"a\":}|{\"a\":1,}|{'a': 1}|{a: 1}|\
+         {\"a\": NaN}|{\"a\": Infinity}|{\"a\": 1e999}|{\"a\": 01}|{\"a\": +1}|{\"a\": \"\n\"}|{\"a\": \"\\x\"}|\
+         {\"a\": \"\\ud800\"}|{\"\\ud800\": 1}|{\"a\": \"\\u12\"}|// a\n{}|\u{feff}{}|\
+         username=user&password=x|<a>b</a>|---\na: b",
+    );
+    let mut garbage: Vec<Vec<u8>> = texts.map(|text| text.as_bytes().to_vec()).collect();
+    // No UTF-8: a stray byte, a slash in two bytes, half of a surrogate pair, other encodings.
+    garbage.push(b"{\"a\": \"\xff\"}".to_vec());
+    garbage.push(b"{\"a\": \"\xc0\xaf\"}".to_vec());
+    garbage.push(b"{\"a\": \"\xed\xa0\x80\"}".to_vec());
+    garbage.push(b"{\"\xfe\": 1}".to_vec());
+    garbage.push(b"\xff\xfe{\0}\0".to_vec());
+    garbage.push(b"\x1f\x8b\x08\0".to_vec());
+    // Too deep: by one level, by far, without an end, in objects.
+    garbage.push(deep(33).into_bytes());
+    garbage.push(deep(30_000).into_bytes());
+    garbage.push("[".repeat(60_000).into_bytes());
+    garbage.push("{\"a\":".repeat(10_000).into_bytes());
+    for operation in with_bodies(&user) {
+        for bytes in &garbage {
+            let answer = operation.send(&user, bytes.clone()).await;
+            // A fault of the whole body, not a field that it lacks.
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+            invalid(&format!("{} {start}", operation.name), &answer, &["body"]);
+        }
+        operation.send(&user, deep(100_000)).await.expect_problem(413, "too_large");
+    }
+    assert_eq!(rows(&test).await, before);
+    // The last that is not too deep.
+    user.post_raw(VALIDATE, "application/json", deep(32)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_another_type_are_refused_by_every_operation() {
+    let test = Setup::Sqlite.start().await;
+    let user = test.user("user").await;
+    for operation in with_bodies(&user) {
+        let body = operation.bodies()[0].to_string();
+        let other = each(
+            "text/plain|text/json|application/xml|multipart/form-data; boundary=a|application/octet-stream|application|\
+             json|| |*/*|application/json-patch|application/jsonx",
+        );
+        let mut other: Vec<Vec<u8>> = other.map(|kind| kind.as_bytes().to_vec()).collect();
+        other.push(b"application/json\xff".to_vec());
+        if operation.name != "token" {
+            other.push(b"application/x-www-form-urlencoded".to_vec());
+        }
+        for kind in other {
+            let request = user.request(operation.method.clone(), &operation.path);
+            let request = request.header(CONTENT_TYPE, HeaderValue::from_bytes(&kind).expect("a value"));
+            user.send(request.body(body.clone())).await.expect_problem(415, "unsupported_media_type");
+        }
+    }
+    for kind in each(
+        "application/json|APPLICATION/JSON|application/json; charset=utf-8|application/json;charset=\"UTF-8\"|\
+         application/json |application/vnd.api+json",
+    ) {
+        user.post_raw(VALIDATE, kind, r#"{"code": "x"}"#).await.expect(200);
+    }
+}
+
+/// Fails unless the answer refuses the field or part at this place.
+#[track_caller]
+fn invalid(place: &str, answer: &Answer, loc: &[&str]) {
+    assert_eq!(answer.status, 422, "{place}: {answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["code"], "invalid", "{place}: {problem}");
+    let errors = problem["errors"].as_array().expect("errors");
+    assert!(errors.iter().any(|error| error["loc"] == json!(loc)), "{place}: {problem}");
+}
+
+/// A question about a code, in a body of so many levels.
+fn deep(levels: usize) -> String {
+    let inner = levels - 1;
+    format!("{{\"code\": \"x\", \"more\": {}{}}}", "[".repeat(inner), "]".repeat(inner))
+}
+
+/// What a caller could have changed, counted.
+async fn rows(test: &TestApp) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for table in ["users", "logins", "referrals", "jobs", "code_strings", "codes", "token_families", "changes"] {
+        counts.push(test.number(&format!("select count(*) from {table}")).await);
+    }
+    counts.push(test.number("select count(*) from token_families where ended_at is null").await);
+    counts
+}

@@ -1,0 +1,358 @@
+//! The sources keep to the map: imports go where ARCHITECTURE.md lets them, and what belongs to one place is named only
+//! there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// A source file: its path below `src/`, and its code without comments and unit tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder of the sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a text");
+                let path = path.strip_prefix(&root).expect("below src").display().to_string();
+                found.push(Source { path, code: code_of(&text) });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > 40, "the sources are found");
+    found
+}
+
+/// Without comments and the content of literals, and without the unit tests, which come last in a file.
+fn code_of(text: &str) -> String {
+    let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            raw.find("\"#").map_or(rest.len(), |end| end + 5)
+        } else if let Some(raw) = rest.strip_prefix("r\"") {
+            raw.find('"').map_or(rest.len(), |end| end + 3)
+        } else if letter == '"' {
+            literal(rest)
+        } else if letter == '\'' && (rest.starts_with("'\\") || rest.chars().nth(2) == Some('\'')) {
+            // A character; a lifetime has no second quote there.
+            literal(rest)
+        } else {
+            code.push(letter);
+            letter.len_utf8()
+        };
+        rest = rest.get(skipped..).expect("between two characters");
+    }
+    code
+}
+
+/// The length of the literal at the beginning, with its quotes.
+fn literal(text: &str) -> usize {
+    let quote = text.chars().next().expect("a quote");
+    let mut escaped = false;
+    for (at, letter) in text.char_indices().skip(1) {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if letter == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+impl Source {
+    /// The path of its module: `features/codes/store.rs` is `features`, `codes`, `store`.
+    fn module(&self) -> Vec<String> {
+        let mut parts: Vec<String> = self.path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        if parts.last().is_some_and(|last| last == "mod") {
+            parts.pop();
+        }
+        parts
+    }
+
+    /// Every path into this crate that the code names, from the crate's root: in `use` lines and elsewhere.
+    fn paths(&self) -> BTreeSet<Vec<String>> {
+        let mut paths = BTreeSet::new();
+        let mut aliases = Vec::new();
+        for statement in use_statements(&self.code) {
+            for path in expand(&statement) {
+                if let Some(path) = self.absolute(&path) {
+                    aliases.push(path.clone());
+                    paths.insert(path);
+                }
+            }
+        }
+        // `use crate::features::tokens;` and then `tokens::actions::…`.
+        let words = words(&self.code);
+        for path in aliases {
+            let name = path.last().expect("a path has a name").clone();
+            for used in words.iter().filter(|used| used.first() == Some(&name)) {
+                paths.insert(path.iter().chain(used.iter().skip(1)).cloned().collect());
+            }
+        }
+        paths.extend(words.iter().filter_map(|path| self.absolute(path)));
+        paths
+    }
+
+    /// A path as this module means it, from the crate's root; nothing when it leads out of the crate.
+    fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
+        let first = path.first()?.as_str();
+        let mut base = match first {
+            "crate" => Vec::new(),
+            "super" | "self" => self.module(),
+            _ => return None,
+        };
+        let mut rest = path;
+        while let Some((step, others)) = rest.split_first() {
+            match step.as_str() {
+                "super" => drop(base.pop()),
+                "self" | "crate" => {}
+                _ => break,
+            }
+            rest = others;
+        }
+        base.extend(rest.iter().cloned());
+        (!base.is_empty()).then_some(base)
+    }
+}
+
+/// What stands between `use` and its semicolon.
+fn use_statements(code: &str) -> Vec<String> {
+    let mut statements = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("use ") {
+        let begins = rest.get(..at).is_none_or(|before| before.is_empty() || before.ends_with([' ', '\n', '{']));
+        let after = rest.get(at + 4..).unwrap_or_default();
+        if begins && let Some((statement, _)) = after.split_once(';') {
+            statements.push(statement.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        rest = after;
+    }
+    statements
+}
+
+/// `a::{b, c::{d, self}}` as `a::b`, `a::c::d` and `a::c`.
+fn expand(tree: &str) -> Vec<Vec<String>> {
+    let (tree, _) = tree.split_once(" as ").filter(|_| !tree.contains('{')).unwrap_or((tree, ""));
+    let Some((head, body)) = tree.split_once('{') else {
+        let path = tree.split("::").map(|part| part.trim().to_owned());
+        return vec![path.filter(|part| !part.is_empty()).collect()];
+    };
+    let head: Vec<String> =
+        head.split("::").map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect();
+    let body = body.trim_end().strip_suffix('}').expect("a closed brace");
+    let (mut depth, mut part, mut parts) = (0, String::new(), Vec::new());
+    for letter in body.chars().chain([',']) {
+        match letter {
+            ',' if depth == 0 => parts.push(std::mem::take(&mut part)),
+            '{' => {
+                depth += 1;
+                part.push(letter);
+            }
+            '}' => {
+                depth -= 1;
+                part.push(letter);
+            }
+            _ => part.push(letter),
+        }
+    }
+    let below = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).flat_map(expand);
+    below
+        .map(|path| {
+            let path = if path.first().is_some_and(|first| first == "self") { Vec::new() } else { path };
+            head.iter().cloned().chain(path).collect()
+        })
+        .collect()
+}
+
+/// Every `a::b::c` in the code.
+fn words(code: &str) -> Vec<Vec<String>> {
+    let inside = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    code.split(|c: char| !inside(c))
+        .filter(|word| word.contains("::"))
+        .map(|word| word.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect())
+        .collect()
+}
+
+/// The name that the table in ARCHITECTURE.md has for a path: its top module, or the room of a feature. Macros stand at
+/// the crate's root wherever they are written.
+fn room(path: &[String]) -> Option<String> {
+    match path.first()?.as_str() {
+        "sql" | "params" => Some("db".into()),
+        "problems" => Some("web".into()),
+        "features" => match path.get(2).map(String::as_str) {
+            // A feature's name alone: its rooms are named where they are used.
+            None => None,
+            Some(room @ ("model" | "store" | "actions" | "http")) => Some(format!("features/{room}")),
+            Some(_) => Some("features/other".into()),
+        },
+        top => Some(top.to_owned()),
+    }
+}
+
+fn feature(path: &[String]) -> Option<&str> {
+    path.first().filter(|top| *top == "features").and(path.get(1)).map(String::as_str)
+}
+
+/// The table between the marks: which modules each may import.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(text).expect("ARCHITECTURE.md");
+    let (_, table) = text.split_once("<!-- imports -->").expect("the table's beginning");
+    let (table, _) = table.split_once("<!-- /imports -->").expect("the table's end");
+    let rows = table.lines().filter_map(|line| line.trim().strip_prefix('|')?.strip_suffix('|')?.split_once('|'));
+    // The heading and the line under it come first.
+    let rows = rows.map(|(module, may)| (module.trim().to_owned(), may.trim())).skip(2);
+    rows.map(|(module, may)| {
+        let may = may.split(',').map(|name| name.trim().to_owned()).filter(|name| name != "nothing");
+        (module, may.collect())
+    })
+    .collect()
+}
+
+/// The imports there are: from one module to another, and where.
+fn edges() -> BTreeMap<(String, String), String> {
+    let mut edges = BTreeMap::new();
+    for source in sources() {
+        let module = source.module();
+        let Some(from) = room(&module).filter(|from| !matches!(from.as_str(), "lib" | "main")) else { continue };
+        for path in source.paths() {
+            let Some(to) = room(&path) else { continue };
+            // Whoever lives in one module, or in one kind of room of one feature, is at home there.
+            if from != to || feature(&module) != feature(&path) {
+                edges.insert((from.clone(), to), format!("{}: {}", source.path, path.join("::")));
+            }
+        }
+    }
+    assert!(edges.len() > 40, "the imports are found: {edges:#?}");
+    edges
+}
+
+#[test]
+fn imports_go_only_where_the_architecture_lets_them() {
+    let table = table();
+    let wrong: Vec<String> = edges()
+        .into_iter()
+        .filter(|((from, to), _)| !table.get(from).is_some_and(|may| may.contains(to)))
+        .map(|((from, to), place)| format!("{from} -> {to} ({place})"))
+        .collect();
+    assert!(wrong.is_empty(), "not in the table of ARCHITECTURE.md: {wrong:#?}");
+}
+
+/// A row that outlives its import would let it come back unseen.
+#[test]
+fn the_architecture_lets_no_import_be_that_there_is_not() {
+    let edges = edges();
+    let mut stale = Vec::new();
+    for (from, may) in table() {
+        // One's own kind is listed for other features, and used within one's own as well.
+        let others = may.into_iter().filter(|to| *to != from).map(|to| (from.clone(), to));
+        stale.extend(others.filter(|edge| !edges.contains_key(edge)));
+    }
+    assert!(stale.is_empty(), "in the table of ARCHITECTURE.md only: {stale:?}");
+}
+
+#[test]
+fn no_feature_uses_the_store_of_another() {
+    for source in sources() {
+        let module = source.module();
+        for path in source.paths().into_iter().filter(|path| path.get(2).is_some_and(|room| room == "store")) {
+            assert_eq!(feature(&module), feature(&path), "{}: {}", source.path, path.join("::"));
+        }
+    }
+}
+
+/// The words of these in a code, whole ones only.
+fn named<'a>(source: &Source, words: &[&'a str]) -> Vec<&'a str> {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    let known: BTreeSet<&str> = source.code.split(|c: char| !inside(c)).collect();
+    words.iter().copied().filter(|word| known.contains(word)).collect()
+}
+
+#[test]
+fn drivers_are_named_in_the_seam_only() {
+    let drivers = ["rusqlite", "tokio_postgres", "deadpool_postgres", "tokio_postgres_rustls", "libsqlite3_sys"];
+    let mut seam = BTreeSet::new();
+    for source in sources() {
+        let found = named(&source, &drivers);
+        if source.path.starts_with("db/") {
+            seam.extend(found);
+        } else {
+            assert!(found.is_empty(), "{}: {found:?}", source.path);
+        }
+    }
+    assert!(seam.len() >= 3, "they are named in the seam: {seam:?}");
+}
+
+#[test]
+fn statuses_are_known_to_the_web_only() {
+    let statuses = ["400", "401", "403", "404", "405", "408", "409", "413", "414", "415", "422", "429", "500", "503"];
+    let mut known = 0;
+    for source in sources() {
+        let web = source.path.starts_with("web/") || source.path.ends_with("/http.rs");
+        // Hunter's statuses are not ours.
+        let foreign = source.path == "mail/hunter.rs";
+        // A span of so many milliseconds is no status.
+        let code = source.code.lines().filter(|line| !line.contains("Duration::from_")).collect::<Vec<_>>().join("\n");
+        let source = Source { path: source.path, code };
+        let found = [named(&source, &["StatusCode"]), named(&source, &statuses)].concat();
+        if web {
+            known += found.len();
+        } else {
+            assert!(found.is_empty() || foreign, "{}: {found:?}", source.path);
+        }
+    }
+    assert!(known > 3, "they are known there");
+}
+
+#[test]
+fn http_is_known_to_the_web_only() {
+    for source in sources() {
+        let web = source.path.starts_with("web/") || source.path.ends_with("/http.rs");
+        let found = named(&source, &["axum", "hyper", "hyper_util", "tower"]);
+        assert!(found.is_empty() || web, "{}: {found:?}", source.path);
+    }
+}
+
+/// The reading of `use` lines above, on what it must not misread.
+#[test]
+fn use_lines_are_read_as_the_compiler_reads_them() {
+    let source = Source {
+        path: "features/codes/actions.rs".into(),
+        code: code_of(
+            "use std::sync::Arc;\nuse super::model::{self, ActiveCode};\nuse crate::features::{accounts, tokens};\n\
+             pub(crate) use crate::{\n    db::{Db, Tx as T},\n    sql,\n};\n// use crate::cli;\n\
+             fn f() { use crate::kernel::ids::UserId; tokens::actions::end(); crate::jobs::claim(); reuse crate; }\n\
+             #[cfg(test)]\nmod tests { use crate::web::guard; }\n",
+        ),
+    };
+    let paths: Vec<String> = source.paths().iter().map(|path| path.join("::")).collect();
+    for expected in [
+        "features::codes::model",
+        "features::codes::model::ActiveCode",
+        "features::accounts",
+        "features::tokens::actions::end",
+        "db::Db",
+        "db::Tx",
+        "sql",
+        "kernel::ids::UserId",
+        "jobs::claim",
+    ] {
+        assert!(paths.iter().any(|path| path.split(" as ").next() == Some(expected)), "{expected}: {paths:?}");
+    }
+    assert!(
+        !paths.iter().any(|path| path.contains("web") || path.contains("cli") || path.contains("std")),
+        "{paths:?}"
+    );
+}

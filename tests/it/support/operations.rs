@@ -1,0 +1,106 @@
+//! The operations of the document, for tests that ask all of them the same: one that is added is asked as well.
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Map, Value, json};
+
+use super::client::{Answer, Client, PASSWORD};
+
+/// An operation, with an address to reach it at.
+pub struct Operation {
+    /// Its id in the document.
+    pub name: String,
+    pub method: Method,
+    /// The path with its variables.
+    pub template: String,
+    /// The path for the user it was made for.
+    pub path: String,
+    /// The schemas of the fields of its body; none without one.
+    pub fields: Map<String, Value>,
+}
+
+impl Operation {
+    pub async fn send(&self, client: &Client, body: impl Into<reqwest::Body>) -> Answer {
+        let request = client.request(self.method.clone(), &self.path).header(CONTENT_TYPE, "application/json");
+        client.send(request.body(body)).await
+    }
+
+    /// Bodies that are well-formed and, where more could come of it, refused for what they say. Together they have each
+    /// field that the operation reads.
+    pub fn bodies(&self) -> Vec<Value> {
+        let bodies = match self.name.as_str() {
+            "register" | "register_with_code" => vec![json!({
+                "username": "newcomer", "email": "somebody@postbox.example", "password": PASSWORD,
+                "code": "AMSEL2099XYZ",
+            })],
+            "token" => vec![
+                json!({"grant_type": "password", "username": "user", "password": "not the password"}),
+                json!({"grant_type": "refresh_token", "refresh_token": "rt_nonsense"}),
+            ],
+            "update_profile" => vec![json!({"discoverable": true})],
+            "change_password" => vec![json!({"current_password": "not the password", "new_password": "Zaunkoenig-7"})],
+            "erase_account" => vec![json!({"password": "not the password"})],
+            "create_code" => vec![json!({"code": "AMSEL2099XYZ", "expires_at": "2001-01-01"})],
+            "look_up_code" => vec![json!({"email": "nobody@example.com"})],
+            "validate_code" => vec![json!({"code": "AMSEL2099XYZ"})],
+            _ if self.fields.is_empty() => vec![],
+            other => panic!("the operation {other} reads a body: add one to this table"),
+        };
+        for field in self.fields.keys() {
+            assert!(bodies.iter().any(|body| body.get(field).is_some()), "{}: no body here has {field}", self.name);
+        }
+        bodies
+    }
+
+    /// Each field of a body, with its schema.
+    pub fn fields_of<'a>(&'a self, body: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.fields
+            .iter()
+            .map(|(field, schema)| (field.as_str(), schema))
+            .filter(|(field, _)| body.get(field).is_some())
+    }
+}
+
+pub fn operations(user: &Client) -> Vec<Operation> {
+    let document = serde_json::to_value(referral::web::router::document()).expect("JSON");
+    let mut operations = Vec::new();
+    for (template, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            // One template for two operations: a code to revoke, an address to find one by.
+            let code = if method == "get" { &user.email } else { "AMSEL2099XYZ" };
+            let reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+            let schema = reference.map_or(&Value::Null, |reference| {
+                document.pointer(reference.trim_start_matches('#')).expect("a schema of the document")
+            });
+            operations.push(Operation {
+                name: operation["operationId"].as_str().expect("an id").to_owned(),
+                method: method.to_uppercase().parse().expect("a method"),
+                template: template.clone(),
+                path: template.replace("{code}", code).replace("{referrer_id}", &user.id),
+                fields: schema["properties"].as_object().cloned().unwrap_or_default(),
+            });
+        }
+    }
+    assert!(operations.len() >= 19, "the document has operations");
+    operations
+}
+
+/// Those that read a body.
+pub fn with_bodies(user: &Client) -> Vec<Operation> {
+    let operations: Vec<Operation> =
+        operations(user).into_iter().filter(|operation| !operation.fields.is_empty()).collect();
+    assert!(operations.len() >= 9, "the document has bodies");
+    operations
+}
+
+/// The body with a field that holds this piece of JSON, which need not be any.
+pub fn with_field(body: &Value, field: &str, json: &str) -> String {
+    let mut body = body.clone();
+    body[field] = json!("@here@");
+    body.to_string().replace("\"@here@\"", json)
+}
+
+/// The texts of a long list: what stands between bars.
+pub fn each(list: &str) -> impl Iterator<Item = &str> + Clone {
+    list.split('|')
+}
