@@ -18,6 +18,7 @@ USER 10001:10001
 # DATABASE_URL_FILE has no rival.
 WORKDIR /data
 VOLUME /data
+# Give REFERRAL_PUBLIC_URL when running: without it tokens name 0.0.0.0:8000 as their issuer.
 ENV REFERRAL_LISTEN=0.0.0.0:8000
 EXPOSE 8000
 ENTRYPOINT ["/usr/local/bin/referral"]
