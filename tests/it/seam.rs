@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use referral::config::{self, Environment};
@@ -648,7 +649,8 @@ async fn two_units_that_deadlock_both_succeed() {
     for outcome in join_all(pair.map(|collision| db.write(collision, unit))).await {
         outcome.expect("both succeed");
     }
-    assert_eq!(tries.load(Ordering::Relaxed), 3, "one was rolled back and tried again");
+    // Once more for each time that the second attempt is quicker than the end of the first.
+    assert!(tries.load(Ordering::Relaxed) >= 3, "one was rolled back and tried again");
     assert_eq!(test.number("select sum(attempts) from jobs").await, 4, "each touched both once");
 }
 
@@ -672,7 +674,8 @@ async fn two_units_that_cannot_be_serialized_both_succeed() {
         join_all(pair.map(|collision| db.write(collision, unit))).await.into_iter().map(|o| o.expect("both")).collect();
     seen.sort_unstable();
     assert_eq!(seen, [0, 1], "as if one had come after the other");
-    assert_eq!(tries.load(Ordering::Relaxed), 3, "one was rolled back and tried again");
+    // Once more for each time that the second attempt is quicker than the end of the first.
+    assert!(tries.load(Ordering::Relaxed) >= 3, "one was rolled back and tried again");
 }
 
 // ------------------------------------------------------------------------------------------ lost connections
@@ -1126,4 +1129,23 @@ async fn sqlite_waits_for_another_writer_instead_of_failing() {
     assert!(!waiting.is_finished());
     other.execute_batch("commit").expect("the end of the lock");
     waiting.await.expect("no panic").expect("the unit runs once the other is done");
+}
+
+/// SQLite waits by itself for most locks, but not for the one that the change to WAL takes: who starts while somebody
+/// reads a new file, or starts with others at once, would fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_waits_for_who_looks_at_a_new_file_when_it_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("referral.db");
+    let other = rusqlite::Connection::open(&file).expect("a file");
+    other.execute_batch("create table t (x); begin; select * from t").expect("a read that is not over");
+    let url = format!("sqlite:{}", file.display());
+    let opening = tokio::spawn(async move { open(&url).await.map(drop) });
+    // Every chance to be wrong; waiting longer than this only makes the right answer later.
+    let began = Instant::now();
+    while !opening.is_finished() && began.elapsed() < Duration::from_millis(300) {
+        tokio::task::yield_now().await;
+    }
+    other.execute_batch("commit").expect("the end of the read");
+    opening.await.expect("no panic").expect("it opens once the other is done");
 }

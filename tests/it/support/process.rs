@@ -92,15 +92,16 @@ impl Operator {
         std::fs::write(path, text).expect("a file");
     }
 
-    /// Every file of the working directory with its content, but for the memory that users of a SQLite database share:
-    /// it is made anew by whoever opens the database first.
+    /// Every file of the working directory with its content, but for what says nothing of a SQLite database: the memory
+    /// that its users share, made anew by whoever opens it first, and a log in which nothing is left.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let entries = std::fs::read_dir(self.folder.path()).expect("the folder").map(|entry| entry.expect("an entry"));
         let mut files: Vec<_> = entries
-            .filter(|entry| entry.path().is_file() && !entry.path().to_string_lossy().ends_with("-shm"))
+            .filter(|entry| entry.path().is_file())
             .map(|entry| {
                 (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file"))
             })
+            .filter(|(name, content)| !name.ends_with("-shm") && !(name.ends_with("-wal") && content.is_empty()))
             .collect();
         files.sort();
         files
