@@ -25,6 +25,8 @@ use crate::app::{App, stopped};
 
 /// For a header to arrive, and for a connection to stay without one.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After the listener has closed, before idle connections are.
+const FAREWELL: Duration = Duration::from_millis(300);
 const MOST_HEADERS: usize = 16 * 1024;
 
 /// Binds an address; the error is a sentence with a remedy.
@@ -75,6 +77,8 @@ async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver
         talk(&builder, &graceful, routes.clone(), stream, peer);
     }
     drop(listener);
+    // Connections in use are told with their next answer; the idle ones are closed after this.
+    tokio::time::sleep(FAREWELL).await;
     if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are cut off");
     }

@@ -1131,14 +1131,14 @@ async fn sqlite_waits_for_another_writer_instead_of_failing() {
     waiting.await.expect("no panic").expect("the unit runs once the other is done");
 }
 
-/// SQLite waits by itself for most locks, but not for the one that the change to WAL takes: who starts while somebody
-/// reads a new file, or starts with others at once, would fail.
+/// SQLite waits by itself for most locks, but not for the one that the change to WAL takes while somebody is about to
+/// write: of several that start at once on a new file, some would fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite_waits_for_who_looks_at_a_new_file_when_it_is_opened() {
+async fn sqlite_waits_for_who_is_about_to_write_when_a_new_file_is_opened() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("referral.db");
     let other = rusqlite::Connection::open(&file).expect("a file");
-    other.execute_batch("create table t (x); begin; select * from t").expect("a read that is not over");
+    other.execute_batch("begin immediate").expect("the lock");
     let url = format!("sqlite:{}", file.display());
     let opening = tokio::spawn(async move { open(&url).await.map(drop) });
     // Every chance to be wrong; waiting longer than this only makes the right answer later.
@@ -1146,6 +1146,6 @@ async fn sqlite_waits_for_who_looks_at_a_new_file_when_it_is_opened() {
     while !opening.is_finished() && began.elapsed() < Duration::from_millis(300) {
         tokio::task::yield_now().await;
     }
-    other.execute_batch("commit").expect("the end of the read");
+    other.execute_batch("commit").expect("the end of the lock");
     opening.await.expect("no panic").expect("it opens once the other is done");
 }
