@@ -101,7 +101,7 @@ impl Operator {
             .map(|entry| {
                 (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file"))
             })
-            .filter(|(name, content)| !name.ends_with("-shm") && !(name.ends_with("-wal") && content.is_empty()))
+            .filter(|(name, content)| !(name.ends_with("-shm") || name.ends_with("-wal") && content.is_empty()))
             .collect();
         files.sort();
         files
