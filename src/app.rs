@@ -47,6 +47,7 @@ pub struct App {
     pub work_to_do: Notify,
     public_url: OnceLock<String>,
     stopping: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl App {
@@ -78,6 +79,7 @@ impl App {
             work_to_do: Notify::new(),
             public_url,
             stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             config,
         }))
     }
@@ -119,6 +121,15 @@ impl App {
     /// Whether this node is on its way out and load balancers should look elsewhere.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody new is let in any more: each answer is its connection's last.
+    pub fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     pub fn stop(&self) {

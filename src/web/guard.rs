@@ -82,7 +82,7 @@ fn protect(app: &App, headers: &mut HeaderMap, id: RequestId) {
     headers
         .entry(CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
-    if app.stopping() {
+    if app.closed() {
         // Whoever goes on asking learns here, and not from a connection that is closed on their next request.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -39,7 +39,8 @@ pub async fn bind(address: &str, name: &str) -> Result<TcpListener, String> {
 /// Serves the API until `stop` says so, then lets requests under way finish.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
     let limit = app.config.http.shutdown();
-    accept(router(app), listener, stop, limit).await;
+    let closing = app.clone();
+    accept(router(app), listener, stop, limit, || closing.close()).await;
 }
 
 /// Serves the figures.
@@ -48,10 +49,16 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Re
         .route("/metrics", get(health::metrics))
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
         .with_state(app);
-    accept(routes, listener, stop, Duration::from_secs(1)).await;
+    accept(routes, listener, stop, Duration::from_secs(1), || ()).await;
 }
 
-async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver<bool>, limit: Duration) {
+async fn accept(
+    routes: Router,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+    limit: Duration,
+    closed: impl FnOnce(),
+) {
     // HTTP/1.1 is what proxies speak to us, and what has a time-out for a peer that says nothing.
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MOST_HEADERS);
@@ -77,6 +84,7 @@ async fn accept(routes: Router, listener: TcpListener, mut stop: watch::Receiver
         talk(&builder, &graceful, routes.clone(), stream, peer);
     }
     drop(listener);
+    closed();
     // Connections in use are told with their next answer; the idle ones are closed after this.
     tokio::time::sleep(FAREWELL).await;
     if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
