@@ -201,9 +201,16 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
     if !read_only {
         // FULL: an acknowledged write survives the loss of power; group commit makes it cheap. Deleted content is
         // overwritten, for what is erased must not be found in the file.
-        connection
-            .execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on;")
-            .map_err(explain)?;
+        // Who turns a new file over to WAL is not made to wait for another who does, but refused: so we wait.
+        let mut tried = 0;
+        let setup = "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on;";
+        while let Err(error) = connection.execute_batch(setup) {
+            tried += 1;
+            if tried > 200 || error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {
+                return Err(explain(error));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
     connection
         .execute_batch(
