@@ -10,7 +10,10 @@ use super::error::from_sqlite;
 use crate::kernel::error::{Error, Result, Storage};
 
 /// In order; the number of a step is its place, from 1. Steps are added, never changed.
-const STEPS: &[(&str, &str)] = &[("first", include_str!("../../migrations/0001_first.sql"))];
+const STEPS: &[(&str, &str)] = &[
+    ("first", include_str!("../../migrations/0001_first.sql")),
+    ("oauth", include_str!("../../migrations/0002_oauth.sql")),
+];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\
                          version bigint not null primary key, name text not null, applied_at bigint not null)";

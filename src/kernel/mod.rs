@@ -7,5 +7,6 @@ pub mod fold;
 pub mod ids;
 pub mod name;
 pub mod page;
+pub mod scope;
 pub mod time;
 pub mod verdict;

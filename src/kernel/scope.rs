@@ -1,0 +1,141 @@
+//! What a token lets its bearer do.
+
+use std::fmt;
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident $word:literal;)*) => {
+        /// One thing that a token may allow. The word stands in tokens, requests and the document.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Scope { $($(#[$doc])* $name,)* }
+
+        impl Scope {
+            pub const ALL: &[Scope] = &[$(Scope::$name,)*];
+
+            pub fn word(self) -> &'static str {
+                match self { $(Scope::$name => $word,)* }
+            }
+        }
+    };
+}
+
+scopes! {
+    /// Be told who somebody is (an ID token).
+    Openid "openid";
+    /// See the address with it.
+    Email "email";
+    /// See the account: name, address, who invited the person, whom they brought in numbers.
+    Profile "profile";
+    /// Change the account: visibility, password, consents, erasure.
+    Account "account";
+    /// See one's codes, and find the codes of others by e-mail.
+    CodesRead "codes:read";
+    /// Make and revoke codes.
+    CodesWrite "codes:write";
+    /// See whom a referrer brought.
+    ReferralsRead "referrals:read";
+    /// Run the program: for managers only, whoever else has it.
+    Admin "admin";
+    /// Read what the program knows without being a person: any referrer's list in full, codes by e-mail.
+    ProgramRead "program:read";
+}
+
+impl Scope {
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|scope| scope.word() == word)
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// A set of scopes, written as OAuth writes it: words with a space between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(u16);
+
+impl Scopes {
+    pub const NONE: Scopes = Scopes(0);
+    /// What a program may have that acts for nobody.
+    pub const MACHINE: Scopes = Scopes(Scope::ProgramRead.bit());
+    /// What a person may allow a program.
+    pub const PERSON: Scopes = Scopes((1 << Scope::ALL.len()) - 1 - Scope::ProgramRead.bit());
+    /// What a log-in by name and password may do; managers may run the program as well.
+    pub const FIRST_PARTY: Scopes = Scopes(
+        Scope::Profile.bit()
+            | Scope::Account.bit()
+            | Scope::CodesRead.bit()
+            | Scope::CodesWrite.bit()
+            | Scope::ReferralsRead.bit(),
+    );
+
+    /// The scopes named; nothing when one is unknown.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split_ascii_whitespace().try_fold(Self::NONE, |set, word| Some(set.with(Scope::parse(word)?)))
+    }
+
+    #[must_use]
+    pub fn with(self, scope: Scope) -> Self {
+        Self(self.0 | scope.bit())
+    }
+
+    pub fn has(self, scope: Scope) -> bool {
+        self.0 & scope.bit() != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the other set has all of this.
+    pub fn within(self, other: Scopes) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    #[must_use]
+    pub fn and(self, other: Scopes) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    #[must_use]
+    pub fn or(self, other: Scopes) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.iter().copied().filter(move |scope| self.has(*scope))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, scope) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope.word())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_read_and_written_and_unknown_words_are_refused() {
+        let set = Scopes::parse("codes:write  openid codes:write").unwrap();
+        assert_eq!(set.to_string(), "openid codes:write");
+        assert!(set.has(Scope::Openid) && !set.has(Scope::CodesRead));
+        assert_eq!(Scopes::parse(""), Some(Scopes::NONE));
+        assert_eq!(Scopes::parse("openid Codes:write"), None);
+        assert!(set.within(Scopes::PERSON) && !set.within(Scopes::MACHINE));
+    }
+
+    #[test]
+    fn people_and_machines_share_no_scope() {
+        assert_eq!(Scopes::PERSON.and(Scopes::MACHINE), Scopes::NONE);
+        assert_eq!(Scopes::PERSON.or(Scopes::MACHINE).iter().count(), Scope::ALL.len());
+        assert!(Scopes::FIRST_PARTY.within(Scopes::PERSON) && !Scopes::FIRST_PARTY.has(Scope::Admin));
+    }
+}
