@@ -71,7 +71,7 @@ macro_rules! assets {
 const SVG: &str = "image/svg+xml";
 
 /// Those that are large are kept compressed: their file has a longer name.
-static ASSETS: [Asset; 10] = assets! {
+static ASSETS: [Asset; 11] = assets! {
     "swagger-ui.css" STYLE "swagger-ui.css.gz";
     "swagger-ui-bundle.js" SCRIPT "swagger-ui-bundle.js.gz";
     "redoc.standalone.js" SCRIPT "redoc.standalone.js.gz";
@@ -81,6 +81,7 @@ static ASSETS: [Asset; 10] = assets! {
     "docs.js" SCRIPT "docs.js";
     "redoc-init.js" SCRIPT "redoc-init.js";
     "page.css" STYLE "page.css";
+    "auth.css" STYLE "auth.css";
     "favicon.svg" SVG "favicon.svg";
 };
 

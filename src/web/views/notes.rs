@@ -1,0 +1,108 @@
+//! What went wrong, as a page says it: about a form as a whole, and about its fields.
+
+use std::time::Duration;
+
+use super::words::Words;
+use crate::kernel::error::{Error, Refusal, Storage};
+
+/// What is wrong with a form as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    WrongCredentials,
+    /// Seconds until the next try.
+    TooManyTries(u64),
+    EmailCheckPending,
+    EmailRefused,
+    Overloaded,
+    /// The form was made for another visit.
+    Expired,
+    Unavailable,
+}
+
+impl Alert {
+    /// Nothing when the error is about fields, or is nothing that a person at a form can do about.
+    pub fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::Refused(Refusal::BadCredentials | Refusal::WrongPassword) => Some(Self::WrongCredentials),
+            Error::Refused(Refusal::EmailCheckPending) => Some(Self::EmailCheckPending),
+            Error::Refused(Refusal::EmailRefused) => Some(Self::EmailRefused),
+            Error::Refused(Refusal::Overloaded) | Error::Busy(_) => Some(Self::Overloaded),
+            Error::Limited(after) => Some(Self::TooManyTries(whole_seconds(*after))),
+            Error::Refused(Refusal::Unavailable)
+            | Error::Storage(Storage::Retry(_) | Storage::Unavailable(_) | Storage::OutcomeUnknown(_)) => {
+                Some(Self::Unavailable)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn sentence(self, words: &Words) -> String {
+        match self {
+            Self::WrongCredentials => words.wrong_credentials.to_owned(),
+            Self::TooManyTries(seconds) => (words.too_many_tries)(seconds),
+            Self::EmailCheckPending => words.email_check_pending.to_owned(),
+            Self::EmailRefused => words.email_refused.to_owned(),
+            Self::Overloaded => words.overloaded.to_owned(),
+            Self::Expired => words.form_expired.to_owned(),
+            Self::Unavailable => words.unavailable.to_owned(),
+        }
+    }
+}
+
+/// Rounded up: whoever comes back a moment too early is refused again.
+pub fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1)
+}
+
+/// What is wrong with fields, in the order of the form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes(Vec<Note>);
+
+/// The field's name in the form, and what the rule says in English.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub field: String,
+    pub rule: String,
+}
+
+impl Notes {
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Empty when the error is not about fields.
+    pub fn of(error: &Error) -> Self {
+        let one = |field: &str, refusal: &Refusal| Self::none().with(field, refusal.sentence());
+        match error {
+            Error::Invalid(errors) => errors
+                .iter()
+                .filter_map(|error| Some((error.loc.last()?, &error.msg)))
+                .fold(Self::none(), |notes, (field, rule)| notes.with(field, rule)),
+            Error::Refused(refusal @ Refusal::UsernameTaken) => one("username", refusal),
+            Error::Refused(refusal @ Refusal::EmailTaken) => one("email", refusal),
+            Error::Refused(refusal @ Refusal::CodeNotUsable) => one("code", refusal),
+            _ => Self::none(),
+        }
+    }
+
+    /// One more; of a field the first counts.
+    #[must_use]
+    pub fn with(mut self, field: &str, rule: &str) -> Self {
+        if self.on(field).is_none() {
+            self.0.push(Note { field: field.to_owned(), rule: rule.to_owned() });
+        }
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn on(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|note| note.field == field).map(|note| note.rule.as_str())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Note> {
+        self.0.iter()
+    }
+}
