@@ -113,6 +113,11 @@ impl App {
         self.public_url.get().map_or("http://127.0.0.1:8000", String::as_str)
     }
 
+    /// Whether callers reach us through TLS.
+    pub fn is_behind_tls(&self) -> bool {
+        self.public_url().starts_with("https://")
+    }
+
     /// Where it turned out that we listen: the public address unless one was set.
     pub fn listens_on(&self, address: std::net::SocketAddr) {
         let _ = self.public_url.set(format!("http://{address}"));

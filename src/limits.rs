@@ -66,8 +66,9 @@ impl Limits {
         self.check(&self.validations_per_address, &prefix(client))
     }
 
-    pub fn look_up(&self, user: UserId) -> Result<()> {
-        self.check(&self.lookups_per_user, &user.0)
+    /// A look-up by e-mail, of a person or a program.
+    pub fn look_up(&self, caller: Uuid) -> Result<()> {
+        self.check(&self.lookups_per_user, &caller)
     }
 
     /// Forgets callers who have not asked for a while.

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
-use crate::features::{accounts, codes, referrals, tokens};
+use crate::features::{accounts, codes, oauth, referrals, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, backoff};
 use crate::kernel::error::Result;
 
@@ -118,6 +118,7 @@ pub async fn clean(app: &App) -> Result<()> {
     let now = app.clock.now();
     let retention = &app.config.retention;
     jobs::housekeeping(&app.db, now.minus(retention.jobs())).await?;
+    oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     crate::cache::changes::housekeeping(&app.db).await?;
     app.limits.housekeeping();

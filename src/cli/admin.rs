@@ -8,9 +8,13 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::features::accounts::model::{Credentials, Registration, check_name_against};
 use crate::features::accounts::{admin, password};
+use crate::features::clients;
+use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
+use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::email::Email;
 use crate::kernel::error::Error;
 use crate::kernel::name::Username;
+use crate::kernel::scope::Scopes;
 
 /// Passwords are asked for on the terminal, or read from the first line of the standard input: never arguments, which
 /// every user of the machine can see.
@@ -48,6 +52,45 @@ pub enum Admin {
         /// User name or e-mail address
         user: String,
     },
+    /// Manage the programs (OAuth clients) that may act for people, or for themselves
+    #[command(subcommand)]
+    Client(ClientCommand),
+}
+
+#[derive(Subcommand)]
+pub enum ClientCommand {
+    /// Register a client and print its id and, this once, its secret
+    Create {
+        /// What people are shown when they are asked for consent
+        name: String,
+        /// It can keep a secret: programs on a server can, apps and pages in a browser cannot
+        #[arg(long)]
+        confidential: bool,
+        /// Where people may be sent back to; may be given several times
+        #[arg(long = "redirect-uri", value_name = "URI")]
+        redirect_uris: Vec<String>,
+        /// authorization_code, refresh_token or client_credentials; may be given several times [default: the first two]
+        #[arg(long = "grant", value_name = "GRANT")]
+        grants: Vec<String>,
+        /// What it may ask for, with a space between, such as "openid profile codes:read"
+        #[arg(long)]
+        scope: String,
+        /// What its ID tokens are signed with: RS256 or EdDSA
+        #[arg(long, value_name = "ALGORITHM", default_value = "RS256")]
+        id_token_algorithm: String,
+    },
+    /// List the clients
+    List,
+    /// Give a client another secret and print it, this once; the old one is no good from then on
+    NewSecret {
+        /// The client's id
+        client_id: String,
+    },
+    /// Remove a client: its tokens end, and what people allowed it is forgotten
+    Remove {
+        /// The client's id
+        client_id: String,
+    },
 }
 
 pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
@@ -78,6 +121,53 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
             let found = find(&app, &user).await?;
             admin::enable(&app, found.id).await.map_err(text)?;
             done(&format!("{} may log in again", found.username))
+        }
+        Admin::Client(command) => client(&app, command).await,
+    }
+}
+
+async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
+    match command {
+        ClientCommand::Create { name, confidential, redirect_uris, grants, scope, id_token_algorithm } => {
+            let grants = match grants.as_slice() {
+                [] => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+                words => words
+                    .iter()
+                    .map(|word| GrantType::parse(word).ok_or_else(|| format!("there is no grant {word}")))
+                    .collect::<Result<_, _>>()?,
+            };
+            let uris: Result<Vec<RedirectUri>, String> =
+                redirect_uris.iter().map(|uri| RedirectUri::parse(uri).map_err(|rule| format!("{uri}: {rule}"))).collect();
+            let new = clients::model::Registration {
+                name: parse_name(&name)?,
+                confidential,
+                redirect_uris: uris?,
+                grants,
+                scopes: Scopes::parse(&scope).ok_or_else(|| format!("not all of these are scopes: {scope}"))?,
+                id_token_algorithm: IdTokenAlgorithm::parse(&id_token_algorithm)
+                    .ok_or("the algorithm is RS256 or EdDSA")?,
+            };
+            let made = clients::actions::register(app, new, None).await.map_err(text)?;
+            super::say(&format!("client_id      {}", made.client.id));
+            match made.secret {
+                Some(secret) => done(&format!("client_secret  {secret}")),
+                None => Ok(()),
+            }
+        }
+        ClientCommand::List => {
+            for client in clients::actions::list(app).await.map_err(text)? {
+                let kind = if client.is_confidential() { "confidential" } else { "public" };
+                super::say(&format!("{}  {kind:12}  {}  ({})", client.id, client.name, client.scopes));
+            }
+            Ok(())
+        }
+        ClientCommand::NewSecret { client_id } => {
+            let secret = clients::actions::new_secret(app, &client_id).await.map_err(text)?;
+            done(&format!("client_secret  {secret}"))
+        }
+        ClientCommand::Remove { client_id } => {
+            clients::actions::remove(app, &client_id).await.map_err(text)?;
+            done("removed; its tokens have ended")
         }
     }
 }

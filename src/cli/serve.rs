@@ -34,6 +34,12 @@ pub async fn run(config: Config) -> Result<(), String> {
              the address that callers use, the same on every node"
         );
     }
+    if !app.is_behind_tls() {
+        tracing::info!(
+            "http.public_url is not https: the log-in pages' cookie goes without the Secure attribute. Fine on this \
+             machine alone; anywhere else put a TLS proxy before the service and set REFERRAL_PUBLIC_URL"
+        );
+    }
     app.follow();
     let (stop, stopped) = watch::channel(false);
     let work = tokio::spawn(worker::work(app.clone(), stopped.clone()));

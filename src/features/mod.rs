@@ -2,6 +2,9 @@
 //! can be done, `http` how it is asked for.
 
 pub mod accounts;
+pub mod clients;
 pub mod codes;
+pub mod oauth;
 pub mod referrals;
+pub mod signin;
 pub mod tokens;

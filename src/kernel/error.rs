@@ -76,6 +76,9 @@ refusals! {
     Invalid "invalid" "Some fields are not valid";
     NotAuthenticated "not_authenticated" "Not authenticated";
     InvalidToken "invalid_token" "Could not validate credentials";
+    InsufficientScope "insufficient_scope" "The access token does not allow this";
+    PersonRequired "person_required" "This is for people; the access token belongs to a program";
+    ManagersOnly "managers_only" "Only the program's managers may do this";
     BadCredentials "bad_credentials" "Incorrect username or password";
     InvalidRefreshToken "invalid_refresh_token" "The refresh token is not valid any more";
     WrongPassword "wrong_password" "The password is not right";
@@ -91,6 +94,10 @@ refusals! {
     NotYourCode "not_your_code" "You can delete only your codes!";
     CodeNotFound "code_not_found" "Code not found!";
     RefereesHidden "referees_hidden" "Only the referrer and the program's managers see this list";
+    ClientNotFound "client_not_found" "There is no such client";
+    ClientPublic "client_public" "A public client has no secret";
+    ConsentNotFound "consent_not_found" "You have allowed this client nothing";
+    LogInAgain "log_in_again" "Your account has no password; log in again and repeat this within five minutes";
     NotFound "not_found" "There is nothing at this address";
     MethodNotAllowed "method_not_allowed" "This address does not take this method";
     RequestTimeout "request_timeout" "The request did not arrive in time";

@@ -36,6 +36,10 @@ id!(
     SessionId
 );
 id!(
+    /// A program that managers have let in.
+    ClientId
+);
+id!(
     /// One access token (`jti`).
     TokenId
 );

@@ -7,6 +7,7 @@ pub mod fold;
 pub mod ids;
 pub mod name;
 pub mod page;
+pub mod parameters;
 pub mod scope;
 pub mod time;
 pub mod verdict;

@@ -55,10 +55,11 @@ pub struct Scopes(u16);
 
 impl Scopes {
     pub const NONE: Scopes = Scopes(0);
+    pub const ALL: Scopes = Scopes((1 << Scope::ALL.len()) - 1);
     /// What a program may have that acts for nobody.
     pub const MACHINE: Scopes = Scopes(Scope::ProgramRead.bit());
     /// What a person may allow a program.
-    pub const PERSON: Scopes = Scopes((1 << Scope::ALL.len()) - 1 - Scope::ProgramRead.bit());
+    pub const PERSON: Scopes = Scopes(Self::ALL.0 & !Self::MACHINE.0);
     /// What a log-in by name and password may do; managers may run the program as well.
     pub const FIRST_PARTY: Scopes = Scopes(
         Scope::Profile.bit()
@@ -71,6 +72,11 @@ impl Scopes {
     /// The scopes named; nothing when one is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         text.split_ascii_whitespace().try_fold(Self::NONE, |set, word| Some(set.with(Scope::parse(word)?)))
+    }
+
+    /// The scopes named that are known: what another version of this binary has written.
+    pub fn known(text: &str) -> Self {
+        text.split_ascii_whitespace().filter_map(Scope::parse).fold(Self::NONE, Self::with)
     }
 
     #[must_use]

@@ -1,5 +1,8 @@
 //! Who asks: the bearer of a token, and the machine a request comes from.
+//!
+//! A route says what it asks of a token by the type of its argument, so that it cannot forget to look.
 
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,9 +12,12 @@ use axum::http::request::Parts;
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::features::accounts;
 use crate::features::tokens::actions::authenticate;
-use crate::features::tokens::model::Caller;
+use crate::features::tokens::model::{Caller, Subject};
 use crate::kernel::error::Refusal;
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::scope::{Scope, Scopes};
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
@@ -29,6 +35,94 @@ impl FromRequestParts<Arc<App>> for Caller {
             _ => Err(Refusal::NotAuthenticated.into()),
         }
     }
+}
+
+/// The scope that a route asks for.
+pub trait Need: Send + Sync {
+    const SCOPE: Scope;
+}
+
+macro_rules! needs {
+    ($($name:ident)*) => {
+        /// The scopes as types.
+        pub mod need {
+            $(pub struct $name;
+            impl super::Need for $name {
+                const SCOPE: super::Scope = super::Scope::$name;
+            })*
+        }
+    };
+}
+
+needs! { Openid Profile Account CodesRead CodesWrite ReferralsRead }
+
+/// A person whose token has the scope.
+pub struct Person<N> {
+    pub user: UserId,
+    pub session: SessionId,
+    pub scopes: Scopes,
+    need: PhantomData<N>,
+}
+
+impl<N: Need> FromRequestParts<Arc<App>> for Person<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
+        require(&caller, N::SCOPE)?;
+        Ok(Self { user, session: caller.session, scopes: caller.scopes, need: PhantomData })
+    }
+}
+
+/// A person whose token has the scope, or a program that may read.
+pub struct Reader<N> {
+    pub subject: Subject,
+    /// Whether the token lets a manager act as one.
+    pub may_manage: bool,
+    need: PhantomData<N>,
+}
+
+impl<N: Need> FromRequestParts<Arc<App>> for Reader<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let scope = match caller.subject {
+            Subject::Person(_) => N::SCOPE,
+            Subject::Program(_) => Scope::ProgramRead,
+        };
+        require(&caller, scope)?;
+        let may_manage = caller.scopes.has(Scope::Admin);
+        Ok(Self { subject: caller.subject, may_manage, need: PhantomData })
+    }
+}
+
+/// A manager whose token lets them act as one.
+pub struct Manager {
+    pub user: UserId,
+}
+
+impl FromRequestParts<Arc<App>> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
+        // Who is no manager learns that first: no scope would help.
+        if !accounts::actions::is_manager(app, user).await? {
+            return Err(Refusal::ManagersOnly.into());
+        }
+        require(&caller, Scope::Admin)?;
+        Ok(Self { user })
+    }
+}
+
+fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    if caller.scopes.has(scope) {
+        return Ok(());
+    }
+    Err(Problem { scope: Some(scope), ..Refusal::InsufficientScope.into() })
 }
 
 /// The peer of the connection, put into each request by the server.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
+use crate::kernel::parameters::Parameters;
 
 /// Bytes of a body.
 pub const MOST_BODY: usize = 64 * 1024;
@@ -29,6 +30,12 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Of a name that is given twice the last counts.
+    pub fn of(form: &Parameters) -> Self {
+        let values = form.iter().map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
+        Self { values, errors: Vec::new() }
+    }
+
     /// A text that must be there.
     pub fn text(&mut self, name: &str) -> Option<String> {
         let text = self.optional_text(name);
@@ -65,9 +72,49 @@ impl Fields {
         }
     }
 
+    /// A truth value that may be missing or null.
+    pub fn optional_flag(&mut self, name: &str) -> Option<bool> {
+        match self.values.get(name) {
+            None | Some(Value::Null) => None,
+            Some(_) => self.flag(name),
+        }
+    }
+
+    /// A list of texts that may be missing or null.
+    pub fn optional_texts(&mut self, name: &str) -> Option<Vec<String>> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(items)) => {
+                let texts = items.into_iter().map(|item| match item {
+                    Value::String(text) => Some(text),
+                    _ => None,
+                });
+                let texts: Option<Vec<String>> = texts.collect();
+                if texts.is_none() {
+                    self.refuse(name, "string_type", "Each item should be a valid string");
+                }
+                texts
+            }
+            Some(_) => {
+                self.refuse(name, "list_type", "Input should be a list of strings");
+                None
+            }
+        }
+    }
+
     /// A text that must be there and keep a rule.
     pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, &'static str>) -> Option<T> {
         let text = self.text(name)?;
+        self.judge(name, parse(&text))
+    }
+
+    /// A text that may be missing and must keep a rule.
+    pub fn optionally_parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let text = self.optional_text(name)?;
         self.judge(name, parse(&text))
     }
 
@@ -93,6 +140,24 @@ impl Fields {
 /// A JSON object; a body without a content type is taken for one.
 pub struct Json(pub Fields);
 
+/// A form.
+pub struct Form(pub Parameters);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let kind = content_type(&request);
+        let bytes = read(request).await?;
+        match kind {
+            Kind::Form => Ok(Self(Parameters::parse(&bytes))),
+            // Nothing has no type.
+            _ if bytes.is_empty() => Ok(Self(Parameters::parse(&[]))),
+            Kind::Json | Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
+        }
+    }
+}
+
 /// A JSON object or a form.
 pub struct JsonOrForm(pub Fields);
 
@@ -117,12 +182,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonOrForm {
         let bytes = read(request).await?;
         match kind {
             Kind::Json => Ok(Self(object(&bytes)?)),
-            Kind::Form => {
-                let pairs = form_urlencoded::parse(&bytes);
-                let values =
-                    pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
-                Ok(Self(Fields { values, errors: Vec::new() }))
-            }
+            Kind::Form => Ok(Self(Fields::of(&Parameters::parse(&bytes)))),
             Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
         }
     }

@@ -86,7 +86,7 @@ fn protect(app: &App, headers: &mut HeaderMap, id: RequestId) {
         // Whoever goes on asking learns here, and not from a connection that is closed on their next request.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if app.public_url().starts_with("https://") {
+    if app.is_behind_tls() {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
 }

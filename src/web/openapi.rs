@@ -1,7 +1,8 @@
 //! The document that describes the API: what no handler knows by itself.
 
 use utoipa::openapi::security::{
-    Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme,
+    AuthorizationCode, ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, SecurityRequirement,
+    SecurityScheme,
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -10,6 +11,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Body9457, FieldProblem};
+use crate::kernel::scope::{Scope, Scopes};
 
 const DESCRIPTION: &str = "People get a code, share it, friends register with it, and everybody sees who brought whom.
 
@@ -18,14 +20,47 @@ Log in with **Authorize** (user name or e-mail and password), or with `POST /api
 Times are UTC (RFC 3339). Errors are `application/problem+json` (RFC 9457): `code` is for programs and stable, `detail` is \
 for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.";
 
+/// Each scope with what it allows.
+fn scopes(set: Scopes) -> utoipa::openapi::security::Scopes {
+    set.iter().map(|scope| (scope.word().to_owned(), allows(scope).to_owned())).collect()
+}
+
+/// What a scope allows, for developers.
+fn allows(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Openid => "Be told who it is (an ID token)",
+        Scope::Email => "See the address in userinfo",
+        Scope::Profile => "See the account",
+        Scope::Account => "Change the account",
+        Scope::CodesRead => "See one's codes, find the codes of others",
+        Scope::CodesWrite => "Make and revoke codes",
+        Scope::ReferralsRead => "See whom a referrer brought",
+        Scope::Admin => "Run the program (managers only)",
+        Scope::ProgramRead => "Read any referrer's list in full and find codes, as a program",
+    }
+}
+
 /// Everything but the paths.
 pub fn base() -> OpenApi {
     let mut components = Components::new();
     components.schemas.insert(Body9457::name().into_owned(), Body9457::schema());
     components.schemas.insert(FieldProblem::name().into_owned(), FieldProblem::schema());
-    let password =
-        Flow::Password(Password::with_refresh_url("/api/v1/auth/token", Scopes::default(), "/api/v1/auth/token"));
+    let password = Flow::Password(Password::with_refresh_url(
+        "/api/v1/auth/token",
+        utoipa::openapi::security::Scopes::default(),
+        "/api/v1/auth/token",
+    ));
     components.add_security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([password])));
+    let people = scopes(Scopes::PERSON);
+    let code = AuthorizationCode::new("/oauth/authorize", "/oauth/token", people);
+    let mut oauth = OAuth2::new([Flow::AuthorizationCode(code)]);
+    oauth.description =
+        Some("With consent, as other programs do it (PKCE). The client_id of this page is `docs`".into());
+    components.add_security_scheme("oauth", SecurityScheme::OAuth2(oauth));
+    let machine = Flow::ClientCredentials(ClientCredentials::new("/oauth/token", scopes(Scopes::MACHINE)));
+    components.add_security_scheme("machine", SecurityScheme::OAuth2(OAuth2::new([machine])));
+    let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some("A client's id and secret"));
+    components.add_security_scheme("client", SecurityScheme::Http(client.build()));
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
@@ -47,6 +82,8 @@ pub fn base() -> OpenApi {
             tag("Accounts", "Registration, log-in, one's own account"),
             tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
             tag("Referrals", "Who brought whom"),
+            tag("OAuth", "For programs that act for people who allow it, or for themselves"),
+            tag("Clients", "Which programs there are; for managers"),
             tag("Operating", "For load balancers and other programs"),
         ]))
         .components(Some(components))

@@ -16,6 +16,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as DocResponse, Respo
 
 use crate::kernel::error::{Error, FieldError, Refusal, Storage};
 use crate::kernel::ids::RequestId;
+use crate::kernel::scope::Scope;
 
 /// What is wrong, in the shape of RFC 9457.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,13 +68,15 @@ pub struct Problem {
     pub refusal: Refusal,
     pub errors: Vec<FieldError>,
     pub retry_after: Option<Duration>,
+    /// The scope that the token lacks.
+    pub scope: Option<Scope>,
     /// For the log.
     pub context: Option<String>,
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, errors: Vec::new(), retry_after: None, context: None }
+        Self { refusal, errors: Vec::new(), retry_after: None, scope: None, context: None }
     }
 }
 
@@ -131,6 +134,12 @@ impl Problem {
             Refusal::BadCredentials | Refusal::InvalidRefreshToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Refusal::InsufficientScope => {
+                let scope = self.scope.map(|scope| format!(", scope=\"{}\"", scope.word())).unwrap_or_default();
+                if let Ok(value) = HeaderValue::from_str(&format!("Bearer error=\"insufficient_scope\"{scope}")) {
+                    headers.insert(WWW_AUTHENTICATE, value);
+                }
+            }
             _ => {}
         }
         response
@@ -170,13 +179,21 @@ pub fn status(refusal: Refusal) -> StatusCode {
     match refusal {
         R::ExpiresInPast => StatusCode::BAD_REQUEST,
         R::NotAuthenticated | R::InvalidToken | R::BadCredentials | R::InvalidRefreshToken => StatusCode::UNAUTHORIZED,
-        R::WrongPassword | R::EmailCheckPending | R::EmailRefused | R::NotYourCode | R::RefereesHidden => {
-            StatusCode::FORBIDDEN
+        R::InsufficientScope
+        | R::PersonRequired
+        | R::ManagersOnly
+        | R::WrongPassword
+        | R::LogInAgain
+        | R::EmailCheckPending
+        | R::EmailRefused
+        | R::NotYourCode
+        | R::RefereesHidden => StatusCode::FORBIDDEN,
+        R::CodeNotUsable | R::NoActiveCode | R::CodeNotFound | R::ClientNotFound | R::ConsentNotFound | R::NotFound => {
+            StatusCode::NOT_FOUND
         }
-        R::CodeNotUsable | R::NoActiveCode | R::CodeNotFound | R::NotFound => StatusCode::NOT_FOUND,
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         R::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        R::UsernameTaken | R::EmailTaken | R::CodeTaken | R::ActiveCodeExists => StatusCode::CONFLICT,
+        R::UsernameTaken | R::EmailTaken | R::CodeTaken | R::ActiveCodeExists | R::ClientPublic => StatusCode::CONFLICT,
         R::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -200,6 +217,13 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::InvalidToken => {
             "The access token is malformed, not ours, expired, or its session has ended. Refresh it or log in again."
         }
+        R::InsufficientScope => {
+            "The access token was made for less. `WWW-Authenticate` names the scope that is needed: ask for it when you send the person to log in."
+        }
+        R::PersonRequired => {
+            "The access token belongs to a program that acts for nobody (client credentials). Use a token of a person."
+        }
+        R::ManagersOnly => "You are not one of the program's managers. The operator can make you one.",
         R::BadCredentials => {
             "No account has this user name or address with this password, or the account is disabled. Which of these it is, is not told."
         }
@@ -231,6 +255,12 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::NotYourCode => "The code belongs to somebody else.",
         R::CodeNotFound => "There is no such code, or it has been revoked before.",
         R::RefereesHidden => "The operator shows a referrer's referees only to the referrer and to managers.",
+        R::ClientNotFound => "No client with this id is registered, or it was removed.",
+        R::ClientPublic => "Public clients (apps on phones, pages in browsers) cannot keep a secret and have none.",
+        R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
+        R::LogInAgain => {
+            "An account without a password is changed within five minutes of a log-in. Log in again through the provider that you use."
+        }
         R::NotFound => "No route has this path. See /docs for those there are.",
         R::MethodNotAllowed => "The path exists, but not with this method. `Allow` lists those it takes.",
         R::RequestTimeout => "The body did not arrive within ten seconds.",
@@ -328,5 +358,15 @@ pub mod groups {
         &[Refusal::RequestTimeout, Refusal::TooLarge, Refusal::UnsupportedMediaType, Refusal::Invalid];
     pub const query: &[Refusal] = &[Refusal::Invalid];
     pub const caller: &[Refusal] = &[Refusal::NotAuthenticated, Refusal::InvalidToken];
+    pub const reader: &[Refusal] = &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope];
+    pub const person: &[Refusal] =
+        &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope, Refusal::PersonRequired];
+    pub const manager: &[Refusal] = &[
+        Refusal::NotAuthenticated,
+        Refusal::InvalidToken,
+        Refusal::InsufficientScope,
+        Refusal::PersonRequired,
+        Refusal::ManagersOnly,
+    ];
     pub const always: &[Refusal] = &[Refusal::UriTooLong, Refusal::Overloaded, Refusal::Unavailable];
 }

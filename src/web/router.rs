@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::problem::Problem;
 use super::{docs, guard, health, openapi};
 use crate::app::App;
-use crate::features::{accounts, codes, referrals, tokens};
+use crate::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use crate::kernel::error::Refusal;
 
 /// What is documented: the routes and their description cannot drift apart.
@@ -24,10 +24,13 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .merge(accounts::http::router())
         .merge(tokens::http::router())
         .merge(codes::http::router())
-        .merge(referrals::http::router());
+        .merge(referrals::http::router())
+        .merge(oauth::http::api())
+        .merge(clients::http::router());
     OpenApiRouter::with_openapi(openapi::base())
         .nest("/api/v1", api)
         .merge(tokens::http::well_known())
+        .merge(oauth::http::router())
         .merge(health::router())
 }
 
@@ -40,6 +43,8 @@ pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = documented().split_for_parts();
     routes
         .merge(docs::router(document))
+        .merge(oauth::http::pages())
+        .merge(signin::http::pages())
         .route("/", get(|| async { Redirect::temporary("/docs") }))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })

@@ -14,6 +14,7 @@ mod input;
 mod laws;
 mod lists;
 mod nodes;
+mod oauth;
 mod pages;
 mod reference;
 mod seam;

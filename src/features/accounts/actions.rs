@@ -109,6 +109,12 @@ async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
 /// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about why,
 /// by the answer or by its time; those who would get in are told what keeps them out.
 pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
+    let (user, stored) = recognise(app, typed, password, client).await?;
+    tokens::actions::begin_session(app, user, stored).await
+}
+
+/// As [`log_in`], without a session: who it is, with the stored hash that the password was checked against.
+pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<(UserId, String)> {
     let key = login_key(typed);
     // By what was typed, not by whose it is: else a spent budget would tell which name has which address.
     app.limits.log_in(key.as_deref().unwrap_or(typed), client)?;
@@ -117,16 +123,31 @@ pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> R
         None => None,
     };
     let (user, stored) = proven(app, found, password, Refusal::BadCredentials).await?;
+    let_in(app, &user)?;
+    let stored = strengthen(app, user.id, stored, password).await?;
+    Ok((user.id, stored))
+}
+
+/// Whether a person who has proven who they are may log in; if not, why.
+pub async fn admit(app: &App, user: UserId) -> Result<()> {
+    let user = store::credentials_of(&app.db, user).await?.ok_or(Refusal::BadCredentials)?;
+    let_in(app, &user)
+}
+
+fn let_in(app: &App, user: &Credentials) -> Result<()> {
     if user.disabled {
         return Err(Refusal::BadCredentials.into());
     }
-    let now = app.clock.now();
     let settings = &app.config.email;
-    if let Some(refusal) = bars(user.verdict, settings.check, user.created_at, settings.give_up(), now) {
-        return Err(refusal.into());
+    match bars(user.verdict, settings.check, user.created_at, settings.give_up(), app.clock.now()) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
     }
-    let stored = strengthen(app, user.id, stored, password).await?;
-    tokens::actions::begin_session(app, user.id, stored).await
+}
+
+/// Whether somebody runs the program.
+pub async fn is_manager(app: &App, user: UserId) -> Result<bool> {
+    Ok(store::user(&app.db, user).await?.is_some_and(|user| user.is_manager))
 }
 
 /// The person, if the password is theirs, with the stored hash it was checked against.
@@ -154,7 +175,7 @@ async fn strengthen(app: &App, user: UserId, stored: String, password: &str) -> 
     }
     let stronger = app.hasher.hash(password, app.random()?).await?;
     let replace: Work<(UserId, String, String), bool> =
-        |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, old, new));
+        |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, Some(old), new));
     let replaced = app.db.write((user, stored.clone(), stronger.clone()), replace).await?;
     Ok(if replaced { stronger } else { stored })
 }

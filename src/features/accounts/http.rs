@@ -12,21 +12,22 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::actions::{self, Invitation, Registered};
-use super::me::{self, Profile};
+use super::me::{self, Profile, Proof};
 use super::model::{Registration, check_name_against};
 use super::password;
 use crate::app::App;
 use crate::features::codes::http::CodeOut;
 use crate::features::tokens;
 use crate::features::tokens::http::TokenOut;
-use crate::features::tokens::model::Caller;
+use crate::features::tokens::model::FIRST_PARTY;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
-use crate::kernel::error::Error;
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::name::Username;
+use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 use crate::problems;
-use crate::web::caller::Client;
+use crate::web::caller::{Client, Person, need};
 use crate::web::extract::{Fields, Json, JsonOrForm, PathText};
 use crate::web::problem::Problem;
 
@@ -115,7 +116,8 @@ async fn register_with_code(
     Ok((StatusCode::CREATED, Answer(actions::register(&app, new, invitation).await?.into())))
 }
 
-fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> Result<(Registration, Invitation), Problem> {
+/// A registration with its referral code, from the fields of a body and the path.
+pub fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> Result<(Registration, Invitation)> {
     let username = fields.parsed("username", Username::parse);
     let email = fields.parsed("email", Email::parse);
     let typed = fields.text("password");
@@ -187,7 +189,7 @@ async fn token(
     let grant = match fields.optional_text("grant_type").as_deref() {
         Some("refresh_token") => {
             let refresh_token = fields.text("refresh_token");
-            tokens::actions::refresh(&app, &fields.all(refresh_token)?).await?
+            tokens::actions::refresh(&app, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
         }
         None | Some("password") => {
             app.limits.log_in_from(client)?;
@@ -276,12 +278,12 @@ impl From<Profile> for Me {
     }
 }
 
-problems!(ProfileProblems: caller[]);
+problems!(ProfileProblems: person[]);
 
 /// Yourself
-#[utoipa::path(get, path = "/me", tag = "Accounts", operation_id = "profile",
+#[utoipa::path(get, path = "/me", tag = "Accounts", operation_id = "profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "You", body = Me), ProfileProblems))]
-async fn profile(State(app): State<Arc<App>>, caller: Caller) -> Result<Answer<Me>, Problem> {
+async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> Result<Answer<Me>, Problem> {
     Ok(Answer(me::profile(&app, caller.user).await?.into()))
 }
 
@@ -294,12 +296,16 @@ struct Update {
     discoverable: bool,
 }
 
-problems!(UpdateProblems: caller body[]);
+problems!(UpdateProblems: person body[]);
 
 /// Change how others find you
-#[utoipa::path(patch, path = "/me", tag = "Accounts", operation_id = "update_profile", request_body = Update,
+#[utoipa::path(patch, path = "/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
     responses((status = 200, description = "You, changed", body = Me), UpdateProblems))]
-async fn update(State(app): State<Arc<App>>, caller: Caller, Json(mut fields): Json) -> Result<Answer<Me>, Problem> {
+async fn update(
+    State(app): State<Arc<App>>,
+    caller: Person<need::Account>,
+    Json(mut fields): Json,
+) -> Result<Answer<Me>, Problem> {
     let discoverable = fields.flag("discoverable");
     me::set_discoverable(&app, caller.user, fields.all(discoverable)?).await?;
     Ok(Answer(me::profile(&app, caller.user).await?.into()))
@@ -309,26 +315,27 @@ async fn update(State(app): State<Arc<App>>, caller: Caller, Json(mut fields): J
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct PasswordChange {
+    /// Not for an account without a password: there a log-in of the last five minutes stands for it.
     #[schema(format = Password, example = "Q123werty!23")]
-    current_password: String,
+    current_password: Option<String>,
     #[schema(max_length = 128, format = Password, example = "a longer, better one")]
     new_password: String,
 }
 
-problems!(PasswordProblems: caller body[WrongPassword, RateLimited]);
+problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited]);
 
 /// Change your password
 ///
 /// Every session ends, this one included: log in again.
-#[utoipa::path(post, path = "/me/password", tag = "Accounts", operation_id = "change_password", request_body = PasswordChange,
+#[utoipa::path(post, path = "/me/password", tag = "Accounts", operation_id = "change_password", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
     responses((status = 204, description = "Changed"), PasswordProblems))]
 async fn change_password(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    caller: Person<need::Account>,
     Json(mut fields): Json,
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
-    let current = fields.text("current_password");
+    let current = proof(&app, &caller, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
     me::change_password(&app, caller.user, &current, &new).await?;
@@ -339,20 +346,42 @@ async fn change_password(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct Erasure {
+    /// Not for an account without a password: there a log-in of the last five minutes stands for it.
     #[schema(format = Password, example = "Q123werty!23")]
-    password: String,
+    password: Option<String>,
 }
 
-problems!(EraseProblems: caller body[WrongPassword, RateLimited]);
+problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
 
 /// Erase your account
 ///
 /// Name, address, password and codes are removed for good; your place in others' lists stays, without a face.
-#[utoipa::path(delete, path = "/me", tag = "Accounts", operation_id = "erase_account", request_body = Erasure,
+#[utoipa::path(delete, path = "/me", tag = "Accounts", operation_id = "erase_account", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
     responses((status = 204, description = "Erased"), EraseProblems))]
-async fn erase(State(app): State<Arc<App>>, caller: Caller, Json(mut fields): Json) -> Result<StatusCode, Problem> {
+async fn erase(
+    State(app): State<Arc<App>>,
+    caller: Person<need::Account>,
+    Json(mut fields): Json,
+) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
-    let password = fields.text("password");
+    let password = proof(&app, &caller, &mut fields, "password").await?;
     me::erase(&app, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in.
+async fn proof(
+    app: &App,
+    caller: &Person<need::Account>,
+    fields: &mut Fields,
+    field: &str,
+) -> Result<Option<Proof>, Problem> {
+    if me::has_password(app, caller.user).await? {
+        return Ok(fields.text(field).map(Proof::Password));
+    }
+    if tokens::actions::is_fresh(app, caller.session).await? {
+        Ok(Some(Proof::FreshLogIn))
+    } else {
+        Err(Refusal::LogInAgain.into())
+    }
 }

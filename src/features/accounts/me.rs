@@ -1,12 +1,12 @@
 //! What people do with their own account.
 
-use super::model::User;
+use super::model::{Credentials, User};
 use super::{actions, password, store};
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::codes::model::ActiveCode;
 use crate::features::referrals::model::Referrer;
-use crate::features::{codes, referrals, tokens};
+use crate::features::{codes, oauth, referrals, tokens};
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -17,6 +17,19 @@ pub struct Profile {
     pub referred_by: Option<Referrer>,
     pub referral_count: i64,
     pub active_code: Option<ActiveCode>,
+}
+
+/// What shows that it is the account's owner who asks.
+pub enum Proof {
+    Password(String),
+    /// A log-in of a moment ago, for accounts without a password.
+    FreshLogIn,
+}
+
+/// Whether an account has a password: those that came with another identity provider have none at first.
+pub async fn has_password(app: &App, user: UserId) -> Result<bool> {
+    let found = store::credentials_of(&app.db, user).await?.ok_or(Refusal::InvalidToken)?;
+    Ok(found.password_hash.is_some())
 }
 
 pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
@@ -45,18 +58,29 @@ pub async fn set_discoverable(app: &App, user: UserId, discoverable: bool) -> Re
     Ok(())
 }
 
-/// Changes the password, with the old one as proof, and ends every session, this one included.
-pub async fn change_password(app: &App, user: UserId, old: &str, new: &str) -> Result<()> {
+/// The account, with the stored hash that the proof was checked against, if it is by a password.
+async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Credentials, Option<String>)> {
     let found = store::credentials_of(&app.db, user).await?;
-    let (person, stored) = actions::proven(app, found, old, Refusal::WrongPassword).await?;
+    match proof {
+        Proof::Password(typed) => {
+            let (person, stored) = actions::proven(app, found, typed, Refusal::WrongPassword).await?;
+            Ok((person, Some(stored)))
+        }
+        Proof::FreshLogIn => Ok((found.ok_or(Refusal::InvalidToken)?, None)),
+    }
+}
+
+/// Changes the password, with the old one as proof, and ends every session, this one included.
+pub async fn change_password(app: &App, user: UserId, proof: &Proof, new: &str) -> Result<()> {
+    let (person, stored) = prove(app, user, proof).await?;
     let least = app.config.accounts.min_password_length;
     if let Err(reason) = password::check(new, least, &person.username, &person.email) {
         return Err(Error::Invalid(vec![FieldError::new("body", "new_password", "password", reason)]));
     }
     let hash = app.hasher.hash(new, app.random()?).await?;
-    let change: Work<(UserId, String, String, Time), Vec<SessionId>> = |tx, (user, old, new, now)| {
+    let change: Work<(UserId, Option<String>, String, Time), Vec<SessionId>> = |tx, (user, old, new, now)| {
         Box::pin(async move {
-            if !store::set_password(tx, *user, old, new).await? {
+            if !store::set_password(tx, *user, old.as_deref(), new).await? {
                 return Err(Refusal::WrongPassword.into());
             }
             tokens::actions::end_all(tx, *user, *now).await
@@ -75,11 +99,10 @@ struct Erased {
 
 /// Erases the account: name, address, password and chosen codes are gone, sessions end, the active code dies; the row
 /// stays without a face, so that nobody's numbers move.
-pub async fn erase(app: &App, user: UserId, password: &str) -> Result<()> {
-    let found = store::credentials_of(&app.db, user).await?;
-    let (_, stored) = actions::proven(app, found, password, Refusal::WrongPassword).await?;
-    let remove: Work<(UserId, String, Time), Erased> =
-        |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored, *now));
+pub async fn erase(app: &App, user: UserId, proof: &Proof) -> Result<()> {
+    let (_, stored) = prove(app, user, proof).await?;
+    let remove: Work<(UserId, Option<String>, Time), Erased> =
+        |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored.as_deref(), *now));
     let erased = app.db.write((user, stored, app.clock.now()), remove).await?;
     app.sessions_ended(&erased.sessions).await;
     app.code_changed(user, erased.version).await;
@@ -87,12 +110,13 @@ pub async fn erase(app: &App, user: UserId, password: &str) -> Result<()> {
     Ok(())
 }
 
-async fn remove(tx: &mut Tx<'_>, user: UserId, stored: &str, now: Time) -> Result<Erased> {
+async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) -> Result<Erased> {
     let Some(email_key) = store::erase(tx, user, stored, now).await? else {
         return Err(Refusal::WrongPassword.into());
     };
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
     let version = codes::actions::end_all(tx, user, true).await?;
+    oauth::actions::forget_user(tx, user).await?;
     let sessions = tokens::actions::end_all(tx, user, now).await?;
     Ok(Erased { sessions, version, email_key })
 }

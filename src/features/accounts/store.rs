@@ -23,7 +23,8 @@ sql! {
             from users where id = $1";
     SET_DISCOVERABLE = "update users set discoverable = $2 where id = $1 and erased_at is null and discoverable <> $2";
     /// Only if it is still the password that was checked.
-    SET_PASSWORD = "update users set password_hash = $3 where id = $1 and password_hash = $2 and erased_at is null";
+    SET_PASSWORD = "update users set password_hash = $3 where id = $1 and password_hash is not distinct from $2
+                        and erased_at is null";
     RESET_PASSWORD = "update users set password_hash = $2 where id = $1 and erased_at is null";
     SET_VERDICT = "update users set email_verdict = $2, email_checked_at = $3
                    where id = $1 and email_verdict = 'pending' and erased_at is null";
@@ -36,8 +37,10 @@ sql! {
                          password_hash = null, is_manager = false, discoverable = false, erased_at = $2
                   where id = $1 and erased_at is null";
     LOCK_USER = {
-        sqlite: "select email_key from users where id = $1 and password_hash = $2 and erased_at is null",
-        postgres: "select email_key from users where id = $1 and password_hash = $2 and erased_at is null for update",
+        sqlite: "select email_key from users
+                 where id = $1 and password_hash is not distinct from $2 and erased_at is null",
+        postgres: "select email_key from users
+                   where id = $1 and password_hash is not distinct from $2 and erased_at is null for update",
     };
 }
 
@@ -101,7 +104,7 @@ pub async fn set_discoverable(tx: &mut Tx<'_>, user: UserId, discoverable: bool)
 }
 
 /// False when the old hash is not the stored one any more.
-pub async fn set_password(tx: &mut Tx<'_>, user: UserId, old: &str, new: &str) -> Result<bool> {
+pub async fn set_password(tx: &mut Tx<'_>, user: UserId, old: Option<&str>, new: &str) -> Result<bool> {
     Ok(tx.run(&SET_PASSWORD, &params![user, old, new]).await? == 1)
 }
 
@@ -124,7 +127,7 @@ pub async fn set_disabled(tx: &mut Tx<'_>, user: UserId, since: Option<Time>) ->
 
 /// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was theirs;
 /// the row stays, for others' lists count it.
-pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: &str, now: Time) -> Result<Option<String>> {
+pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: Option<&str>, now: Time) -> Result<Option<String>> {
     let Some(row) = tx.row(&LOCK_USER, &params![user, password_hash]).await? else { return Ok(None) };
     tx.run(&DELETE_LOGINS, &params![user]).await?;
     tx.run(&ERASE_USER, &params![user, now]).await?;

@@ -7,6 +7,7 @@ use super::store;
 use crate::app::App;
 use crate::cache::changes::announce_code;
 use crate::db::{Tx, Work};
+use crate::features::tokens::model::Subject;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -114,9 +115,11 @@ pub async fn list(app: &App, owner: UserId, request: PageRequest) -> Result<Page
 
 /// The active code behind an address, unless its owner does not want to be found by others. The one answer for every
 /// miss: nobody there, no active code, does not want to be found.
-pub async fn find_by_email(app: &App, caller: UserId, email: &Email) -> Result<Arc<ActiveCode>> {
+pub async fn find_by_email(app: &App, caller: Subject, email: &Email) -> Result<Arc<ActiveCode>> {
     let found = app.codes.get(email.key(), store::active_by_email(&app.db, email.key())).await?;
-    found.filter(|code| code.discoverable || code.owner == caller.0).ok_or_else(|| Refusal::NoActiveCode.into())
+    found
+        .filter(|code| code.discoverable || caller == Subject::Person(UserId(code.owner)))
+        .ok_or_else(|| Refusal::NoActiveCode.into())
 }
 
 /// The owner's active code.

@@ -16,13 +16,12 @@ use uuid::Uuid;
 use super::actions;
 use super::model::{ActiveCode, OwnedCode, State as CodeState};
 use crate::app::App;
-use crate::features::tokens::model::Caller;
 use crate::kernel::code::Code;
 use crate::kernel::email::{Email, mask};
 use crate::kernel::error::{Error, FieldError};
 use crate::kernel::time::Time;
 use crate::problems;
-use crate::web::caller::Client;
+use crate::web::caller::{Client, Person, Reader, need};
 use crate::web::extract::{Json, PathText, Query};
 use crate::web::page::{Listing, PageParams, PageQuery};
 use crate::web::problem::Problem;
@@ -142,12 +141,12 @@ impl From<&ActiveCode> for FoundCode {
     }
 }
 
-problems!(CreateProblems: caller body[ExpiresInPast, CodeTaken, ActiveCodeExists]);
+problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists]);
 
 /// Make a code
 ///
 /// An owner has at most one active code, and no string is ever used twice, whoever used it.
-#[utoipa::path(post, path = "/codes", tag = "Codes", operation_id = "create_code",
+#[utoipa::path(post, path = "/codes", tag = "Codes", operation_id = "create_code", security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
     params(("replace" = inline(Option<bool>), Query, description = "Revoke the active code, if any, in the same step", example = false)),
     request_body(content = NewCode, examples(
         ("chosen" = (summary = "A chosen code", value = json!({"code": "SPRING2030AB", "expires_at": "2030-10-10 12:00"}))),
@@ -156,7 +155,7 @@ problems!(CreateProblems: caller body[ExpiresInPast, CodeTaken, ActiveCodeExists
         links(("revoke" = (operation_id = "revoke_code", parameters(("code" = "$response.body#/code")))))), CreateProblems))]
 async fn create(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    caller: Person<need::CodesWrite>,
     query: Query,
     Json(mut fields): Json,
 ) -> Result<(StatusCode, Answer<CodeOut>), Problem> {
@@ -169,37 +168,41 @@ async fn create(
     Ok((StatusCode::CREATED, Answer(made.into())))
 }
 
-problems!(ListProblems: caller query[]);
+problems!(ListProblems: person query[]);
 
 /// List your codes
 ///
 /// All of them, dead ones included, oldest first.
-#[utoipa::path(get, path = "/codes", tag = "Codes", operation_id = "list_codes", params(PageParams),
+#[utoipa::path(get, path = "/codes", tag = "Codes", operation_id = "list_codes", security(("oauth" = ["codes:read"]), ("password" = []), ("bearer" = [])), params(PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<CodeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
-async fn list(State(app): State<Arc<App>>, caller: Caller, page: PageQuery) -> Result<Response, Problem> {
+async fn list(
+    State(app): State<Arc<App>>,
+    caller: Person<need::CodesRead>,
+    page: PageQuery,
+) -> Result<Response, Problem> {
     let codes = actions::list(&app, caller.user, page.request).await?;
     Ok(page.answer(codes, CodeOut::from))
 }
 
-problems!(FindProblems: caller query[NoActiveCode, RateLimited]);
+problems!(FindProblems: reader query[NoActiveCode, RateLimited]);
 
 /// Find somebody's active code by e-mail
 ///
 /// The same answer for an unknown address, a person without a code and one who does not want to be found.
 /// `POST /codes/lookup` does the same without the address in the path.
-#[utoipa::path(get, path = "/codes/{code}", tag = "Codes", operation_id = "find_code",
+#[utoipa::path(get, path = "/codes/{code}", tag = "Codes", operation_id = "find_code", security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
     params(("code" = String, Path, description = "The e-mail address of the code's owner. (The parameter has the name it has for DELETE.)", example = "owner@test.ru")),
     responses((status = 200, description = "The code and its owner", body = FoundCode), FindProblems))]
 async fn find(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    caller: Reader<need::CodesRead>,
     PathText(address): PathText,
 ) -> Result<Answer<FoundCode>, Problem> {
-    app.limits.look_up(caller.user)?;
+    app.limits.look_up(caller.subject.id())?;
     let email = Email::parse(&address)
         .map_err(|reason| Error::Invalid(vec![FieldError::new("path", "email", "value_error", reason)]))?;
-    let found = actions::find_by_email(&app, caller.user, &email).await?;
+    let found = actions::find_by_email(&app, caller.subject, &email).await?;
     Ok(Answer(FoundCode::from(&*found)))
 }
 
@@ -211,34 +214,38 @@ struct LookUp {
     email: String,
 }
 
-problems!(LookUpProblems: caller body[NoActiveCode, RateLimited]);
+problems!(LookUpProblems: reader body[NoActiveCode, RateLimited]);
 
 /// Find somebody's active code by e-mail, the address in the body
 ///
 /// As `GET /codes/{email}`, but proxies log no address.
-#[utoipa::path(post, path = "/codes/lookup", tag = "Codes", operation_id = "look_up_code", request_body = LookUp,
+#[utoipa::path(post, path = "/codes/lookup", tag = "Codes", operation_id = "look_up_code", security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])), request_body = LookUp,
     responses((status = 200, description = "The code and its owner", body = FoundCode), LookUpProblems))]
 async fn look_up(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    caller: Reader<need::CodesRead>,
     Json(mut fields): Json,
 ) -> Result<Answer<FoundCode>, Problem> {
-    app.limits.look_up(caller.user)?;
+    app.limits.look_up(caller.subject.id())?;
     let email = fields.parsed("email", Email::parse);
-    let found = actions::find_by_email(&app, caller.user, &fields.all(email)?).await?;
+    let found = actions::find_by_email(&app, caller.subject, &fields.all(email)?).await?;
     Ok(Answer(FoundCode::from(&*found)))
 }
 
-problems!(RevokeProblems: caller query[NotYourCode, CodeNotFound]);
+problems!(RevokeProblems: person query[NotYourCode, CodeNotFound]);
 
 /// Revoke a code
 ///
 /// Also one that has expired. From the answer on no registration accepts it; look-ups follow within a second. The
 /// string cannot be used again.
-#[utoipa::path(delete, path = "/codes/{code}", tag = "Codes", operation_id = "revoke_code",
+#[utoipa::path(delete, path = "/codes/{code}", tag = "Codes", operation_id = "revoke_code", security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
     params(("code" = String, Path, description = "The code, in any spelling that reads the same", example = "SPRING2030AB")),
     responses((status = 204, description = "Revoked"), RevokeProblems))]
-async fn revoke(State(app): State<Arc<App>>, caller: Caller, PathText(code): PathText) -> Result<StatusCode, Problem> {
+async fn revoke(
+    State(app): State<Arc<App>>,
+    caller: Person<need::CodesWrite>,
+    PathText(code): PathText,
+) -> Result<StatusCode, Problem> {
     actions::revoke(&app, caller.user, &code).await?;
     Ok(StatusCode::NO_CONTENT)
 }

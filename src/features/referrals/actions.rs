@@ -1,6 +1,6 @@
 //! Recording and listing referrals.
 
-use super::model::{Referee, Referrer, Status, View};
+use super::model::{Referee, Referrer, Status, View, Viewer};
 use super::store;
 use crate::app::App;
 use crate::db::Tx;
@@ -31,8 +31,8 @@ pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
 }
 
 /// A page of a referrer's referees, oldest first, as the viewer may see it. An unknown referrer has brought nobody.
-pub async fn list(app: &App, referrer: UserId, viewer: UserId, request: PageRequest) -> Result<Page<Referee>> {
-    let (page, by_manager) = store::page(&app.db, referrer, viewer, request).await?;
+pub async fn list(app: &App, referrer: UserId, viewer: Viewer, request: PageRequest) -> Result<Page<Referee>> {
+    let (page, by_manager) = store::page(&app.db, referrer, viewer.user(), request).await?;
     match View::of(viewer, by_manager, referrer, app.config.accounts.referees_visible_to) {
         View::Nothing => Err(Refusal::RefereesHidden.into()),
         view => Ok(page.map(|referee| referee.seen(view))),

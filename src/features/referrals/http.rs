@@ -11,13 +11,14 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::actions;
-use super::model::Referee;
+use super::model::{Referee, Viewer};
 use crate::app::App;
-use crate::features::tokens::model::Caller;
+use crate::features::tokens::model::Subject;
 use crate::kernel::error::{Error, FieldError};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::problems;
+use crate::web::caller::{Reader, need};
 use crate::web::extract::PathText;
 use crate::web::page::{Listing, PageParams, PageQuery};
 use crate::web::problem::Problem;
@@ -60,19 +61,19 @@ impl From<Referee> for RefereeOut {
     }
 }
 
-problems!(ListProblems: caller query[RefereesHidden]);
+problems!(ListProblems: reader query[RefereesHidden]);
 
 /// List whom a referrer brought
 ///
 /// Oldest first, with an exact total. Somebody who was erased keeps their place, without name and address. An unknown
 /// referrer has brought nobody.
-#[utoipa::path(get, path = "/users/{referrer_id}", tag = "Referrals", operation_id = "list_referees",
+#[utoipa::path(get, path = "/users/{referrer_id}", tag = "Referrals", operation_id = "list_referees", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
     params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens", example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
 async fn list(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    caller: Reader<need::ReferralsRead>,
     PathText(id): PathText,
     page: PageQuery,
 ) -> Result<Response, Problem> {
@@ -80,17 +81,26 @@ async fn list(
         let msg = "Input should be a valid UUID, with or without hyphens";
         return Err(Error::Invalid(vec![FieldError::new("path", "referrer_id", "uuid_parsing", msg)]).into());
     };
-    let referees = actions::list(&app, referrer, caller.user, page.request).await?;
+    let viewer = match caller.subject {
+        Subject::Person(user) => Viewer::Person { user, may_manage: caller.may_manage },
+        Subject::Program(_) => Viewer::Program,
+    };
+    let referees = actions::list(&app, referrer, viewer, page.request).await?;
     Ok(page.answer(referees, RefereeOut::from))
 }
 
 /// List whom a referrer brought, by its own name
 ///
 /// The same as `GET /users/{referrer_id}`.
-#[utoipa::path(get, path = "/users/{referrer_id}/referrals", tag = "Referrals", operation_id = "list_referrals",
+#[utoipa::path(get, path = "/users/{referrer_id}/referrals", tag = "Referrals", operation_id = "list_referrals", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
     params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens", example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
-async fn list_named(app: State<Arc<App>>, caller: Caller, id: PathText, page: PageQuery) -> Result<Response, Problem> {
+async fn list_named(
+    app: State<Arc<App>>,
+    caller: Reader<need::ReferralsRead>,
+    id: PathText,
+    page: PageQuery,
+) -> Result<Response, Problem> {
     list(app, caller, id, page).await
 }

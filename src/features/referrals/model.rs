@@ -47,6 +47,27 @@ pub struct Referrer {
     pub status: Status,
 }
 
+/// Who looks at a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    Person {
+        user: UserId,
+        /// Whether a manager is here as one.
+        may_manage: bool,
+    },
+    /// A program that the managers let read everything.
+    Program,
+}
+
+impl Viewer {
+    pub fn user(self) -> Option<UserId> {
+        match self {
+            Self::Person { user, .. } => Some(user),
+            Self::Program => None,
+        }
+    }
+}
+
 /// How much of a referee the viewer of a list may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -56,9 +77,13 @@ pub enum View {
 }
 
 impl View {
-    pub fn of(viewer: UserId, is_manager: bool, referrer: UserId, setting: Visibility) -> Self {
+    pub fn of(viewer: Viewer, is_manager: bool, referrer: UserId, setting: Visibility) -> Self {
+        let all = match viewer {
+            Viewer::Person { user, may_manage } => user == referrer || (is_manager && may_manage),
+            Viewer::Program => true,
+        };
         match setting {
-            _ if viewer == referrer || is_manager => Self::Full,
+            _ if all => Self::Full,
             Visibility::Owner => Self::Nothing,
             Visibility::Masked => Self::Masked,
             Visibility::All => Self::Full,

@@ -107,7 +107,12 @@ pub async fn count(db: &Db, referrer: UserId) -> Result<i64> {
 }
 
 /// A page of a referrer's list, and whether its viewer is a manager.
-pub async fn page(db: &Db, referrer: UserId, viewer: UserId, request: PageRequest) -> Result<(Page<Referee>, bool)> {
+pub async fn page(
+    db: &Db,
+    referrer: UserId,
+    viewer: Option<UserId>,
+    request: PageRequest,
+) -> Result<(Page<Referee>, bool)> {
     // One row more than asked for tells whether there is a next page.
     let wanted = request.size + 1;
     let rows = match request.start {

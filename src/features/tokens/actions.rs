@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::keyring::StoredKey;
-use super::model::{Caller, Claims, FIRST_PARTY, FIRST_PARTY_SCOPE, Family, Grant, RefreshToken};
-use super::store::{self, NewFamily};
+use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm, RefreshToken, Subject};
+use super::store;
+pub use super::store::{NewFamily, Origin};
 use crate::app::App;
 use crate::cache::changes::announce_session;
 use crate::db::{Tx, Work};
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, TokenId, UserId};
+use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 
 /// How long after a rotation its answer is given again to who asks with the replaced token, for answers get lost.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a log-in stands for a password where an account has none.
+const FRESH: Duration = Duration::from_secs(300);
 
 /// Takes over the signing keys, making the first if there is none.
 pub async fn load_keys(app: &App) -> Result<()> {
@@ -32,47 +37,79 @@ pub async fn load_keys(app: &App) -> Result<()> {
 
 /// Begins a session for a user whose password was found right against the given stored hash.
 pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Result<Grant> {
+    let (new, token) = new_family(app, FIRST_PARTY, Scopes::FIRST_PARTY, Origin::Password(user, password_hash))?;
+    let (session, now) = (new.id, new.now);
+    let insert: Work<NewFamily, Option<Scopes>> = |tx, new| Box::pin(store::insert_family(tx, new));
+    let scopes = app.db.write(new, insert).await?.ok_or(Refusal::BadCredentials)?;
+    let granted = Granted { subject: Subject::Person(user), client: FIRST_PARTY.to_owned(), session, scopes };
+    give(app, &granted, Some(&token), now)
+}
+
+/// A family that is not stored yet, with its first refresh token.
+pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Result<(NewFamily, RefreshToken)> {
     let now = app.clock.now();
     let token = RefreshToken::new(app.random()?, app.random()?);
+    // A program needs no refresh: its family lasts as long as the one token.
+    let life =
+        if matches!(origin, Origin::Program(_)) { app.config.tokens.access() } else { app.config.tokens.absolute() };
     let new = NewFamily {
         id: SessionId::new(),
         token: token.clone(),
-        user,
-        password_hash,
+        client: client.to_owned(),
+        scopes,
         now,
-        expires_at: now.plus(app.config.tokens.absolute()),
+        expires_at: now.plus(life),
         salt: app.random()?,
+        origin,
     };
-    let session = new.id;
-    let insert: Work<NewFamily, bool> = |tx, new| Box::pin(store::insert_family(tx, new));
-    if !app.db.write(new, insert).await? {
-        return Err(Refusal::BadCredentials.into());
-    }
-    grant(app, user, session, &token, now)
+    Ok((new, token))
+}
+
+/// Stores a family as part of a unit of work; false when what it comes from does not hold any more.
+pub async fn begin_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<bool> {
+    Ok(store::insert_family(tx, new).await?.is_some())
+}
+
+/// What an access token is to say.
+pub struct Granted {
+    pub subject: Subject,
+    pub client: String,
+    pub session: SessionId,
+    pub scopes: Scopes,
 }
 
 struct Refresh {
     token: RefreshToken,
+    client: String,
+    narrowed: Option<Scopes>,
     salt: [u8; 32],
     now: Time,
     idle: Duration,
 }
 
 enum Refreshed {
-    Next(UserId, SessionId, RefreshToken),
+    Next(Granted, RefreshToken),
     Refused,
+    /// More was asked for than the session has.
+    Beyond,
     /// A token that was replaced long ago: stolen, or its successor was. Nobody keeps the session.
     Reused(SessionId),
 }
 
-/// Exchanges a refresh token for its successor and a new access token.
-pub async fn refresh(app: &App, text: &str) -> Result<Grant> {
+/// Exchanges a client's refresh token for its successor and a new access token, which may be asked to do less and never
+/// does more than the client may.
+pub async fn refresh(app: &App, client: &str, text: &str, narrowed: Option<Scopes>, within: Scopes) -> Result<Grant> {
     let Some(token) = RefreshToken::parse(text) else { return Err(Refusal::InvalidRefreshToken.into()) };
     let now = app.clock.now();
-    let input = Refresh { token, salt: app.random()?, now, idle: app.config.tokens.idle() };
+    let (salt, idle) = (app.random()?, app.config.tokens.idle());
+    let input = Refresh { token, client: client.to_owned(), narrowed, salt, now, idle };
     match app.db.write(input, |tx, input| Box::pin(step(tx, input))).await? {
-        Refreshed::Next(user, session, token) => grant(app, user, session, &token, now),
+        Refreshed::Next(mut granted, token) => {
+            granted.scopes = narrowed.unwrap_or(granted.scopes).and(within);
+            give(app, &granted, Some(&token), now)
+        }
         Refreshed::Refused => Err(Refusal::InvalidRefreshToken.into()),
+        Refreshed::Beyond => Err(Refusal::InsufficientScope.into()),
         Refreshed::Reused(session) => {
             tracing::warn!(%session, "a refresh token was used again after its replacement; the session is ended");
             app.sessions_ended(&[session]).await;
@@ -86,26 +123,44 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
     for _ in 0..2 {
         let Some(family) = store::family(tx, &input.token.handle).await? else { return Ok(Refreshed::Refused) };
         let idle = input.now.since(family.used_at) > input.idle;
-        if family.ended || idle || family.expires_at <= input.now {
+        // A client that presents another's token learns nothing and changes nothing.
+        if family.client != input.client || family.ended || idle || family.expires_at <= input.now {
             return Ok(Refreshed::Refused);
         }
+        let Some(user) = family.user else { return Ok(Refreshed::Refused) };
         let hash = input.token.hash();
-        if same(&hash, &family.current_hash) {
+        let (current, predecessor) = (same(&hash, &family.current_hash), is_predecessor(&family, &hash, input.now));
+        if (current || predecessor) && input.narrowed.is_some_and(|asked| !asked.within(family.scopes)) {
+            return Ok(Refreshed::Beyond);
+        }
+        let granted = Granted {
+            subject: Subject::Person(user),
+            client: family.client.clone(),
+            session: family.id,
+            scopes: family.scopes,
+        };
+        if current {
             let next = input.token.successor(&input.salt);
             if store::rotate(tx, &family, &next.hash(), &input.salt, input.now).await? {
-                return Ok(Refreshed::Next(family.user, family.id, next));
+                return Ok(Refreshed::Next(granted, next));
             }
             continue;
         }
-        if is_predecessor(&family, &hash, input.now) {
-            return Ok(Refreshed::Next(family.user, family.id, input.token.successor(&family.salt)));
+        if predecessor {
+            return Ok(Refreshed::Next(granted, input.token.successor(&family.salt)));
         }
-        if store::end_family(tx, family.id, input.now).await? {
-            announce_session(tx, family.id).await?;
-        }
+        end(tx, family.id, input.now).await?;
         return Ok(Refreshed::Reused(family.id));
     }
     Ok(Refreshed::Refused)
+}
+
+/// Ends a session as part of a unit of work; the caller tells [`App::sessions_ended`] after it.
+pub async fn end(tx: &mut Tx<'_>, session: SessionId, now: Time) -> Result<()> {
+    if store::end_family(tx, session, now).await? {
+        announce_session(tx, session).await?;
+    }
+    Ok(())
 }
 
 /// The token replaced last, by a successor that nobody has used yet, a moment ago.
@@ -118,28 +173,60 @@ fn same(a: &[u8; 32], b: &[u8]) -> bool {
     a.as_slice().ct_eq(b).into()
 }
 
-/// Ends the caller's session, on every node.
-pub async fn log_out(app: &App, caller: Caller) -> Result<()> {
-    let end: Work<(SessionId, Time), ()> = |tx, (session, now)| {
-        Box::pin(async move {
-            if store::end_family(tx, *session, *now).await? {
-                announce_session(tx, *session).await?;
-            }
-            Ok(())
-        })
-    };
-    app.db.write((caller.session, app.clock.now()), end).await?;
-    app.sessions_ended(&[caller.session]).await;
+/// Ends a session, on every node.
+pub async fn log_out(app: &App, session: SessionId) -> Result<()> {
+    let work: Work<(SessionId, Time), ()> = |tx, (session, now)| Box::pin(end(tx, *session, *now));
+    app.db.write((session, app.clock.now()), work).await?;
+    app.sessions_ended(&[session]).await;
     Ok(())
 }
 
 /// Ends all sessions of a user as part of a unit of work; the caller tells [`App::sessions_ended`] after it.
 pub async fn end_all(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<Vec<SessionId>> {
+    store::end_browser_sessions_of(tx, user, now).await?;
     let ended = store::end_families_of(tx, user, now).await?;
+    announce(tx, ended).await
+}
+
+/// As [`end_all`], for those that a client has.
+pub async fn end_all_of_client(tx: &mut Tx<'_>, client: &str, now: Time) -> Result<Vec<SessionId>> {
+    let ended = store::end_families_of_client(tx, client, now).await?;
+    announce(tx, ended).await
+}
+
+/// As [`end_all`], for those that a client has of one user.
+pub async fn end_all_of_consent(tx: &mut Tx<'_>, user: UserId, client: &str, now: Time) -> Result<Vec<SessionId>> {
+    let ended = store::end_families_of_consent(tx, user, client, now).await?;
+    announce(tx, ended).await
+}
+
+async fn announce(tx: &mut Tx<'_>, ended: Vec<SessionId>) -> Result<Vec<SessionId>> {
     for session in &ended {
         announce_session(tx, *session).await?;
     }
     Ok(ended)
+}
+
+/// The refresh token's family, if the token is its current or previous one: what a client may ask about or end.
+pub async fn family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<Option<Family>> {
+    let family = store::family(tx, &token.handle).await?;
+    let hash = token.hash();
+    Ok(family.filter(|family| {
+        let previous = family.previous_hash.as_ref().is_some_and(|previous| same(&hash, previous));
+        same(&hash, &family.current_hash) || previous
+    }))
+}
+
+/// The refresh token's family, if the token is the one to be used next.
+pub async fn current_family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<Option<Family>> {
+    let family = store::family(tx, &token.handle).await?;
+    Ok(family.filter(|family| same(&token.hash(), &family.current_hash)))
+}
+
+/// Whether the person behind a session proved who they are a moment ago.
+pub async fn is_fresh(app: &App, session: SessionId) -> Result<bool> {
+    let at = store::authenticated_at(&app.db, session).await?;
+    Ok(at.is_some_and(|at| app.clock.now().since(at) <= FRESH))
 }
 
 /// The caller behind an access token whose session goes on.
@@ -151,16 +238,27 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
         Some(caller) => caller,
         None => {
             let issuer = app.public_url();
-            let caller = Arc::new(app.keyring.verify(token, issuer, now).ok_or(Refusal::InvalidToken)?);
+            let claims = app.keyring.read(token, issuer, now).ok_or(Refusal::InvalidToken)?;
+            let caller = Arc::new(Caller::of(&claims).ok_or(Refusal::InvalidToken)?);
             app.verified.insert(key, caller.clone());
             caller
         }
     };
-    let ended = match app.changes.session_ended(caller.session) {
+    if is_over(app, caller.session).await? { Err(Refusal::InvalidToken.into()) } else { Ok(*caller) }
+}
+
+/// What an access token says, if it is good and its session goes on.
+pub async fn claims(app: &App, token: &str) -> Result<Option<Claims>> {
+    let Some(claims) = app.keyring.read(token, app.public_url(), app.clock.now()) else { return Ok(None) };
+    let Some(caller) = Caller::of(&claims) else { return Ok(None) };
+    Ok(if is_over(app, caller.session).await? { None } else { Some(claims) })
+}
+
+async fn is_over(app: &App, session: SessionId) -> Result<bool> {
+    Ok(match app.changes.session_ended(session) {
         Some(ended) => ended,
-        None => !store::is_live(&app.db, caller.session).await?,
-    };
-    if ended { Err(Refusal::InvalidToken.into()) } else { Ok(*caller) }
+        None => !store::is_live(&app.db, session).await?,
+    })
 }
 
 /// Removes sessions that ended or expired before a time.
@@ -168,19 +266,34 @@ pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
     app.db.write(before, |tx, before| Box::pin(store::forget_families(tx, *before))).await
 }
 
-fn grant(app: &App, user: UserId, session: SessionId, token: &RefreshToken, now: Time) -> Result<Grant> {
+/// Signs an ID token.
+pub async fn sign_id_token(app: &App, algorithm: IdTokenAlgorithm, claims: &impl Serialize) -> Result<String> {
+    let _ = (app, algorithm, claims);
+    Err(crate::kernel::error::Error::Internal("no such key".into()))
+}
+
+/// Signs the access token.
+pub fn give(app: &App, granted: &Granted, token: Option<&RefreshToken>, now: Time) -> Result<Grant> {
     let life = app.config.tokens.access();
     let issuer = app.public_url();
     let claims = Claims {
         iss: issuer.to_owned(),
         aud: issuer.to_owned(),
-        sub: user.to_string(),
-        client_id: FIRST_PARTY.to_owned(),
+        sub: match granted.subject {
+            Subject::Person(user) => user.to_string(),
+            Subject::Program(program) => program.to_string(),
+        },
+        client_id: granted.client.clone(),
         iat: now.seconds(),
         exp: now.plus(life).seconds(),
         jti: TokenId::new().to_string(),
-        scope: FIRST_PARTY_SCOPE.to_owned(),
-        sid: session.to_string(),
+        scope: granted.scopes.to_string(),
+        sid: granted.session.to_string(),
     };
-    Ok(Grant { access_token: app.keyring.sign(&claims)?, expires_in: life.as_secs(), refresh_token: token.text() })
+    Ok(Grant {
+        access_token: app.keyring.sign(&claims)?,
+        expires_in: life.as_secs(),
+        refresh_token: token.map(RefreshToken::text),
+        scopes: granted.scopes,
+    })
 }

@@ -44,6 +44,9 @@ pub struct TokenOut {
     /// For the next access token; replaced at each use.
     #[schema(example = "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1")]
     pub refresh_token: String,
+    /// What the access token allows.
+    #[schema(example = "profile account codes:read codes:write referrals:read")]
+    pub scope: String,
 }
 
 impl From<Grant> for TokenOut {
@@ -52,7 +55,8 @@ impl From<Grant> for TokenOut {
             access_token: grant.access_token,
             token_type: "Bearer",
             expires_in: grant.expires_in,
-            refresh_token: grant.refresh_token,
+            refresh_token: grant.refresh_token.unwrap_or_default(),
+            scope: grant.scopes.to_string(),
         }
     }
 }
@@ -65,7 +69,7 @@ problems!(LogOutProblems: caller[]);
 #[utoipa::path(post, path = "/auth/logout", tag = "Accounts", operation_id = "log_out",
     responses((status = 204, description = "Ended"), LogOutProblems))]
 async fn log_out(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Problem> {
-    actions::log_out(&app, caller).await?;
+    actions::log_out(&app, caller.session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

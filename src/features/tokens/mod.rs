@@ -1,6 +1,7 @@
-//! Access tokens, refresh tokens and the keys that sign them.
+//! Sessions: access tokens, refresh tokens, the keys that sign them, and log-ins at our own pages.
 
 pub mod actions;
+pub mod browser;
 pub mod http;
 pub mod keyring;
 pub mod model;

@@ -7,18 +7,41 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 
 /// The client that log-ins by name and password belong to.
 pub const FIRST_PARTY: &str = "referral";
-/// What a first-party log-in may do.
-pub const FIRST_PARTY_SCOPE: &str = "codes:read codes:write referrals:read profile";
+
+/// What ID tokens are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdTokenAlgorithm {
+    /// What every OpenID Connect client knows.
+    Rs256,
+    EdDsa,
+}
+
+impl IdTokenAlgorithm {
+    pub const ALL: &[IdTokenAlgorithm] = &[Self::Rs256, Self::EdDsa];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|algorithm| algorithm.word() == word)
+    }
+}
 
 /// Claims of an access token (RFC 9068). Unknown ones are ignored, missing ones refused.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,
     pub aud: String,
+    /// The person; of a program that acts for nobody, the program.
     pub sub: String,
     pub client_id: String,
     pub iat: i64,
@@ -29,19 +52,74 @@ pub struct Claims {
     pub sid: String,
 }
 
+/// Whom a token speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Person(UserId),
+    /// A program that acts for nobody but itself.
+    Program(Uuid),
+}
+
+impl Subject {
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Person(user) => user.0,
+            Self::Program(program) => program,
+        }
+    }
+
+    pub fn person(self) -> Option<UserId> {
+        match self {
+            Self::Person(user) => Some(user),
+            Self::Program(_) => None,
+        }
+    }
+}
+
 /// Who makes a request, as their access token says.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    pub user: UserId,
+    pub subject: Subject,
     pub session: SessionId,
+    pub scopes: Scopes,
     /// Until when the token is good.
     pub expires_at: Time,
+}
+
+impl Caller {
+    /// What the claims of a token of ours say; nothing when they are not what we write.
+    pub fn of(claims: &Claims) -> Option<Self> {
+        let subject = claimed_id(&claims.sub)?;
+        Some(Self {
+            subject: if claims.sub == claims.client_id {
+                Subject::Program(subject)
+            } else {
+                Subject::Person(UserId(subject))
+            },
+            session: SessionId(claimed_id(&claims.sid)?),
+            scopes: Scopes::known(&claims.scope),
+            expires_at: Time(claims.exp.checked_mul(1_000_000)?),
+        })
+    }
+}
+
+/// Somebody who is logged in at our own pages.
+#[derive(Clone, Debug)]
+pub struct BrowserSession {
+    pub id: Uuid,
+    pub user: UserId,
+    pub username: String,
+    /// When the person last proved who they are.
+    pub authenticated_at: Time,
 }
 
 /// A log-in and all tokens that come from it, as far as refreshing needs it.
 pub struct Family {
     pub id: SessionId,
-    pub user: UserId,
+    /// Nobody for a program that acts for itself.
+    pub user: Option<UserId>,
+    pub client: String,
+    pub scopes: Scopes,
     pub expires_at: Time,
     pub used_at: Time,
     pub counter: i64,
@@ -57,7 +135,9 @@ pub struct Grant {
     pub access_token: String,
     /// Seconds.
     pub expires_in: u64,
-    pub refresh_token: String,
+    /// Programs that may not refresh have none.
+    pub refresh_token: Option<String>,
+    pub scopes: Scopes,
 }
 
 /// A refresh token: names its family and proves itself with 256 bits. Only its hash is stored.

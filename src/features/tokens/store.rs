@@ -1,31 +1,62 @@
-//! Where token families and signing keys are kept.
+//! Where sessions and signing keys are kept.
 
 use uuid::Uuid;
 
 use super::keyring::StoredKey;
-use super::model::{FIRST_PARTY, FIRST_PARTY_SCOPE, Family, RefreshToken};
-use crate::db::{Db, Tx};
+use super::model::{BrowserSession, Family, RefreshToken};
+use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 use crate::{params, sql};
 
 sql! {
     /// Only for a user who can still log in with the password that was checked: it may have changed since. The user is
-    /// locked against such changes, for whoever makes one ends the sessions there are.
-    INSERT_FAMILY = {
-        sqlite: "insert into token_families
-                (id, handle, user_id, client_id, scope, created_at, used_at, expires_at, counter, current_hash, salt)
-            select $1, $2, u.id, $4, $5, $6, $6, $7, 0, $8, $9 from users u
-            where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10",
-        postgres: "insert into token_families
-                (id, handle, user_id, client_id, scope, created_at, used_at, expires_at, counter, current_hash, salt)
-            select $1, $2, u.id, $4, $5, $6, $6, $7, 0, $8, $9 from users u
+    /// locked against such changes, for whoever makes one ends the sessions there are. Managers may run the program.
+    INSERT_FAMILY_BY_PASSWORD = {
+        sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
+                                             authenticated_at, expires_at, counter, current_hash, salt)
+            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9
+            from users u
             where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
-            for share of u",
+            returning scope",
+        postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
+                                               authenticated_at, expires_at, counter, current_hash, salt)
+            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9
+            from users u
+            where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
+            for share of u
+            returning scope",
+    };
+    /// Only while the person is logged in at our own pages, for the reason above.
+    INSERT_FAMILY_BY_BROWSER = {
+        sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
+                                             authenticated_at, expires_at, counter, current_hash, salt)
+            select $1, $2, u.id, $4, $5, $6, $6, b.authenticated_at, $7, 0, $8, $9
+            from browser_sessions b join users u on u.id = b.user_id
+            where b.id = $10 and u.id = $3 and b.ended_at is null and u.disabled_at is null and u.erased_at is null",
+        postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
+                                               authenticated_at, expires_at, counter, current_hash, salt)
+            select $1, $2, u.id, $4, $5, $6, $6, b.authenticated_at, $7, 0, $8, $9
+            from browser_sessions b join users u on u.id = b.user_id
+            where b.id = $10 and u.id = $3 and b.ended_at is null and u.disabled_at is null and u.erased_at is null
+            for share of u, b",
+    };
+    /// Only for a program that is still registered.
+    INSERT_FAMILY_OF_PROGRAM = {
+        sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
+                                             authenticated_at, expires_at, counter, current_hash, salt)
+            select $1, $2, null, $4, $5, $6, $6, $6, $7, 0, $8, $9
+            from clients c where c.id = $3 and c.deleted_at is null",
+        postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
+                                               authenticated_at, expires_at, counter, current_hash, salt)
+            select $1, $2, null, $4, $5, $6, $6, $6, $7, 0, $8, $9
+            from clients c where c.id = $3 and c.deleted_at is null
+            for share of c",
     };
     FAMILY_BY_HANDLE = "select id, user_id, expires_at, used_at, counter, current_hash, previous_hash, rotated_at, salt,
-                               ended_at is not null
+                               ended_at is not null, client_id, scope
                         from token_families where handle = $1";
     /// One step of the counter: of any number of callers with the same token one succeeds.
     ROTATE = "update token_families
@@ -34,51 +65,95 @@ sql! {
               where id = $1 and counter = $2 and current_hash = $3 and ended_at is null";
     END_FAMILY = "update token_families set ended_at = $2 where id = $1 and ended_at is null";
     END_FAMILIES_OF = "update token_families set ended_at = $2 where user_id = $1 and ended_at is null returning id";
+    END_FAMILIES_OF_CLIENT = "update token_families set ended_at = $2 where client_id = $1 and ended_at is null
+                              returning id";
+    END_FAMILIES_OF_CONSENT = "update token_families set ended_at = $3
+                               where user_id = $1 and client_id = $2 and ended_at is null returning id";
+    AUTHENTICATED_AT = "select authenticated_at from token_families where id = $1";
     IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
     FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
+    /// Only for a user who can still log in, with the password that was checked if one was.
+    INSERT_BROWSER_SESSION = {
+        sqlite: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
+            select $1, $2, u.id, $4, $4, $5 from users u
+            where u.id = $3 and u.disabled_at is null and u.erased_at is null
+                and ($6 is null or u.password_hash = $6)",
+        postgres: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
+            select $1, $2, u.id, $4, $4, $5 from users u
+            where u.id = $3 and u.disabled_at is null and u.erased_at is null
+                and ($6::text is null or u.password_hash = $6)
+            for share of u",
+    };
+    BROWSER_SESSION = "select b.id, b.user_id, u.username, b.authenticated_at, b.used_at
+                       from browser_sessions b join users u on u.id = b.user_id
+                       where b.secret_hash = $1 and b.ended_at is null and b.expires_at > $2
+                           and u.disabled_at is null and u.erased_at is null";
+    TOUCH_BROWSER_SESSION = "update browser_sessions set used_at = $2 where id = $1";
+    END_BROWSER_SESSION = "update browser_sessions set ended_at = $2 where id = $1 and ended_at is null";
+    END_BROWSER_SESSIONS_OF = "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null";
+    FORGET_BROWSER_SESSIONS = "delete from browser_sessions where (expires_at < $1 or ended_at < $1)
+            and not exists (select 1 from authorization_codes a where a.browser_session_id = browser_sessions.id)";
     KEYS = "select generation, kid, private_key, public_key from signing_keys order by generation";
     INSERT_KEY = "insert into signing_keys (generation, kid, algorithm, private_key, public_key, created_at)
                   values ($1, $2, 'EdDSA', $3, $4, $5) on conflict (generation) do nothing";
 }
 
+#[derive(Clone)]
 pub struct NewFamily {
     pub id: SessionId,
     pub token: RefreshToken,
-    pub user: UserId,
-    /// The stored hash that the log-in was checked against.
-    pub password_hash: String,
+    pub client: String,
+    pub scopes: Scopes,
     pub now: Time,
     pub expires_at: Time,
     pub salt: [u8; 32],
+    pub origin: Origin,
 }
 
-/// False when the user cannot log in any more.
-pub async fn insert_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<bool> {
-    let rows = tx
-        .run(
-            &INSERT_FAMILY,
-            &params![
-                new.id,
-                &new.token.handle[..],
-                new.user,
-                FIRST_PARTY,
-                FIRST_PARTY_SCOPE,
-                new.now,
-                new.expires_at,
-                &new.token.hash(),
-                &new.salt,
-                &new.password_hash,
-            ],
-        )
-        .await?;
-    Ok(rows == 1)
+/// What a family comes from; it must still hold when the family is made.
+#[derive(Clone)]
+pub enum Origin {
+    /// A person, with the stored hash that the log-in was checked against.
+    Password(UserId, String),
+    /// A person who is logged in at our own pages.
+    Browser(UserId, Uuid),
+    /// A program that acts for itself.
+    Program(Uuid),
+}
+
+/// The scopes it was given; nothing when what it comes from does not hold any more.
+pub async fn insert_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<Option<Scopes>> {
+    let (sql, subject, proof) = match &new.origin {
+        Origin::Password(user, hash) => (&INSERT_FAMILY_BY_PASSWORD, user.0, Some(Value::from(hash))),
+        Origin::Browser(user, browser) => (&INSERT_FAMILY_BY_BROWSER, user.0, Some(Value::from(*browser))),
+        Origin::Program(program) => (&INSERT_FAMILY_OF_PROGRAM, *program, None),
+    };
+    let values = params![
+        new.id,
+        &new.token.handle[..],
+        subject,
+        &new.client,
+        new.scopes.to_string(),
+        new.now,
+        new.expires_at,
+        &new.token.hash(),
+        &new.salt,
+    ];
+    let values: Vec<Value> = values.into_iter().chain(proof).collect();
+    if let Origin::Password(..) = new.origin {
+        let Some(row) = tx.row(sql, &values).await? else { return Ok(None) };
+        return Ok(Some(Scopes::known(&row.get::<String>(0)?)));
+    }
+    Ok((tx.run(sql, &values).await? == 1).then_some(new.scopes))
 }
 
 pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>> {
     let Some(row) = tx.row(&FAMILY_BY_HANDLE, &params![&handle[..]]).await? else { return Ok(None) };
     Ok(Some(Family {
         id: SessionId(row.get(0)?),
-        user: row.user(1)?,
+        user: row.get::<Option<Uuid>>(1)?.map(UserId),
+        client: row.get(10)?,
+        scopes: Scopes::known(&row.get::<String>(11)?),
         expires_at: row.time(2)?,
         used_at: row.time(3)?,
         counter: row.get(4)?,
@@ -102,8 +177,60 @@ pub async fn end_family(tx: &mut Tx<'_>, id: SessionId, now: Time) -> Result<boo
 }
 
 pub async fn end_families_of(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<Vec<SessionId>> {
-    let rows = tx.rows(&END_FAMILIES_OF, &params![user, now]).await?;
+    sessions(tx.rows(&END_FAMILIES_OF, &params![user, now]).await?)
+}
+
+pub async fn end_families_of_client(tx: &mut Tx<'_>, client: &str, now: Time) -> Result<Vec<SessionId>> {
+    sessions(tx.rows(&END_FAMILIES_OF_CLIENT, &params![client, now]).await?)
+}
+
+pub async fn end_families_of_consent(tx: &mut Tx<'_>, user: UserId, client: &str, now: Time) -> Result<Vec<SessionId>> {
+    sessions(tx.rows(&END_FAMILIES_OF_CONSENT, &params![user, client, now]).await?)
+}
+
+fn sessions(rows: Vec<Row>) -> Result<Vec<SessionId>> {
     rows.iter().map(|row| row.get::<Uuid>(0).map(SessionId)).collect()
+}
+
+/// When the person behind a session last proved who they are.
+pub async fn authenticated_at(db: &Db, session: SessionId) -> Result<Option<Time>> {
+    db.row(&AUTHENTICATED_AT, params![session]).await?.map(|row| row.time(0)).transpose()
+}
+
+pub struct NewBrowserSession {
+    pub id: Uuid,
+    pub secret_hash: [u8; 32],
+    pub user: UserId,
+    pub now: Time,
+    pub expires_at: Time,
+    /// The stored hash that a password was checked against, if one was.
+    pub password_hash: Option<String>,
+}
+
+/// False when the user cannot log in any more.
+pub async fn insert_browser_session(tx: &mut Tx<'_>, new: &NewBrowserSession) -> Result<bool> {
+    let values = params![new.id, &new.secret_hash, new.user, new.now, new.expires_at, new.password_hash.clone()];
+    Ok(tx.run(&INSERT_BROWSER_SESSION, &values).await? == 1)
+}
+
+/// Somebody logged in, and when the session was last used.
+pub async fn browser_session(db: &Db, secret_hash: &[u8; 32], now: Time) -> Result<Option<(BrowserSession, Time)>> {
+    let Some(row) = db.row(&BROWSER_SESSION, params![secret_hash, now]).await? else { return Ok(None) };
+    let session =
+        BrowserSession { id: row.get(0)?, user: row.user(1)?, username: row.get(2)?, authenticated_at: row.time(3)? };
+    Ok(Some((session, row.time(4)?)))
+}
+
+pub async fn touch_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time) -> Result<()> {
+    tx.run(&TOUCH_BROWSER_SESSION, &params![id, now]).await.map(drop)
+}
+
+pub async fn end_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time) -> Result<()> {
+    tx.run(&END_BROWSER_SESSION, &params![id, now]).await.map(drop)
+}
+
+pub async fn end_browser_sessions_of(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<()> {
+    tx.run(&END_BROWSER_SESSIONS_OF, &params![user, now]).await.map(drop)
 }
 
 pub async fn is_live(db: &Db, id: SessionId) -> Result<bool> {
@@ -111,6 +238,7 @@ pub async fn is_live(db: &Db, id: SessionId) -> Result<bool> {
 }
 
 pub async fn forget_families(tx: &mut Tx<'_>, before: Time) -> Result<u64> {
+    tx.run(&FORGET_BROWSER_SESSIONS, &params![before]).await?;
     tx.run(&FORGET_FAMILIES, &params![before]).await
 }
 

@@ -19,4 +19,4 @@ window.ui = SwaggerUIBundle({
   validatorUrl: null,
   oauth2RedirectUrl: new URL("/docs/assets/oauth2-redirect.html", location.href).href,
 });
-window.ui.initOAuth({ usePkceWithAuthorizationCodeGrant: true });
+window.ui.initOAuth({ clientId: "docs", usePkceWithAuthorizationCodeGrant: true });

@@ -8,6 +8,7 @@ pub mod operations;
 pub mod process;
 pub mod raw;
 pub mod servers;
+pub mod visit;
 
 /// Runs a test on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis. The body gets a
 /// [`app::Setup`] to build its nodes with.

@@ -43,6 +43,13 @@ impl Operation {
             "create_code" => vec![json!({"code": "AMSEL2099XYZ", "expires_at": "2001-01-01"})],
             "look_up_code" => vec![json!({"email": "nobody@example.com"})],
             "validate_code" => vec![json!({"code": "AMSEL2099XYZ"})],
+            "register_client" => vec![json!({
+                "name": "Shop", "confidential": true, "redirect_uris": ["https://shop.example.com/cb"],
+                "grants": ["authorization_code"], "scope": "nothing", "id_token_algorithm": "RS256",
+            })],
+            "change_client" => {
+                vec![json!({"name": "Shop", "redirect_uris": ["https://shop.example.com/cb"], "scope": "nothing"})]
+            }
             _ if self.fields.is_empty() => vec![],
             other => panic!("the operation {other} reads a body: add one to this table"),
         };
@@ -76,7 +83,7 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                 name: operation["operationId"].as_str().expect("an id").to_owned(),
                 method: method.to_uppercase().parse().expect("a method"),
                 template: template.clone(),
-                path: template.replace("{code}", code).replace("{referrer_id}", &user.id),
+                path: template.replace("{code}", code).replace("{referrer_id}", &user.id).replace("{client_id}", "nobody"),
                 fields: schema["properties"].as_object().cloned().unwrap_or_default(),
             });
         }

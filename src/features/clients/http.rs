@@ -1,0 +1,274 @@
+//! Clients over HTTP, for managers.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::actions::{self, Change};
+use super::model::{Client, GrantType, MOST_REDIRECTS, RedirectUri, Registration, parse_name};
+use crate::app::App;
+use crate::features::tokens::model::IdTokenAlgorithm;
+use crate::kernel::scope::Scopes;
+use crate::kernel::time::Time;
+use crate::problems;
+use crate::web::caller::Manager;
+use crate::web::extract::{Fields, Json, PathText};
+use crate::web::problem::Problem;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(register, list))
+        .routes(routes!(get, change, remove))
+        .routes(routes!(new_secret))
+}
+
+/// A new client.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct NewClient {
+    /// What people are shown when they are asked for consent: 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100, example = "Example Shop")]
+    name: String,
+    /// Whether it can keep a secret: programs on a server can, apps and pages in a browser cannot.
+    #[schema(default = false, example = true)]
+    confidential: Option<bool>,
+    /// Where people may be sent back to, compared character by character: https, or http on 127.0.0.1, or a scheme of
+    /// the app's own such as `com.example.app:/cb`. At most 20.
+    #[schema(max_items = 20, example = json!(["https://shop.example.com/callback"]))]
+    redirect_uris: Option<Vec<String>>,
+    /// Of `authorization_code`, `refresh_token` and `client_credentials`; the first two when left out.
+    #[schema(example = json!(["authorization_code", "refresh_token"]))]
+    grants: Option<Vec<String>>,
+    /// What it may ask for, with a space between.
+    #[schema(example = "openid profile codes:read")]
+    scope: String,
+    /// `RS256` (the default) or `EdDSA`.
+    #[schema(example = "RS256")]
+    id_token_algorithm: Option<String>,
+}
+
+/// A client, without its secret.
+#[derive(Serialize, ToSchema)]
+struct ClientOut {
+    #[schema(example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
+    client_id: String,
+    #[schema(example = "Example Shop")]
+    name: String,
+    #[schema(example = true)]
+    confidential: bool,
+    #[schema(example = json!(["https://shop.example.com/callback"]))]
+    redirect_uris: Vec<String>,
+    #[schema(example = json!(["authorization_code", "refresh_token"]))]
+    grants: Vec<&'static str>,
+    #[schema(example = "openid profile codes:read")]
+    scope: String,
+    #[schema(example = "RS256")]
+    id_token_algorithm: &'static str,
+    /// UTC.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
+    created_at: Time,
+}
+
+impl From<Client> for ClientOut {
+    fn from(client: Client) -> Self {
+        Self {
+            confidential: client.is_confidential(),
+            redirect_uris: client.redirect_uris.iter().map(ToString::to_string).collect(),
+            grants: client.grants.iter().map(|grant| grant.word()).collect(),
+            scope: client.scopes.to_string(),
+            id_token_algorithm: client.id_token_algorithm.word(),
+            created_at: client.created_at,
+            client_id: client.id,
+            name: client.name,
+        }
+    }
+}
+
+/// A client just registered.
+#[derive(Serialize, ToSchema)]
+struct RegisteredClient {
+    #[serde(flatten)]
+    client: ClientOut,
+    /// Told this once; null for a public client.
+    #[schema(required, example = "cs_8vY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnM")]
+    client_secret: Option<String>,
+}
+
+/// All registered clients.
+#[derive(Serialize, ToSchema)]
+struct Clients {
+    /// Oldest first.
+    items: Vec<ClientOut>,
+}
+
+problems!(RegisterProblems: manager body[]);
+
+/// Register a client
+///
+/// For managers. The secret of a confidential client is in this answer and nowhere else.
+#[utoipa::path(post, path = "/clients", tag = "Clients", operation_id = "register_client",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = NewClient,
+    responses((status = 201, description = "Registered", body = RegisteredClient), RegisterProblems))]
+async fn register(
+    State(app): State<Arc<App>>,
+    manager: Manager,
+    Json(mut fields): Json,
+) -> Result<(StatusCode, Answer<RegisteredClient>), Problem> {
+    let name = fields.parsed("name", parse_name);
+    let confidential = fields.optional_flag("confidential");
+    let redirect_uris = redirect_uris(&mut fields);
+    let grants = grants(&mut fields);
+    let scopes = fields.parsed("scope", scopes);
+    let algorithm = fields
+        .optionally_parsed("id_token_algorithm", |word| IdTokenAlgorithm::parse(word).ok_or("Either RS256 or EdDSA"));
+    let (name, scopes) = fields.all(name.zip(scopes))?;
+    let new = Registration {
+        name,
+        confidential: confidential.unwrap_or(false),
+        redirect_uris: redirect_uris.unwrap_or_default(),
+        grants: grants.unwrap_or_else(|| vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
+        scopes,
+        id_token_algorithm: algorithm.unwrap_or(IdTokenAlgorithm::Rs256),
+    };
+    let made = actions::register(&app, new, Some(manager.user)).await?;
+    Ok((StatusCode::CREATED, Answer(RegisteredClient { client: made.client.into(), client_secret: made.secret })))
+}
+
+fn scopes(text: &str) -> Result<Scopes, &'static str> {
+    let scopes = Scopes::parse(text).ok_or("Words of /.well-known/oauth-authorization-server, scopes_supported")?;
+    if scopes.is_empty() { Err("At least one scope") } else { Ok(scopes) }
+}
+
+fn redirect_uris(fields: &mut Fields) -> Option<Vec<RedirectUri>> {
+    let texts = fields.optional_texts("redirect_uris")?;
+    if texts.len() > MOST_REDIRECTS {
+        fields.refuse("redirect_uris", "too_long", "At most 20 redirect URIs");
+    }
+    let read: Result<Vec<RedirectUri>, &str> = texts.iter().map(|text| RedirectUri::parse(text)).collect();
+    fields.judge("redirect_uris", read)
+}
+
+fn grants(fields: &mut Fields) -> Option<Vec<GrantType>> {
+    let words = fields.optional_texts("grants")?;
+    let mut grants = Vec::new();
+    for word in &words {
+        match GrantType::parse(word) {
+            Some(grant) if !grants.contains(&grant) => grants.push(grant),
+            Some(_) => {}
+            None => {
+                fields.refuse(
+                    "grants",
+                    "value_error",
+                    "Each is authorization_code, refresh_token or client_credentials",
+                );
+                break;
+            }
+        }
+    }
+    Some(grants)
+}
+
+problems!(ListProblems: manager[]);
+
+/// List the clients
+///
+/// For managers. All of them, oldest first.
+#[utoipa::path(get, path = "/clients", tag = "Clients", operation_id = "list_clients",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    responses((status = 200, description = "The clients", body = Clients), ListProblems))]
+async fn list(State(app): State<Arc<App>>, _: Manager) -> Result<Answer<Clients>, Problem> {
+    let clients = actions::list(&app).await?;
+    Ok(Answer(Clients { items: clients.into_iter().map(ClientOut::from).collect() }))
+}
+
+problems!(GetProblems: manager query[ClientNotFound]);
+
+/// See a client
+///
+/// For managers.
+#[utoipa::path(get, path = "/clients/{client_id}", tag = "Clients", operation_id = "get_client",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    responses((status = 200, description = "The client", body = ClientOut), GetProblems))]
+async fn get(State(app): State<Arc<App>>, _: Manager, PathText(id): PathText) -> Result<Answer<ClientOut>, Problem> {
+    Ok(Answer(actions::get(&app, &id).await?.into()))
+}
+
+/// What is to be different; what is left out stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct ClientChange {
+    #[schema(min_length = 1, max_length = 100, example = "Example Shop")]
+    name: Option<String>,
+    #[schema(max_items = 20, example = json!(["https://shop.example.com/callback"]))]
+    redirect_uris: Option<Vec<String>>,
+    #[schema(example = "openid profile codes:read")]
+    scope: Option<String>,
+}
+
+problems!(ChangeProblems: manager body[ClientNotFound]);
+
+/// Change a client
+///
+/// For managers. Scopes it loses are gone from its next token on.
+#[utoipa::path(patch, path = "/clients/{client_id}", tag = "Clients", operation_id = "change_client",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = ClientChange,
+    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    responses((status = 200, description = "The client, changed", body = ClientOut), ChangeProblems))]
+async fn change(
+    State(app): State<Arc<App>>,
+    _: Manager,
+    PathText(id): PathText,
+    Json(mut fields): Json,
+) -> Result<Answer<ClientOut>, Problem> {
+    let name = fields.optionally_parsed("name", parse_name);
+    let redirect_uris = redirect_uris(&mut fields);
+    let scopes = fields.optionally_parsed("scope", scopes);
+    let change = fields.all(Some(Change { name, redirect_uris, scopes }))?;
+    Ok(Answer(actions::change(&app, &id, change).await?.into()))
+}
+
+problems!(RemoveProblems: manager query[ClientNotFound]);
+
+/// Remove a client
+///
+/// For managers. Its tokens end on every node within seconds, and what people allowed it is forgotten.
+#[utoipa::path(delete, path = "/clients/{client_id}", tag = "Clients", operation_id = "remove_client",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    responses((status = 204, description = "Removed"), RemoveProblems))]
+async fn remove(State(app): State<Arc<App>>, _: Manager, PathText(id): PathText) -> Result<StatusCode, Problem> {
+    actions::remove(&app, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A client's new secret.
+#[derive(Serialize, ToSchema)]
+struct NewSecret {
+    /// Told this once.
+    #[schema(example = "cs_8vY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnM")]
+    client_secret: String,
+}
+
+problems!(SecretProblems: manager query[ClientNotFound, ClientPublic]);
+
+/// Give a client another secret
+///
+/// For managers. The old secret is no good from the answer on; tokens that were given stay good.
+#[utoipa::path(post, path = "/clients/{client_id}/secret", tag = "Clients", operation_id = "new_client_secret",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    responses((status = 200, description = "The new secret", body = NewSecret), SecretProblems))]
+async fn new_secret(
+    State(app): State<Arc<App>>,
+    _: Manager,
+    PathText(id): PathText,
+) -> Result<Answer<NewSecret>, Problem> {
+    Ok(Answer(NewSecret { client_secret: actions::new_secret(&app, &id).await? }))
+}

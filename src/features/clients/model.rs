@@ -1,0 +1,319 @@
+//! What a client is.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use subtle::ConstantTimeEq;
+use url::{Host, Url};
+use uuid::Uuid;
+
+use crate::features::tokens::model::IdTokenAlgorithm;
+use crate::kernel::scope::{Scope, Scopes};
+use crate::kernel::time::Time;
+
+/// The client that our own documentation page is.
+pub const DOCS: &str = "docs";
+const DOCS_REDIRECT: &str = "/docs/assets/oauth2-redirect.html";
+
+/// Characters of a name.
+pub const MOST_NAME: usize = 100;
+/// Redirect URIs of one client.
+pub const MOST_REDIRECTS: usize = 20;
+/// Characters of a redirect URI.
+const MOST_URI: usize = 1000;
+
+/// How a client may get tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantType {
+    AuthorizationCode,
+    RefreshToken,
+    ClientCredentials,
+}
+
+impl GrantType {
+    pub const ALL: &[GrantType] = &[Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|grant| grant.word() == word)
+    }
+}
+
+/// A registered client, or one of the two that are built in.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// As requests and tokens name it.
+    pub id: String,
+    /// Of registered ones.
+    pub uuid: Option<Uuid>,
+    pub name: String,
+    /// SHA-256; public clients have none.
+    pub secret_hash: Option<Vec<u8>>,
+    pub redirect_uris: Vec<RedirectUri>,
+    pub grants: Vec<GrantType>,
+    pub scopes: Scopes,
+    pub id_token_algorithm: IdTokenAlgorithm,
+    pub created_at: Time,
+}
+
+impl Client {
+    /// The documentation page, which lets its readers try calls with any scope that a person may give.
+    pub fn docs(public_url: &str) -> Self {
+        Self {
+            id: DOCS.to_owned(),
+            uuid: None,
+            name: "API documentation".to_owned(),
+            secret_hash: None,
+            redirect_uris: vec![RedirectUri(format!("{public_url}{DOCS_REDIRECT}"))],
+            grants: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            scopes: Scopes::PERSON,
+            id_token_algorithm: IdTokenAlgorithm::Rs256,
+            created_at: Time(0),
+        }
+    }
+
+    pub fn is_confidential(&self) -> bool {
+        self.secret_hash.is_some()
+    }
+
+    pub fn may(&self, grant: GrantType) -> bool {
+        self.grants.contains(&grant)
+    }
+
+    /// The registered redirect URI that is this text, character by character.
+    pub fn redirect_uri(&self, text: &str) -> Option<&RedirectUri> {
+        self.redirect_uris.iter().find(|uri| uri.0 == text)
+    }
+
+    pub fn has_secret(&self, secret: &str) -> bool {
+        self.secret_hash.as_ref().is_some_and(|hash| hash.ct_eq(&hash_secret(secret)).into())
+    }
+}
+
+/// Secrets are 256 random bits: a plain hash is as good as a slow one.
+pub fn hash_secret(secret: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
+    hash
+}
+
+/// Where a client may have people sent back to. It has passed the rule below; at use it is compared as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectUri(String);
+
+impl RedirectUri {
+    /// https anywhere, http on this machine (native apps while they run), or a scheme of the app's own that reads like a
+    /// domain turned round (RFC 8252).
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() || text.len() > MOST_URI {
+            return Err("A redirect URI has 1 to 1000 characters");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#*".contains(&byte)) {
+            return Err("A redirect URI is plain ASCII without spaces, fragments (#) or wildcards (*)");
+        }
+        let url = Url::parse(text).map_err(|_| "A redirect URI is an absolute address")?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("A redirect URI has no user name or password");
+        }
+        match url.scheme() {
+            "https" if url.has_host() => Ok(Self(text.to_owned())),
+            "http" if is_loopback(&url) => Ok(Self(text.to_owned())),
+            "http" => Err("A redirect URI is https, unless it leads to the machine that the app runs on"),
+            scheme if scheme.contains('.') => Ok(Self(text.to_owned())),
+            _ => Err("A redirect URI is https, or has a scheme of the app's own such as com.example.app"),
+        }
+    }
+
+    /// What the database has, which has passed the rule once.
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whom people are sent back to, for them to read.
+    pub fn host(&self) -> String {
+        let url = Url::parse(&self.0).ok();
+        let host = url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
+        host.or_else(|| url.map(|url| url.scheme().to_owned())).unwrap_or_default()
+    }
+
+    /// Whether only the client can be behind it: of apps on the person's own machine anybody may have made one.
+    pub fn proves_client(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    /// The address with parameters added.
+    pub fn with(&self, parameters: &[(&str, &str)]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(parameters);
+        let joint = if self.0.contains('?') { '&' } else { '?' };
+        format!("{}{joint}{}", self.0, query.finish())
+    }
+}
+
+impl fmt::Display for RedirectUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// A registration that has passed every rule.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    pub name: String,
+    pub confidential: bool,
+    pub redirect_uris: Vec<RedirectUri>,
+    pub grants: Vec<GrantType>,
+    pub scopes: Scopes,
+    pub id_token_algorithm: IdTokenAlgorithm,
+}
+
+/// A field that breaks a rule, and the rule.
+pub type Fault = (&'static str, &'static str);
+
+impl Registration {
+    /// What no field shows alone.
+    pub fn faults(&self) -> Vec<Fault> {
+        let may = |grant| self.grants.contains(&grant);
+        let (people, machine) = (may(GrantType::AuthorizationCode), may(GrantType::ClientCredentials));
+        let mut faults = Vec::new();
+        if !people && !machine {
+            faults.push(("grants", "At least one of authorization_code and client_credentials"));
+        }
+        if may(GrantType::RefreshToken) && !people {
+            faults.push(("grants", "refresh_token goes with authorization_code"));
+        }
+        if machine && !self.confidential {
+            faults.push(("grants", "client_credentials is for confidential clients"));
+        }
+        if people && self.redirect_uris.is_empty() {
+            faults.push(("redirect_uris", "authorization_code needs at least one redirect URI"));
+        }
+        if !people && !self.redirect_uris.is_empty() {
+            faults.push(("redirect_uris", "Without authorization_code nobody is sent back"));
+        }
+        if people && self.scopes.and(Scopes::PERSON).is_empty() {
+            faults.push(("scope", "authorization_code needs a scope that people can give"));
+        }
+        if !people && !self.scopes.and(Scopes::PERSON).is_empty() {
+            faults.push(("scope", "Only authorization_code can use scopes that people give"));
+        }
+        if machine && !self.scopes.has(Scope::ProgramRead) {
+            faults.push(("scope", "client_credentials needs a scope for programs: program:read"));
+        }
+        if !machine && self.scopes.has(Scope::ProgramRead) {
+            faults.push(("scope", "program:read is for client_credentials"));
+        }
+        faults
+    }
+}
+
+/// A name that people are shown: it may not hold what makes it read as another.
+pub fn parse_name(text: &str) -> Result<String, &'static str> {
+    let name = text.trim();
+    let length = name.chars().count();
+    if length == 0 || length > MOST_NAME {
+        return Err("A name has 1 to 100 characters");
+    }
+    if name.chars().any(|c| c.is_control() || is_invisible(c)) {
+        return Err("A name has no control or invisible characters");
+    }
+    Ok(name.to_owned())
+}
+
+/// Marks that turn the direction of writing or show nothing.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn redirect_uris_are_https_or_lead_to_the_own_machine_or_app() {
+        for good in [
+            "https://app.example.com/cb",
+            "https://app.example.com/cb?tenant=1",
+            "https://app.example.com",
+            "http://127.0.0.1:9000/cb",
+            "http://[::1]/cb",
+            "http://localhost/cb",
+            "com.example.app:/cb",
+        ] {
+            assert_eq!(RedirectUri::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "/cb",
+            "app.example.com/cb",
+            "http://app.example.com/cb",
+            "http://127.0.0.1.example.com/cb",
+            "https://user@app.example.com/cb",
+            "https://user:secret@app.example.com/cb",
+            "https://app.example.com/cb#top",
+            "https://*.example.com/cb",
+            "https://app.example.com/c b",
+            "https://app.example.com/\u{442}",
+            "https://app.example.com\\cb",
+            "https://",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "file:///etc/passwd",
+            "myapp:/cb",
+        ] {
+            assert!(RedirectUri::parse(bad).is_err(), "{bad}");
+        }
+        assert!(RedirectUri::parse(&format!("https://a.example/{}", "x".repeat(1000))).is_err());
+    }
+
+    #[test]
+    fn parameters_are_added_and_sources_named() {
+        let plain = RedirectUri::parse("https://app.example.com/cb").unwrap();
+        assert_eq!(plain.with(&[("code", "a b"), ("state", "&")]), "https://app.example.com/cb?code=a+b&state=%26");
+        let query = RedirectUri::parse("http://127.0.0.1:9000/cb?x=1").unwrap();
+        assert_eq!(query.with(&[("code", "a")]), "http://127.0.0.1:9000/cb?x=1&code=a");
+        let app = RedirectUri::parse("com.example.app:/cb").unwrap();
+        assert_eq!((plain.host().as_str(), app.host().as_str()), ("app.example.com", "com.example.app"));
+        assert!(plain.proves_client() && !query.proves_client() && !app.proves_client());
+    }
+
+    #[test]
+    fn names_are_what_they_seem() {
+        assert_eq!(parse_name(" Наш магазин ").unwrap(), "Наш магазин");
+        for bad in ["", "  ", "a\nb", "pay\u{202e}lap", "a\u{200b}b", &"x".repeat(101)] {
+            assert!(parse_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_us_panic(text in ".{0,60}") {
+            if let Ok(uri) = RedirectUri::parse(&text) {
+                prop_assert!(uri.with(&[("a", "b")]).starts_with(&text));
+                prop_assert!(!uri.host().is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! From a person's word to a program's tokens, and back.
+
+use std::time::Duration;
+
+use super::model::{
+    AuthorizationRequest, Code, Consent, Fault, IdClaims, Introspected, Rejected, StoredCode, Wrong, at_hash, proves,
+};
+use super::store;
+use crate::app::App;
+use crate::db::{Tx, Work};
+use crate::features::clients;
+use crate::features::clients::model::{Client, GrantType};
+use crate::features::tokens;
+use crate::features::tokens::actions::{Granted, NewFamily, Origin};
+use crate::features::tokens::model::{BrowserSession, Caller, Family, Grant, RefreshToken, Subject};
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::parameters::Parameters;
+use crate::kernel::scope::{Scope, Scopes};
+use crate::kernel::time::Time;
+
+/// How long an authorization code is good.
+const CODE_LIFE: Duration = Duration::from_secs(60);
+
+/// Reads an authorization request.
+pub async fn read_request(app: &App, parameters: &Parameters) -> Result<Result<AuthorizationRequest, Rejected>> {
+    let id = match AuthorizationRequest::client_id(parameters) {
+        Ok(id) => id,
+        Err(rejected) => return Ok(Err(rejected)),
+    };
+    let Some(client) = clients::actions::find(app, id).await? else { return Ok(Err(Rejected::UnknownClient)) };
+    Ok(AuthorizationRequest::read(client, parameters))
+}
+
+/// Whether a person has allowed all this before, to a client of which it is sure that it is the same.
+pub async fn has_consent(app: &App, user: UserId, request: &AuthorizationRequest) -> Result<bool> {
+    if request.wishes.prompt.consent || !request.redirect_uri.proves_client() {
+        return Ok(false);
+    }
+    let given = store::consent(&app.db, user, &request.client.id).await?;
+    Ok(given.is_some_and(|given| request.wishes.scopes.within(given)))
+}
+
+struct Allowed {
+    code: StoredCode,
+    /// Whether the person was asked now.
+    asked: bool,
+    now: Time,
+}
+
+/// An authorization code for what a person allows a client, now or before.
+pub async fn issue_code(
+    app: &App,
+    person: &BrowserSession,
+    request: &AuthorizationRequest,
+    asked: bool,
+) -> Result<String> {
+    let now = app.clock.now();
+    let code = Code(app.random()?);
+    let wishes = &request.wishes;
+    let stored = StoredCode {
+        hash: code.hash(),
+        client: request.client.id.clone(),
+        user: person.user,
+        browser_session: person.id,
+        redirect_uri: request.redirect_uri.to_string(),
+        scopes: wishes.scopes,
+        challenge: wishes.challenge.to_vec(),
+        nonce: wishes.nonce.clone(),
+        authenticated_at: person.authenticated_at,
+        expires_at: now.plus(CODE_LIFE),
+        family: None,
+    };
+    let allow: Work<Allowed, ()> = |tx, allowed| Box::pin(allow(tx, allowed));
+    app.db.write(Allowed { code: stored, asked, now }, allow).await?;
+    Ok(code.text())
+}
+
+async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
+    let code = &allowed.code;
+    if allowed.asked {
+        // What was allowed before stays: this is more, not something else.
+        let before = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
+        store::set_consent(tx, code.user, &code.client, code.scopes.or(before), allowed.now).await?;
+    }
+    store::insert_code(tx, code).await
+}
+
+/// What a client presents with a code.
+pub struct Presented {
+    pub code: String,
+    pub redirect_uri: String,
+    pub verifier: String,
+}
+
+struct Exchange {
+    hash: [u8; 32],
+    client: String,
+    redirect_uri: String,
+    verifier: String,
+    scopes: Scopes,
+    family: NewFamily,
+}
+
+enum Exchanged {
+    Done(StoredCode, Scopes),
+    Refused,
+    /// By somebody who knows all that the first user knew: one of them has stolen it.
+    Replayed(SessionId),
+}
+
+/// What the token endpoint gives for a code.
+pub struct CodeGrant {
+    pub grant: Grant,
+    pub id_token: Option<String>,
+}
+
+/// Exchanges a code for tokens.
+pub async fn exchange(app: &App, client: &Client, presented: Presented) -> Result<Result<CodeGrant, Fault>> {
+    let refused = Fault::new(
+        Wrong::InvalidGrant,
+        "The code is not good: used, expired, or made for another client, redirect_uri or code_challenge",
+    );
+    let Some(code) = Code::parse(&presented.code) else { return Ok(Err(refused)) };
+    // Whose it is comes from the code's row, inside of the unit.
+    let nobody = Origin::Browser(UserId(uuid::Uuid::nil()), uuid::Uuid::nil());
+    let (family, token) = tokens::actions::new_family(app, &client.id, Scopes::NONE, nobody)?;
+    let (session, now) = (family.id, family.now);
+    let input = Exchange {
+        hash: code.hash(),
+        client: client.id.clone(),
+        redirect_uri: presented.redirect_uri,
+        verifier: presented.verifier,
+        scopes: client.scopes,
+        family,
+    };
+    let (code, scopes) = match app.db.write(input, |tx, input| Box::pin(use_up(tx, input))).await? {
+        Exchanged::Done(code, scopes) => (code, scopes),
+        Exchanged::Refused => return Ok(Err(refused)),
+        Exchanged::Replayed(session) => {
+            tracing::warn!(%session, client = client.id, "an authorization code was used twice; the session is ended");
+            app.sessions_ended(&[session]).await;
+            return Ok(Err(refused));
+        }
+    };
+    let granted = Granted { subject: Subject::Person(code.user), client: client.id.clone(), session, scopes };
+    let refresh = client.may(GrantType::RefreshToken).then_some(&token);
+    let grant = tokens::actions::give(app, &granted, refresh, now)?;
+    let id_token = match scopes.has(Scope::Openid) {
+        true => Some(id_token(app, client, &code, &grant, now).await?),
+        false => None,
+    };
+    Ok(Ok(CodeGrant { grant, id_token }))
+}
+
+async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
+    let Some(code) = store::code(tx, &input.hash).await? else { return Ok(Exchanged::Refused) };
+    let bound = code.client == input.client && code.redirect_uri == input.redirect_uri;
+    if !bound || !proves(&input.verifier, &code.challenge) {
+        return Ok(Exchanged::Refused);
+    }
+    let now = input.family.now;
+    if let Some(family) = code.family {
+        tokens::actions::end(tx, family, now).await?;
+        return Ok(Exchanged::Replayed(family));
+    }
+    if code.expires_at <= now {
+        return Ok(Exchanged::Refused);
+    }
+    // Both may have been taken back since the code was given.
+    let given = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
+    let scopes = code.scopes.and(given).and(input.scopes);
+    if scopes.is_empty() || !store::use_code(tx, &input.hash, input.family.id).await? {
+        return Ok(Exchanged::Refused);
+    }
+    let origin = Origin::Browser(code.user, code.browser_session);
+    let family = NewFamily { origin, scopes, ..input.family.clone() };
+    if !tokens::actions::begin_family(tx, &family).await? {
+        return Ok(Exchanged::Refused);
+    }
+    Ok(Exchanged::Done(code, scopes))
+}
+
+async fn id_token(app: &App, client: &Client, code: &StoredCode, grant: &Grant, now: Time) -> Result<String> {
+    let claims = IdClaims {
+        iss: app.public_url().to_owned(),
+        sub: code.user.to_string(),
+        aud: client.id.clone(),
+        iat: now.seconds(),
+        exp: now.plus(app.config.tokens.access()).seconds(),
+        auth_time: code.authenticated_at.seconds(),
+        nonce: code.nonce.clone(),
+        at_hash: at_hash(client.id_token_algorithm, &grant.access_token),
+    };
+    tokens::actions::sign_id_token(app, client.id_token_algorithm, &claims).await
+}
+
+/// A token for a program that acts for itself.
+pub async fn act_alone(app: &App, client: &Client, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
+    let machine = client.scopes.and(Scopes::MACHINE);
+    let scopes = match asked {
+        None => machine,
+        Some(text) => match Scopes::parse(text) {
+            Some(asked) if !asked.is_empty() && asked.within(machine) => asked,
+            _ => return Ok(Err(Fault::new(Wrong::InvalidScope, "This client may not have all of these scopes alone"))),
+        },
+    };
+    let Some(program) = client.uuid.filter(|_| client.may(GrantType::ClientCredentials)) else {
+        return Ok(Err(Fault::new(Wrong::UnauthorizedClient, "This client may not act alone")));
+    };
+    let (family, _) = tokens::actions::new_family(app, &client.id, scopes, Origin::Program(program))?;
+    let (session, now) = (family.id, family.now);
+    let begin: Work<NewFamily, bool> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
+    if !app.db.write(family, begin).await? {
+        return Ok(Err(Fault::new(Wrong::InvalidClient, "The client is not registered any more")));
+    }
+    let granted = Granted { subject: Subject::Program(program), client: client.id.clone(), session, scopes };
+    tokens::actions::give(app, &granted, None, now).map(Ok)
+}
+
+/// Exchanges a refresh token of a client for its successor.
+pub async fn refresh(app: &App, client: &Client, token: &str, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
+    if !client.may(GrantType::RefreshToken) {
+        return Ok(Err(Fault::new(Wrong::UnauthorizedClient, "This client may not refresh")));
+    }
+    let beyond = Fault::new(Wrong::InvalidScope, "The session does not have all of these scopes");
+    let asked = match asked.map(Scopes::parse) {
+        None => None,
+        Some(Some(asked)) if !asked.is_empty() => Some(asked),
+        Some(_) => return Ok(Err(beyond)),
+    };
+    match tokens::actions::refresh(app, &client.id, token, asked, client.scopes).await {
+        Ok(grant) => Ok(Ok(grant)),
+        Err(Error::Refused(Refusal::InvalidRefreshToken)) => {
+            Ok(Err(Fault::new(Wrong::InvalidGrant, "The refresh token is not good any more, or not this client's")))
+        }
+        Err(Error::Refused(Refusal::InsufficientScope)) => Ok(Err(beyond)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends the session that a token of the client's belongs to. Of other tokens nothing is told.
+pub async fn revoke(app: &App, client: &Client, token: &str) -> Result<()> {
+    let session = match RefreshToken::parse(token) {
+        Some(token) => {
+            let find: Work<(RefreshToken, String, Time), Option<SessionId>> = |tx, (token, client, now)| {
+                Box::pin(async move {
+                    let family = tokens::actions::family_of(tx, token).await?;
+                    let Some(family) = family.filter(|family| family.client == *client) else { return Ok(None) };
+                    tokens::actions::end(tx, family.id, *now).await?;
+                    Ok(Some(family.id))
+                })
+            };
+            app.db.write((token, client.id.clone(), app.clock.now()), find).await?
+        }
+        None => {
+            let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
+            let session = claims.as_ref().and_then(Caller::of).map(|caller| caller.session);
+            if let Some(session) = session {
+                tokens::actions::log_out(app, session).await?;
+            }
+            None
+        }
+    };
+    if let Some(session) = session {
+        app.sessions_ended(&[session]).await;
+    }
+    Ok(())
+}
+
+/// What a token of the client's is good for; nothing about any other.
+pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Option<Introspected>> {
+    let Some(token) = RefreshToken::parse(token) else {
+        let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
+        return Ok(claims.map(|claims| Introspected {
+            scopes: Scopes::known(&claims.scope),
+            client_id: claims.client_id,
+            subject: Some(claims.sub),
+            expires_at: claims.exp,
+            issued_at: Some(claims.iat),
+            id: Some(claims.jti),
+            is_access_token: true,
+        }));
+    };
+    let find: Work<RefreshToken, Option<Family>> = |tx, token| Box::pin(tokens::actions::current_family_of(tx, token));
+    let family = app.db.write(token, find).await?.filter(|family| family.client == client.id);
+    let now = app.clock.now();
+    let idle = app.config.tokens.idle();
+    let live = family.filter(|family| !family.ended && family.expires_at > now && now.since(family.used_at) <= idle);
+    Ok(live.map(|family| Introspected {
+        scopes: family.scopes,
+        client_id: family.client,
+        subject: family.user.map(|user| user.to_string()),
+        expires_at: family.expires_at.seconds(),
+        ..Introspected::default()
+    }))
+}
+
+/// What a person has allowed whom, oldest first.
+pub async fn consents(app: &App, user: UserId) -> Result<Vec<Consent>> {
+    let mut consents = store::consents(&app.db, user).await?;
+    for consent in &mut consents {
+        let client = clients::actions::find(app, &consent.client_id).await?;
+        consent.name = client.map_or_else(|| consent.client_id.clone(), |client| client.name);
+    }
+    Ok(consents)
+}
+
+/// Takes back what a person has allowed a client: its tokens end on every node.
+pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
+    let withdraw: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, client, now)| {
+        Box::pin(async move {
+            if !store::withdraw(tx, *user, client).await? {
+                return Err(Refusal::ConsentNotFound.into());
+            }
+            tokens::actions::end_all_of_consent(tx, *user, client, *now).await
+        })
+    };
+    let ended = app.db.write((user, client.to_owned(), app.clock.now()), withdraw).await?;
+    app.sessions_ended(&ended).await;
+    Ok(())
+}
+
+/// As part of putting a client out.
+pub async fn forget_client(tx: &mut Tx<'_>, client: &str) -> Result<()> {
+    store::forget_client(tx, client).await
+}
+
+/// As part of erasing an account.
+pub async fn forget_user(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    store::forget_user(tx, user).await
+}
+
+/// What a token with the scopes tells about its person.
+pub struct UserInfo {
+    pub user: UserId,
+    pub username: Option<String>,
+    pub email: Option<(String, bool)>,
+}
+
+pub async fn user_info(app: &App, user: UserId, scopes: Scopes) -> Result<UserInfo> {
+    let person = store::person(&app.db, user).await?.ok_or(Refusal::InvalidToken)?;
+    let (username, email, proven) = person;
+    Ok(UserInfo {
+        user,
+        username: scopes.has(Scope::Profile).then_some(username),
+        email: scopes.has(Scope::Email).then_some((email, proven)),
+    })
+}
+
+/// Removes codes that nobody can use any more.
+pub async fn housekeeping(app: &App, now: Time) -> Result<u64> {
+    // A second use is noticed for as long as what the first gave can live unused.
+    let before = now.minus(app.config.tokens.access());
+    app.db.write(before, |tx, before| Box::pin(store::forget_codes(tx, *before))).await
+}

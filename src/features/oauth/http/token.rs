@@ -1,0 +1,335 @@
+//! The endpoints that programs call as clients: tokens, their revocation, and what they are good for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::features::clients;
+use crate::features::clients::model::{Client, GrantType};
+use crate::features::oauth::actions::{self, CodeGrant, Presented};
+use crate::features::oauth::model::{Fault, Introspected, Wrong};
+use crate::features::tokens::model::Grant;
+use crate::kernel::error::Error;
+use crate::kernel::parameters::Parameters;
+use crate::problems;
+use crate::web::extract::Form;
+use crate::web::problem::Problem;
+
+/// What is wrong, in the shape of RFC 6749.
+#[derive(Serialize, ToSchema)]
+struct OAuthProblem {
+    /// The kind, for programs.
+    #[schema(example = "invalid_grant")]
+    error: &'static str,
+    /// What is wrong, for developers.
+    #[schema(example = "The refresh token is not good any more, or not this client's")]
+    error_description: &'static str,
+}
+
+/// An error of these endpoints: in OAuth's words where the request is to blame, in ours where it is not.
+pub enum Failure {
+    Fault(Fault),
+    Problem(Problem),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let fault = match self {
+            Self::Fault(fault) => fault,
+            Self::Problem(problem) => return problem.into_response(),
+        };
+        let body = OAuthProblem { error: fault.wrong.word(), error_description: fault.sentence };
+        if fault.wrong != Wrong::InvalidClient {
+            return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        }
+        let basic = HeaderValue::from_static("Basic realm=\"referral\"");
+        (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, basic)], Json(body)).into_response()
+    }
+}
+
+/// A form that could not be read is an invalid request.
+fn form(form: Result<Form, Problem>) -> Result<Parameters, Failure> {
+    let unread = |_| Fault::new(Wrong::InvalidRequest, "The body is a form of at most 64 KiB");
+    Ok(form.map_err(unread)?.0)
+}
+
+fn one<'a>(form: &'a Parameters, name: &str) -> Result<Option<&'a str>, Fault> {
+    let repeated = |_| Fault::new(Wrong::InvalidRequest, "A parameter is given more than once");
+    form.one(name).map_err(repeated)
+}
+
+fn required<'a>(form: &'a Parameters, name: &str, sentence: &'static str) -> Result<&'a str, Fault> {
+    one(form, name)?.ok_or(Fault::new(Wrong::InvalidRequest, sentence))
+}
+
+/// The client that asks: by its secret in the header or in the form, or by its name where it is public.
+async fn client(app: &App, headers: &HeaderMap, form: &Parameters) -> Result<Client, Failure> {
+    let unknown = || Fault::new(Wrong::InvalidClient, "The client is unknown, or its secret is not right");
+    let (named, secret) = (one(form, "client_id")?, one(form, "client_secret")?);
+    let (id, secret) = match headers.get(AUTHORIZATION) {
+        None => (named.ok_or_else(unknown)?.to_owned(), secret.map(str::to_owned)),
+        Some(header) => {
+            let (id, basic) = basic(header).ok_or_else(unknown)?;
+            if secret.is_some() || named.is_some_and(|named| named != id) {
+                let sentence = "Authenticate once: in the header or in the form";
+                return Err(Fault::new(Wrong::InvalidRequest, sentence).into());
+            }
+            (id, Some(basic).filter(|basic| !basic.is_empty()))
+        }
+    };
+    let client = clients::actions::find(app, &id).await?.ok_or_else(unknown)?;
+    let proven = match &secret {
+        Some(secret) => client.has_secret(secret),
+        None => !client.is_confidential(),
+    };
+    if proven { Ok(client) } else { Err(unknown().into()) }
+}
+
+/// Name and secret, each form-encoded before they were joined (RFC 6749, 2.3.1).
+fn basic(header: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, credentials) = header.to_str().ok()?.split_once(' ')?;
+    let text = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let (id, secret) = text.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let decode =
+        |text: &str| form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|(_, v)| v.into_owned());
+    Some((decode(id)?, decode(secret)?))
+}
+
+/// What a client sends for tokens.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct OAuthTokenRequest {
+    /// `authorization_code`, `refresh_token` or `client_credentials`.
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// Of clients that do not name themselves in the Authorization header.
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    /// For authorization_code.
+    code: Option<String>,
+    /// For authorization_code: the same as in the authorization request.
+    redirect_uri: Option<String>,
+    /// For authorization_code: what the code_challenge was made of (RFC 7636).
+    code_verifier: Option<String>,
+    /// For refresh_token.
+    refresh_token: Option<String>,
+    /// For refresh_token and client_credentials: less than there could be.
+    scope: Option<String>,
+}
+
+/// Tokens, in the shape of RFC 6749.
+#[derive(Serialize, ToSchema)]
+struct OAuthTokens {
+    /// A JWT (RFC 9068).
+    #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTk4MGYwYyJ9.c2ln")]
+    access_token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds until the access token expires.
+    #[schema(example = 600)]
+    expires_in: u64,
+    /// What the access token allows.
+    #[schema(example = "openid profile")]
+    scope: String,
+    /// Replaced at each use. Of clients that may refresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    refresh_token: Option<String>,
+    /// Who has logged in (OpenID Connect), with the scope openid and for a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    id_token: Option<String>,
+}
+
+impl OAuthTokens {
+    fn of(grant: Grant, id_token: Option<String>) -> Self {
+        Self {
+            access_token: grant.access_token,
+            token_type: "Bearer",
+            expires_in: grant.expires_in,
+            scope: grant.scopes.to_string(),
+            refresh_token: grant.refresh_token,
+            id_token,
+        }
+    }
+}
+
+problems!(OAuthProblems: []);
+
+/// Get tokens as a client
+///
+/// RFC 6749. Confidential clients authenticate with HTTP Basic or in the form, public ones name themselves. PKCE (S256)
+/// is required of all. Errors are in the words of RFC 6749.
+#[utoipa::path(post, path = "/oauth/token", tag = "OAuth", operation_id = "oauth_token", security(("client" = []), ()),
+    request_body(content = OAuthTokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "Tokens", body = OAuthTokens),
+        (status = 400, description = "The request is not good", body = OAuthProblem),
+        (status = 401, description = "The client is unknown, or its secret is not right", body = OAuthProblem),
+        OAuthProblems))]
+pub async fn token(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Form, Problem>,
+) -> Result<Response, Failure> {
+    let form = form(body)?;
+    let client = client(&app, &headers, &form).await?;
+    let grant_type = required(&form, "grant_type", "The grant_type is missing")?;
+    let tokens = match GrantType::parse(grant_type) {
+        Some(GrantType::AuthorizationCode) => {
+            let presented = Presented {
+                code: required(&form, "code", "The code is missing")?.to_owned(),
+                redirect_uri: required(&form, "redirect_uri", "The redirect_uri is missing")?.to_owned(),
+                verifier: required(&form, "code_verifier", "The code_verifier is missing")?.to_owned(),
+            };
+            let CodeGrant { grant, id_token } = actions::exchange(&app, &client, presented).await??;
+            OAuthTokens::of(grant, id_token)
+        }
+        Some(GrantType::RefreshToken) => {
+            let token = required(&form, "refresh_token", "The refresh_token is missing")?;
+            OAuthTokens::of(actions::refresh(&app, &client, token, one(&form, "scope")?).await??, None)
+        }
+        Some(GrantType::ClientCredentials) => {
+            OAuthTokens::of(actions::act_alone(&app, &client, one(&form, "scope")?).await??, None)
+        }
+        None => {
+            let sentence = "The grant_type is authorization_code, refresh_token or client_credentials";
+            return Err(Fault::new(Wrong::UnsupportedGrantType, sentence).into());
+        }
+    };
+    Ok(Json(tokens).into_response())
+}
+
+/// A token in question.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct TokenQuestion {
+    /// An access token or a refresh token.
+    #[schema(example = "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1")]
+    token: String,
+    /// Of clients that do not name themselves in the Authorization header.
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+/// End a session as the client it belongs to
+///
+/// RFC 7009. Either token of a session ends it, on every node within seconds. The answer is the same for a token that is
+/// not good, or not the client's.
+#[utoipa::path(post, path = "/oauth/revoke", tag = "OAuth", operation_id = "oauth_revoke", security(("client" = []), ()),
+    request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "The token is not good any more"),
+        (status = 400, description = "The request is not good", body = OAuthProblem),
+        (status = 401, description = "The client is unknown, or its secret is not right", body = OAuthProblem),
+        OAuthProblems))]
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Form, Problem>,
+) -> Result<StatusCode, Failure> {
+    let form = form(body)?;
+    let client = client(&app, &headers, &form).await?;
+    actions::revoke(&app, &client, required(&form, "token", "The token is missing")?).await?;
+    Ok(StatusCode::OK)
+}
+
+/// What a token is good for, in the shape of RFC 7662.
+#[derive(Default, Serialize, ToSchema)]
+struct Introspection {
+    /// Whether it is good now, and the client's. If not, nothing else is told.
+    #[schema(example = true)]
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "openid profile")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
+    client_id: Option<String>,
+    /// Of access tokens: `Bearer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    token_type: Option<&'static str>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    exp: Option<i64>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    iat: Option<i64>,
+    /// The person, or the client itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    iss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    aud: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    jti: Option<String>,
+}
+
+impl Introspection {
+    fn of(app: &App, found: Introspected) -> Self {
+        let issuer = app.public_url();
+        Self {
+            active: true,
+            scope: Some(found.scopes.to_string()),
+            client_id: Some(found.client_id),
+            token_type: found.is_access_token.then_some("Bearer"),
+            exp: Some(found.expires_at),
+            iat: found.issued_at,
+            sub: found.subject,
+            iss: Some(issuer.to_owned()),
+            aud: found.is_access_token.then(|| issuer.to_owned()),
+            jti: found.id,
+        }
+    }
+}
+
+/// See what a token of the client's is good for
+///
+/// RFC 7662, for confidential clients. Tokens of other clients are not active, whatever they are.
+#[utoipa::path(post, path = "/oauth/introspect", tag = "OAuth", operation_id = "oauth_introspect", security(("client" = [])),
+    request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "What it is good for", body = Introspection),
+        (status = 400, description = "The request is not good", body = OAuthProblem),
+        (status = 401, description = "The client is unknown or public, or its secret is not right", body = OAuthProblem),
+        OAuthProblems))]
+pub async fn introspect(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Form, Problem>,
+) -> Result<Response, Failure> {
+    let form = form(body)?;
+    let client = client(&app, &headers, &form).await?;
+    if !client.is_confidential() {
+        return Err(Fault::new(Wrong::InvalidClient, "Introspection is for confidential clients").into());
+    }
+    let found = actions::introspect(&app, &client, required(&form, "token", "The token is missing")?).await?;
+    let answer = found.map_or_else(Introspection::default, |found| Introspection::of(&app, found));
+    Ok(Json(answer).into_response())
+}

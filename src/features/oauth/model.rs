@@ -1,0 +1,415 @@
+//! What an authorization request is, and what may come of it.
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use crate::features::clients::model::{Client, GrantType, RedirectUri};
+use crate::features::tokens::model::IdTokenAlgorithm;
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::parameters::{Parameters, Repeated};
+use crate::kernel::scope::Scopes;
+use crate::kernel::time::Time;
+
+/// The words of RFC 6749 and OpenID Connect for what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    UnsupportedResponseType,
+    InvalidScope,
+    AccessDenied,
+    LoginRequired,
+    ConsentRequired,
+    RequestNotSupported,
+    RequestUriNotSupported,
+}
+
+impl Wrong {
+    pub const ALL: &[Wrong] = &[
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::UnsupportedResponseType,
+        Self::InvalidScope,
+        Self::AccessDenied,
+        Self::LoginRequired,
+        Self::ConsentRequired,
+        Self::RequestNotSupported,
+        Self::RequestUriNotSupported,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+        }
+    }
+}
+
+/// What is wrong, and a sentence for the developer of the client.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub wrong: Wrong,
+    pub sentence: &'static str,
+}
+
+impl Fault {
+    pub fn new(wrong: Wrong, sentence: &'static str) -> Self {
+        Self { wrong, sentence }
+    }
+}
+
+/// What a client wants of the person it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// Nothing may be shown.
+    pub none: bool,
+    /// The person is to log in even if they are.
+    pub login: bool,
+    pub consent: bool,
+    /// The person is to make an account.
+    pub create: bool,
+}
+
+impl Prompt {
+    fn parse(text: &str) -> Option<Self> {
+        let mut prompt = Self::default();
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            match word {
+                "none" => prompt.none = true,
+                // Whoever is to choose an account does so by logging in.
+                "login" | "select_account" => prompt.login = true,
+                "consent" => prompt.consent = true,
+                "create" => prompt.create = true,
+                _ => return None,
+            }
+        }
+        let others = prompt.login || prompt.consent || prompt.create;
+        (!(prompt.none && others)).then_some(prompt)
+    }
+}
+
+/// An authorization request that has passed every rule.
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest {
+    pub client: Client,
+    pub redirect_uri: RedirectUri,
+    pub state: Option<String>,
+    pub wishes: Wishes,
+}
+
+/// What an authorization request is for.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    pub scopes: Scopes,
+    /// SHA-256 of the verifier.
+    pub challenge: [u8; 32],
+    pub nonce: Option<String>,
+    pub prompt: Prompt,
+    /// Seconds since the person last proved who they are.
+    pub max_age: Option<u64>,
+}
+
+/// Why an authorization request goes no further.
+pub enum Rejected {
+    /// It is not known who asks.
+    UnknownClient,
+    /// It is not known where to go.
+    BadRedirect,
+    /// The client is told.
+    Told(RedirectUri, Option<String>, Fault),
+}
+
+impl AuthorizationRequest {
+    /// The client that a request names; looked up by the caller.
+    pub fn client_id(parameters: &Parameters) -> Result<&str, Rejected> {
+        parameters.one("client_id").ok().flatten().ok_or(Rejected::UnknownClient)
+    }
+
+    /// The same request for a person who has done what it wanted done first: logged in, or made an account.
+    pub fn followed(parameters: &Parameters) -> String {
+        parameters.query(|name, value| match name {
+            // Whoever has just logged in is young enough for any.
+            "max_age" => None,
+            "prompt" => {
+                let left: Vec<&str> = value.split(' ').filter(|word| *word == "consent").collect();
+                (!left.is_empty()).then(|| left.join(" "))
+            }
+            _ => Some(value.to_owned()),
+        })
+    }
+
+    pub fn read(client: Client, parameters: &Parameters) -> Result<Self, Rejected> {
+        let asked = parameters.one("redirect_uri").ok().flatten();
+        let redirect_uri = asked.and_then(|uri| client.redirect_uri(uri)).ok_or(Rejected::BadRedirect)?.clone();
+        let state = parameters.one("state").ok().flatten().map(str::to_owned);
+        match Wishes::read(&client, parameters) {
+            Ok(wishes) => Ok(Self { client, redirect_uri, state, wishes }),
+            Err(fault) => Err(Rejected::Told(redirect_uri, state, fault)),
+        }
+    }
+}
+
+impl Wishes {
+    fn read(client: &Client, parameters: &Parameters) -> Result<Self, Fault> {
+        let one = |name| {
+            let repeated = |_: Repeated| Fault::new(Wrong::InvalidRequest, "A parameter is given more than once");
+            parameters.one(name).map_err(repeated)
+        };
+        // Also of those that no rule below asks for.
+        for name in ["state", "client_id", "redirect_uri", "ui_locales", "login_hint"] {
+            one(name)?;
+        }
+        if one("request")?.is_some() {
+            return Err(Fault::new(Wrong::RequestNotSupported, "Request objects are not supported"));
+        }
+        if one("request_uri")?.is_some() {
+            return Err(Fault::new(Wrong::RequestUriNotSupported, "Request objects are not supported"));
+        }
+        match one("response_type")? {
+            Some("code") => {}
+            Some(_) => return Err(Fault::new(Wrong::UnsupportedResponseType, "The response_type is code")),
+            None => return Err(Fault::new(Wrong::InvalidRequest, "The response_type is missing")),
+        }
+        if one("response_mode")?.is_some_and(|mode| mode != "query") {
+            return Err(Fault::new(Wrong::InvalidRequest, "The response_mode is query"));
+        }
+        if !client.may(GrantType::AuthorizationCode) {
+            return Err(Fault::new(Wrong::UnauthorizedClient, "This client may not use authorization codes"));
+        }
+        if one("code_challenge_method")? != Some("S256") {
+            return Err(Fault::new(Wrong::InvalidRequest, "PKCE with code_challenge_method=S256 is required"));
+        }
+        let challenge = one("code_challenge")?.and_then(parse_challenge);
+        let challenge = challenge
+            .ok_or(Fault::new(Wrong::InvalidRequest, "The code_challenge is the base64url of a SHA-256 hash"))?;
+        let people = client.scopes.and(Scopes::PERSON);
+        let scopes = match one("scope")? {
+            None => people,
+            Some(text) => Scopes::parse(text)
+                .filter(|asked| !asked.is_empty() && asked.within(people))
+                .ok_or(Fault::new(Wrong::InvalidScope, "This client may not ask for all of these scopes"))?,
+        };
+        let prompt = Prompt::parse(one("prompt")?.unwrap_or_default())
+            .ok_or(Fault::new(Wrong::InvalidRequest, "The prompt is none, or of login, consent and create"))?;
+        let max_age = one("max_age")?.map(str::parse).transpose();
+        let max_age = max_age.map_err(|_| Fault::new(Wrong::InvalidRequest, "The max_age is a number of seconds"))?;
+        Ok(Self { scopes, challenge, nonce: one("nonce")?.map(str::to_owned), prompt, max_age })
+    }
+}
+
+fn parse_challenge(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+/// Whether a verifier (RFC 7636) is what a challenge was made of.
+pub fn proves(verifier: &str, challenge: &[u8]) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(plain);
+    formed && digest::digest(&digest::SHA256, verifier.as_bytes()).as_ref().ct_eq(challenge).into()
+}
+
+/// An authorization code: 256 random bits, of which only the hash is stored.
+pub struct Code(pub [u8; 32]);
+
+const PREFIX: &str = "ac_";
+
+impl Code {
+    pub fn parse(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?.try_into().ok().map(Self)
+    }
+
+    pub fn text(&self) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
+    }
+
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.0).as_ref());
+        hash
+    }
+}
+
+/// A code as it is stored.
+#[derive(Clone)]
+pub struct StoredCode {
+    pub hash: [u8; 32],
+    pub client: String,
+    pub user: UserId,
+    pub browser_session: Uuid,
+    pub redirect_uri: String,
+    pub scopes: Scopes,
+    pub challenge: Vec<u8>,
+    pub nonce: Option<String>,
+    pub authenticated_at: Time,
+    pub expires_at: Time,
+    /// What its first use gave.
+    pub family: Option<SessionId>,
+}
+
+/// What a person has allowed a client.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    pub client_id: String,
+    /// The client's name.
+    pub name: String,
+    pub scopes: Scopes,
+    pub granted_at: Time,
+}
+
+/// Claims of an ID token (OpenID Connect Core, 2).
+#[derive(Debug, Serialize)]
+pub struct IdClaims {
+    pub iss: String,
+    pub sub: String,
+    pub aud: String,
+    pub iat: i64,
+    pub exp: i64,
+    pub auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_hash: Option<String>,
+}
+
+/// The left half of the access token's hash, by the hash of the signature's algorithm. None for EdDSA, for which
+/// nobody has said which hash that is.
+pub fn at_hash(algorithm: IdTokenAlgorithm, access_token: &str) -> Option<String> {
+    match algorithm {
+        IdTokenAlgorithm::Rs256 => {
+            let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
+            hash.as_ref().get(..16).map(|half| URL_SAFE_NO_PAD.encode(half))
+        }
+        IdTokenAlgorithm::EdDsa => None,
+    }
+}
+
+/// What introspection (RFC 7662) tells a client about a token of its own.
+#[derive(Debug, Default)]
+pub struct Introspected {
+    pub scopes: Scopes,
+    pub client_id: String,
+    pub subject: Option<String>,
+    pub expires_at: i64,
+    /// Of access tokens.
+    pub issued_at: Option<i64>,
+    pub id: Option<String>,
+    pub is_access_token: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernel::scope::Scope;
+
+    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+    fn read(query: &str) -> Result<AuthorizationRequest, Rejected> {
+        AuthorizationRequest::read(Client::docs("https://r.example"), &Parameters::parse(query.as_bytes()))
+    }
+
+    fn good() -> String {
+        let uri = "https%3A%2F%2Fr.example%2Fdocs%2Fassets%2Foauth2-redirect.html";
+        format!(
+            "client_id=docs&redirect_uri={uri}&response_type=code&code_challenge={CHALLENGE}\
+             &code_challenge_method=S256&state=xyz&scope=openid"
+        )
+    }
+
+    fn wrong(query: &str) -> Wrong {
+        match read(query) {
+            Err(Rejected::Told(_, _, fault)) => fault.wrong,
+            Ok(_) => panic!("{query} is good"),
+            Err(_) => panic!("{query} is not told"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_and_each_fault_has_its_word() {
+        let request = read(&good()).unwrap_or_else(|_| panic!("a good request"));
+        assert_eq!(request.state.as_deref(), Some("xyz"));
+        assert_eq!(request.wishes.scopes, Scopes::NONE.with(Scope::Openid));
+        for (change, expected) in [
+            ("&scope=openid", Wrong::InvalidRequest),
+            ("&state=b", Wrong::InvalidRequest),
+            ("&request=x", Wrong::RequestNotSupported),
+            ("&request_uri=x", Wrong::RequestUriNotSupported),
+            ("&response_mode=fragment", Wrong::InvalidRequest),
+            ("&prompt=none+login", Wrong::InvalidRequest),
+            ("&prompt=other", Wrong::InvalidRequest),
+            ("&max_age=-1", Wrong::InvalidRequest),
+        ] {
+            assert_eq!(wrong(&format!("{}{change}", good())), expected, "{change}");
+        }
+        for (from, to, expected) in [
+            ("response_type=code", "response_type=token", Wrong::UnsupportedResponseType),
+            ("response_type=code&", "", Wrong::InvalidRequest),
+            ("S256", "plain", Wrong::InvalidRequest),
+            ("&code_challenge_method=S256", "", Wrong::InvalidRequest),
+            (CHALLENGE, "short", Wrong::InvalidRequest),
+            ("scope=openid", "scope=program:read", Wrong::InvalidScope),
+            ("scope=openid", "scope=everything", Wrong::InvalidScope),
+        ] {
+            assert_eq!(wrong(&good().replace(from, to)), expected, "{to}");
+        }
+    }
+
+    #[test]
+    fn without_a_redirect_uri_of_the_client_nobody_is_told() {
+        for change in ["redirect_uri=https%3A%2F%2Fevil.example&", "redirect_uri=&", ""] {
+            let query = good();
+            let start = query.find("redirect_uri").unwrap();
+            let end = query.find("response_type").unwrap();
+            let query = format!("{}{change}{}", &query[..start], &query[end..]);
+            assert!(matches!(read(&query), Err(Rejected::BadRedirect)), "{query}");
+        }
+        let twice = format!("{}&redirect_uri=https%3A%2F%2Fr.example%2Fdocs%2Fassets%2Foauth2-redirect.html", good());
+        assert!(matches!(read(&twice), Err(Rejected::BadRedirect)));
+    }
+
+    #[test]
+    fn what_was_followed_is_taken_out() {
+        let parameters = Parameters::parse(b"a=1&prompt=login+consent&max_age=0&b=%26");
+        assert_eq!(AuthorizationRequest::followed(&parameters), "a=1&prompt=consent&b=%26");
+        assert_eq!(AuthorizationRequest::followed(&Parameters::parse(b"prompt=create&a=1")), "a=1");
+    }
+
+    #[test]
+    fn a_verifier_proves_the_challenge_of_the_standard() {
+        let challenge = parse_challenge(CHALLENGE).unwrap();
+        assert!(proves("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", &challenge));
+        for bad in ["", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXK", CHALLENGE, &"a".repeat(129)] {
+            assert!(!proves(bad, &challenge));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_us_panic(query in ".{0,200}") {
+            let _ = read(&query);
+            let _ = read(&format!("{}&{query}", good()));
+            let _ = Code::parse(&query);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Sessions at our own pages: a cookie instead of tokens.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::model::BrowserSession;
+use super::store::{self, NewBrowserSession};
+use crate::app::App;
+use crate::db::Work;
+use crate::kernel::error::{Refusal, Result};
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Time;
+
+/// Use is noted this often at most: a page view should not be a write.
+const NOTED_EVERY: Duration = Duration::from_secs(3600);
+
+/// Begins a session for a person who has proven who they are; by a password, then it comes with the stored hash it was
+/// checked against.
+pub async fn begin(app: &App, user: UserId, password_hash: Option<String>, secret_hash: [u8; 32]) -> Result<()> {
+    let now = app.clock.now();
+    let expires_at = now.plus(app.config.tokens.absolute());
+    let new = NewBrowserSession { id: SessionId::new().0, secret_hash, user, now, expires_at, password_hash };
+    let insert: Work<NewBrowserSession, bool> = |tx, new| Box::pin(store::insert_browser_session(tx, new));
+    if app.db.write(new, insert).await? { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
+}
+
+/// Who is logged in with this cookie.
+pub async fn who(app: &App, secret_hash: &[u8; 32]) -> Result<Option<BrowserSession>> {
+    let now = app.clock.now();
+    let Some((session, used_at)) = store::browser_session(&app.db, secret_hash, now).await? else { return Ok(None) };
+    let unused = now.since(used_at);
+    if unused > app.config.tokens.idle() {
+        return Ok(None);
+    }
+    if unused > NOTED_EVERY {
+        let note: Work<(Uuid, Time), ()> = |tx, (id, now)| Box::pin(store::touch_browser_session(tx, *id, *now));
+        app.db.write((session.id, now), note).await?;
+    }
+    Ok(Some(session))
+}
+
+/// Logs out of our own pages. What programs were given goes on.
+pub async fn end(app: &App, session: Uuid) -> Result<()> {
+    let work: Work<(Uuid, Time), ()> = |tx, (id, now)| Box::pin(store::end_browser_session(tx, *id, *now));
+    app.db.write((session, app.clock.now()), work).await
+}

@@ -1,0 +1,98 @@
+//! Answers of the pages that people log in and consent on.
+
+use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::problem::{Problem, status};
+use super::views::notes::whole_seconds;
+use super::views::policy::FormSource;
+use super::views::words::Words;
+use super::views::{Message, MessagePage, View, Way, render};
+use super::visitor::Visitor;
+use crate::app::App;
+use crate::kernel::error::{Error, Refusal, Result};
+
+/// Where people land who were on no way.
+pub const HOME: &str = "/oauth/apps";
+/// Where the way of most begins.
+pub const AUTHORIZE: &str = "/oauth/authorize?";
+
+/// A way on that forms carry with them: only paths of ours, whatever they say.
+pub fn safe_next(next: Option<&str>) -> &str {
+    next.filter(|next| next.starts_with(AUTHORIZE)).unwrap_or(HOME)
+}
+
+/// A page, with the cookie if the browser has none.
+pub fn page(
+    app: &App,
+    visitor: &Visitor,
+    status: StatusCode,
+    view: &impl View,
+    leads_to: Option<&FormSource>,
+) -> Result<Response> {
+    let (headers, html) = render(view, leads_to)?;
+    let mut response = (status, headers, html).into_response();
+    visitor.remember(app, response.headers_mut());
+    Ok(response)
+}
+
+/// Sends the browser on with a GET, whatever brought it here (BCP 9700, 4.12).
+pub fn see_other(app: &App, visitor: &Visitor, location: &str) -> Result<Response> {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let value =
+        HeaderValue::from_str(location).map_err(|_| Error::Internal("an address that no header takes".into()))?;
+    response.headers_mut().insert(LOCATION, value);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    visitor.remember(app, response.headers_mut());
+    Ok(response)
+}
+
+/// A page that says one thing.
+pub fn say(
+    app: &App,
+    visitor: &Visitor,
+    words: &'static Words,
+    status: StatusCode,
+    message: Message<'_>,
+    way: Way<'_>,
+) -> Result<Response> {
+    page(app, visitor, status, &MessagePage { words, message, way }, None)
+}
+
+/// The answer, or a page that says what went wrong.
+pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Result<Response>) -> Response {
+    let error = match answer {
+        Ok(response) => return response,
+        Err(error) => error,
+    };
+    let problem = Problem::from(error);
+    let message = match problem.refusal {
+        Refusal::EmailCheckPending => Message::EmailCheckPending,
+        Refusal::EmailRefused => Message::EmailRefused,
+        Refusal::RateLimited => Message::TooManyTries(problem.retry_after.map_or(1, whole_seconds)),
+        Refusal::Overloaded => Message::Overloaded,
+        Refusal::Unavailable => Message::Unavailable,
+        Refusal::Internal => Message::Internal,
+        Refusal::NotFound => Message::NotFound,
+        _ => Message::AccessDenied,
+    };
+    if let Some(context) = problem.context.as_ref().filter(|_| problem.refusal == Refusal::Internal) {
+        tracing::error!(context, "a page failed");
+    }
+    let status = status(problem.refusal);
+    match say(app, visitor, words, status, message, Way::Nowhere) {
+        Ok(mut response) => {
+            retry(&mut response, problem.retry_after);
+            response
+        }
+        Err(_) => problem.into_response(),
+    }
+}
+
+/// When to come back.
+pub fn retry(response: &mut Response, after: Option<std::time::Duration>) {
+    if let Some(after) = after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+}

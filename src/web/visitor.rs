@@ -1,0 +1,115 @@
+//! Who looks at our own pages: a browser with a cookie. And the forms it sends back.
+
+use std::sync::Arc;
+
+use aws_lc_rs::{digest, hmac};
+use axum::extract::FromRequestParts;
+use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use super::views::language::Language;
+use super::views::words::Words;
+use crate::app::App;
+use crate::features::tokens::browser;
+use crate::features::tokens::model::BrowserSession;
+use crate::kernel::error::Result;
+
+/// Browsers take a cookie of this name only from this host, for all of it, over TLS.
+const SECURE_NAME: &str = "__Host-referral";
+/// Without TLS, as on the own machine, there is no such protection to be had.
+const PLAIN_NAME: &str = "referral";
+
+/// A browser, told from others by its cookie, logged in or not.
+pub struct Visitor {
+    secret: [u8; 32],
+    /// Whether the browser has to be given the cookie.
+    new: bool,
+    accept_language: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let known = cookie(&parts.headers, name(app));
+        let new = known.is_none();
+        let secret = match known {
+            Some(secret) => secret,
+            None => app.random()?,
+        };
+        let language = parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Ok(Self { secret, new, accept_language: language.map(str::to_owned) })
+    }
+}
+
+fn name(app: &App) -> &'static str {
+    if app.is_behind_tls() { SECURE_NAME } else { PLAIN_NAME }
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<[u8; 32]> {
+    let values = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(known, _)| *known == name)?;
+    URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok()
+}
+
+impl Visitor {
+    /// By which the database knows the browser.
+    pub fn hash(&self) -> [u8; 32] {
+        hash(&self.secret)
+    }
+
+    /// What our forms carry to show that they are ours and were made for this browser.
+    pub fn csrf(&self) -> String {
+        URL_SAFE_NO_PAD.encode(mac(&self.secret))
+    }
+
+    /// Whether a form was made for this browser.
+    pub fn sent(&self, csrf: &str) -> bool {
+        let sent = URL_SAFE_NO_PAD.decode(csrf).unwrap_or_default();
+        !self.new && mac(&self.secret).ct_eq(&sent).into()
+    }
+
+    /// Somebody who is logged in.
+    pub async fn person(&self, app: &App) -> Result<Option<BrowserSession>> {
+        if self.new { Ok(None) } else { browser::who(app, &self.hash()).await }
+    }
+
+    /// The browser under another cookie, for who has just logged in or out: what was known before is worth nothing.
+    pub fn renewed(&self, app: &App) -> Result<Self> {
+        Ok(Self { secret: app.random()?, new: true, accept_language: self.accept_language.clone() })
+    }
+
+    pub fn words(&self, ui_locales: Option<&str>) -> &'static Words {
+        Language::of(self.accept_language.as_deref(), ui_locales).words()
+    }
+
+    /// Gives the browser its cookie, if it has it not.
+    pub fn remember(&self, app: &App, headers: &mut HeaderMap) {
+        if !self.new {
+            return;
+        }
+        let secure = if app.is_behind_tls() { "; Secure" } else { "" };
+        let value = URL_SAFE_NO_PAD.encode(self.secret);
+        let cookie = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}", name(app));
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            headers.insert(SET_COOKIE, cookie);
+        }
+    }
+}
+
+fn hash(secret: &[u8; 32]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
+    hash
+}
+
+fn mac(secret: &[u8; 32]) -> Vec<u8> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    hmac::sign(&key, b"referral form").as_ref().to_vec()
+}
