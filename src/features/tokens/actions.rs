@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use super::keyring::StoredKey;
 use super::model::{Caller, Claims, FIRST_PARTY, FIRST_PARTY_SCOPE, Family, Grant, RefreshToken};
 use super::store::{self, NewFamily};
 use crate::app::App;
@@ -17,18 +16,6 @@ use crate::kernel::time::Time;
 
 /// How long after a rotation its answer is given again to who asks with the replaced token, for answers get lost.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// Takes over the signing keys, making the first if there is none.
-pub async fn load_keys(app: &App) -> Result<()> {
-    let mut keys = store::keys(&app.db).await?;
-    if keys.is_empty() {
-        let first: Work<(StoredKey, Time), ()> =
-            |tx, (key, now)| Box::pin(async move { store::insert_key(tx, key, *now).await });
-        app.db.write((StoredKey::generate(1)?, app.clock.now()), first).await?;
-        keys = store::keys(&app.db).await?;
-    }
-    app.keyring.set(&keys)
-}
 
 /// Begins a session for a user whose password was found right against the given stored hash.
 pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Result<Grant> {
@@ -146,6 +133,8 @@ pub async fn end_all(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<Vec<Ses
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let mut key = [0; 32];
     key.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref());
+    // Before the look at the keys: what is verified by a key that is retired meanwhile is never found.
+    let key = (app.keyring.era(), key);
     let now = app.clock.now();
     let caller = match app.verified.get(&key).filter(|caller| caller.expires_at > now) {
         Some(caller) => caller,
@@ -182,5 +171,5 @@ fn grant(app: &App, user: UserId, session: SessionId, token: &RefreshToken, now:
         scope: FIRST_PARTY_SCOPE.to_owned(),
         sid: session.to_string(),
     };
-    Ok(Grant { access_token: app.keyring.sign(&claims)?, expires_in: life.as_secs(), refresh_token: token.text() })
+    Ok(Grant { access_token: app.keyring.sign(&claims, now)?, expires_in: life.as_secs(), refresh_token: token.text() })
 }

@@ -3,5 +3,7 @@
 pub mod actions;
 pub mod http;
 pub mod keyring;
+pub mod keys;
 pub mod model;
+mod sealing;
 pub mod store;

@@ -29,6 +29,31 @@ pub struct Claims {
     pub sid: String,
 }
 
+/// What a key signs with. ID tokens may have either, access tokens have EdDSA only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdTokenAlgorithm {
+    Rs256,
+    EdDsa,
+}
+
+impl IdTokenAlgorithm {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "RS256" => Some(Self::Rs256),
+            "EdDSA" => Some(Self::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// As JSON Web Signatures call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
 /// Who makes a request, as their access token says.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
