@@ -164,7 +164,7 @@ on_every_setup! {
         keys::rs256_ready(test.app()).await.expect("the RSA key");
         let load = Load::default();
         let mut running = Vec::new();
-        for number in 0..6 {
+        for number in 0..CLIENTS {
             let name = format!("user{number}");
             test.client().register(&name, None).await.expect(201);
             running.push(tokio::spawn(load.clone().run(test.clone(), name, number)));
@@ -413,11 +413,13 @@ async fn private_keys(test: &TestApp) -> Vec<Vec<u8>> {
     rows.iter().map(|row| bytes(&row[0])).collect()
 }
 
+const CLIENTS: usize = 4;
+
 /// Clients that do not pause.
 #[derive(Clone, Default)]
 struct Load {
     stop: Arc<AtomicBool>,
-    rounds: Arc<[AtomicUsize; 6]>,
+    rounds: Arc<[AtomicUsize; CLIENTS]>,
     /// The keys that have signed.
     seen: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
