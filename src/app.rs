@@ -38,8 +38,8 @@ pub struct App {
     pub codes: Cache<ActiveCode>,
     pub hasher: Hasher,
     pub keyring: Keyring,
-    /// Access tokens verified a moment ago, by their hash.
-    pub verified: moka::sync::Cache<[u8; 32], Arc<Caller>>,
+    /// Access tokens verified a moment ago, by the key ring's era and their hash.
+    pub verified: moka::sync::Cache<(u64, [u8; 32]), Arc<Caller>>,
     pub hunter: Option<Hunter>,
     pub limits: Limits,
     pub metrics: Metrics,
@@ -71,7 +71,7 @@ impl App {
             changes,
             redis,
             hasher: Hasher::start(&config.hashing)?,
-            keyring: Keyring::default(),
+            keyring: Keyring::new(config.tokens.master_key()).map_err(|error| error.to_string())?,
             verified: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
             limits: Limits::new(&config.limits),
@@ -88,6 +88,15 @@ impl App {
     pub fn follow(self: &Arc<Self>) {
         let app = self.clone();
         tokio::spawn(async move { app.changes.follow(&app.db).await });
+        let (app, mut changed) = (self.clone(), self.changes.keys_changed());
+        tokio::spawn(async move {
+            while changed.changed().await.is_ok() {
+                while let Err(error) = app.keyring.read(&app.db).await {
+                    tracing::warn!(%error, "cannot read the signing keys, which have changed; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        });
         if let Some(redis) = self.redis.clone() {
             tokio::spawn(redis.supervise(self.changes.clone()));
         }
@@ -150,6 +159,12 @@ impl App {
     /// Makes known, here and to the other nodes, that sessions have ended.
     pub async fn sessions_ended(&self, sessions: &[SessionId]) {
         self.changes.sessions_ended(sessions);
+        self.announce().await;
+    }
+
+    /// Makes known to the other nodes that the signing keys have changed.
+    pub async fn keys_changed(&self) {
+        self.changes.poke();
         self.announce().await;
     }
 

@@ -8,14 +8,22 @@ use crate::db::migrate;
 use crate::features::tokens;
 use crate::kernel::time::Clock;
 
-/// Connects to everything, migrates the database and makes the first key. The error is a sentence with a remedy.
-pub async fn open(config: Config, clock: Clock) -> Result<Arc<App>, String> {
+/// Connects to everything and migrates the database: what a command beside the service needs. The error is a sentence
+/// with a remedy.
+pub async fn connect(config: Config, clock: Clock) -> Result<Arc<App>, String> {
     let app = App::connect(config, clock).await?;
     migrate::run(&app.db).await?;
+    Ok(app)
+}
+
+/// As [`connect`], and makes the first key: what a node needs.
+pub async fn open(config: Config, clock: Clock) -> Result<Arc<App>, String> {
+    let app = connect(config, clock).await?;
     let ready = async {
-        tokens::actions::load_keys(&app).await?;
-        app.changes.look(&app.db).await
+        // Before the keys are read: a change that comes between is told to whoever follows.
+        app.changes.look(&app.db).await?;
+        tokens::keys::open(&app).await
     };
-    ready.await.map_err(|error| format!("cannot read from the database: {error}"))?;
+    ready.await.map_err(|error| format!("cannot read from the database: {error}"))??;
     Ok(app)
 }

@@ -20,6 +20,7 @@ pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
     // Each kind has a loop of its own: a slow mail system holds up nothing but mail.
     let mut loops: JoinSet<()> = Kind::ALL.iter().map(|kind| work_on(app.clone(), *kind, stop.clone())).collect();
     loops.spawn(keep_house(app.clone(), stop.clone()));
+    loops.spawn(make_keys(app.clone(), stop.clone()));
     loops.spawn(sweep(app, stop));
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
@@ -37,6 +38,18 @@ async fn keep_house(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         }
         if let Err(error) = clean(&app).await {
             tracing::warn!(%error, "housekeeping failed; trying again later");
+        }
+    }
+}
+
+/// Makes the RSA key, which takes too long to be made before the first request.
+async fn make_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    while let Err(error) = tokens::keys::rs256_ready(&app).await {
+        tracing::warn!(%error, "cannot make the key for ID tokens; trying again");
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return,
+            () = tokio::time::sleep(PERIOD) => {}
         }
     }
 }
@@ -113,7 +126,7 @@ async fn run(app: &App, job: &Job) -> Outcome {
     })
 }
 
-/// Removes what has served its time, and reads the keys again in case another node made one.
+/// Removes what has served its time, and reads the keys again in case the feed did not tell of one.
 pub async fn clean(app: &App) -> Result<()> {
     let now = app.clock.now();
     let retention = &app.config.retention;
@@ -122,5 +135,8 @@ pub async fn clean(app: &App) -> Result<()> {
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     crate::cache::changes::housekeeping(&app.db).await?;
     app.limits.housekeeping();
-    tokens::actions::load_keys(app).await
+    if let Err(sentence) = tokens::keys::open(app).await? {
+        tracing::error!("{sentence}. This node cannot sign with it");
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The feed of what must be forgotten: revoked codes and ended sessions, from the table `changes`.
+//! The feed of what must be forgotten: revoked codes, ended sessions and former signing keys, from the table `changes`.
 //!
 //! Every change is a row written in the transaction that causes it. Each node reads the feed twice a second, and at
 //! once when it is poked: by its own commits, by Redis or by PostgreSQL's notifications. These only save time; the feed
@@ -10,12 +10,12 @@ use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::db::{Db, Tx};
 use crate::kernel::error::Result;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{KeyChangeId, SessionId, UserId};
 use crate::kernel::time::Time;
 use crate::{params, sql};
 
@@ -48,6 +48,9 @@ sql! {
 pub struct Changes {
     codes: RwLock<HashMap<Uuid, (i64, Instant)>>,
     sessions: RwLock<HashMap<Uuid, Instant>>,
+    /// The changes of signing keys that were told already, for a look goes back and meets them again.
+    keys: RwLock<HashMap<Uuid, Instant>>,
+    keys_changed: watch::Sender<()>,
     last: RwLock<Option<Look>>,
     poked: Notify,
 }
@@ -88,6 +91,18 @@ impl Changes {
         known.extend(sessions.iter().map(|session| (session.0, Instant::now())));
     }
 
+    /// Tells of each change of the signing keys from now on.
+    pub fn keys_changed(&self) -> watch::Receiver<()> {
+        self.keys_changed.subscribe()
+    }
+
+    fn remember_keys(&self, change: Uuid) {
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if known.insert(change, Instant::now()).is_none() {
+            self.keys_changed.send_replace(());
+        }
+    }
+
     /// Asks for a look at the feed soon.
     pub fn poke(&self) {
         self.poked.notify_one();
@@ -106,6 +121,7 @@ impl Changes {
             if let (Some(topic), Some(subject)) = (row.get::<Option<String>>(1)?, row.get::<Option<Uuid>>(2)?) {
                 match topic.as_str() {
                     CODE => self.remember_code(subject, row.get(3)?),
+                    KEYS => self.remember_keys(subject),
                     _ => self.sessions_ended(&[SessionId(subject)]),
                 }
             }
@@ -129,6 +145,7 @@ impl Changes {
                 pruned = Instant::now();
                 prune(&self.codes, |(_, at)| *at);
                 prune(&self.sessions, |at| *at);
+                prune(&self.keys, |at| *at);
             }
             tokio::time::sleep(PAUSE).await;
             let _ = tokio::time::timeout(PERIOD - PAUSE, self.poked.notified()).await;
@@ -152,6 +169,7 @@ fn prune<K: Hash + Eq, V>(known: &RwLock<HashMap<K, V>>, at: impl Fn(&V) -> Inst
 
 const CODE: &str = "code";
 const SESSION: &str = "session";
+const KEYS: &str = "keys";
 
 /// Announces, with the transaction's commit, that an owner's code is not what it was.
 pub async fn announce_code(tx: &mut Tx<'_>, owner: UserId, version: i64) -> Result<()> {
@@ -161,6 +179,11 @@ pub async fn announce_code(tx: &mut Tx<'_>, owner: UserId, version: i64) -> Resu
 /// Announces, with the transaction's commit, that a session has ended.
 pub async fn announce_session(tx: &mut Tx<'_>, session: SessionId) -> Result<()> {
     tx.run(&RECORD, &params![SESSION, session, 0]).await.map(drop)
+}
+
+/// Announces, with the transaction's commit, that the signing keys are not what they were.
+pub async fn announce_keys(tx: &mut Tx<'_>, change: KeyChangeId) -> Result<()> {
+    tx.run(&RECORD, &params![KEYS, change.0, 0]).await.map(drop)
 }
 
 /// Removes what no node needs any more.

@@ -136,8 +136,10 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                     .map(|word| GrantType::parse(word).ok_or_else(|| format!("there is no grant {word}")))
                     .collect::<Result<_, _>>()?,
             };
-            let uris: Result<Vec<RedirectUri>, String> =
-                redirect_uris.iter().map(|uri| RedirectUri::parse(uri).map_err(|rule| format!("{uri}: {rule}"))).collect();
+            let uris: Result<Vec<RedirectUri>, String> = redirect_uris
+                .iter()
+                .map(|uri| RedirectUri::parse(uri).map_err(|rule| format!("{uri}: {rule}")))
+                .collect();
             let new = clients::model::Registration {
                 name: parse_name(&name)?,
                 confidential,

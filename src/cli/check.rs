@@ -6,6 +6,8 @@ use super::say as line;
 use crate::cache::redis::Redis;
 use crate::config::Config;
 use crate::db::{Db, PostgresOptions, migrate};
+use crate::features::tokens::keyring::Keyring;
+use crate::features::tokens::keys::locked;
 use crate::web::server;
 
 /// Tries everything that `serve` needs, and says all that is wrong at once.
@@ -25,6 +27,9 @@ pub async fn run(config: Config) -> Result<(), String> {
         say("http.metrics_listen", server::bind(listen, "REFERRAL_METRICS_LISTEN").await.map(|_| listen.clone()));
     }
     say("database", database(&config).await);
+    if let Some(verdict) = keys(&config).await {
+        say("signing keys", verdict);
+    }
     say("redis", redis(&config).await);
     if !config.limits.enabled {
         line("note  limits are off: for tests and load runs only");
@@ -39,8 +44,7 @@ pub async fn run(config: Config) -> Result<(), String> {
 }
 
 async fn database(config: &Config) -> Result<String, String> {
-    let url = &config.database.url;
-    let version = match url.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path))) {
+    let version = match file(&config.database.url) {
         Some(path) if !path.exists() => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
             return match folder {
@@ -52,8 +56,7 @@ async fn database(config: &Config) -> Result<String, String> {
         }
         Some(path) => migrate::version_of_file(path)?,
         None => {
-            let prepared_statements = config.database.prepared_statements;
-            let db = Db::open(url, PostgresOptions { connections: 1, prepared_statements }).await?;
+            let db = connect(config).await?;
             migrate::version(&db).await.map_err(|error| format!("cannot read it: {error}"))?
         }
     };
@@ -66,6 +69,39 @@ async fn database(config: &Config) -> Result<String, String> {
         Some(version) => Ok(format!("reached, schema {version}; serve migrates it to {newest}")),
         None => Ok(format!("reached, empty; serve makes schema {newest}")),
     }
+}
+
+/// Whether the master key opens the signing keys; nothing where there are none to read.
+async fn keys(config: &Config) -> Option<Result<String, String>> {
+    let keyring = Keyring::new(config.tokens.master_key()).ok()?;
+    match file(&config.database.url) {
+        Some(path) if migrate::version_of_file(path).ok()? == Some(migrate::newest()) => {
+            keyring.read_file(path).ok()?;
+        }
+        Some(_) => return None,
+        None => {
+            let db = connect(config).await.ok()?;
+            if migrate::version(&db).await.ok()? != Some(migrate::newest()) {
+                return None;
+            }
+            keyring.read(&db).await.ok()?;
+        }
+    }
+    Some(match keyring.locked() {
+        Some(kid) => Err(locked(keyring.seals(), &kid)),
+        None if keyring.published().is_empty() => return None,
+        None => Ok("can be opened".to_owned()),
+    })
+}
+
+/// The file of a SQLite database.
+fn file(url: &str) -> Option<&Path> {
+    url.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path)))
+}
+
+async fn connect(config: &Config) -> Result<Db, String> {
+    let prepared_statements = config.database.prepared_statements;
+    Db::open(&config.database.url, PostgresOptions { connections: 1, prepared_statements }).await
 }
 
 async fn redis(config: &Config) -> Result<String, String> {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod keys;
 mod serve;
 
 use std::io::Write;
@@ -44,6 +45,9 @@ enum Command {
     /// Manage accounts from the machine that runs the service
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// Replace the keys that sign tokens
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Is the configuration right? Tells what is wrong, and the remedy
     ///
     /// Reads the settings, reaches for the database, Redis and the addresses to listen on, and changes nothing.
@@ -88,7 +92,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
     runtime.block_on(async {
         match command {
             Command::Migrate => migrate(config).await,
-            Command::Admin(command) => admin::run(start::open(config, Clock::default()).await?, command).await,
+            Command::Admin(command) => admin::run(start::connect(config, Clock::default()).await?, command).await,
+            Command::Keys(command) => keys::run(start::connect(config, Clock::default()).await?, command).await,
             Command::Check => check::run(config).await,
             _ => serve::run(config).await,
         }

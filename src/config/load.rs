@@ -15,6 +15,7 @@ const SHORT: &[(&str, &str, &str)] = &[
     ("REFERRAL_LISTEN", "http", "listen"),
     ("REFERRAL_PUBLIC_URL", "http", "public_url"),
     ("REFERRAL_METRICS_LISTEN", "http", "metrics_listen"),
+    ("REFERRAL_MASTER_KEY", "tokens", "master_key"),
     ("HUNTER_API_KEY", "email", "hunter_api_key"),
     ("HUNTER_URL", "email", "hunter_url"),
     ("REFERRAL_LIMITS", "limits", "enabled"),
@@ -178,6 +179,8 @@ mod tests {
             ("REFERRAL_PUBLIC_URL", "https://referral.example.com/", "without a path"),
             ("REDIS_URL", "localhost:6379", "redis://"),
             ("REFERRAL_TOKENS_ACCESS_MINUTES", "60", "1..10"),
+            ("REFERRAL_MASTER_KEY", "c2hvcnQ=", "openssl rand -base64 32"),
+            ("REFERRAL_MASTER_KEY", "no base64 at all, but long enough to be some", "openssl rand -base64 32"),
             ("REFERRAL_HASHING_MEMORY_KIB", "1024", "19456"),
             ("REFERRAL_HASHING_MEMORY_KIB", "lots", "whole number"),
             ("REFERRAL_ACCOUNTS_REFEREES_VISIBLE_TO", "nobody", "owner"),
@@ -189,6 +192,19 @@ mod tests {
             let error = with(&[(name, value)]).unwrap_err();
             assert!(error.contains(part), "{name}={value}: {error}");
         }
+    }
+
+    #[test]
+    fn the_master_key_is_read_and_never_shown() {
+        let text = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=";
+        let config = with(&[("REFERRAL_MASTER_KEY", text)]).unwrap();
+        assert_eq!(config.tokens.master_key(), Some([0xab; 32]));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains(text) && !shown.contains("171"), "{shown}");
+        let short = text.trim_start_matches('q');
+        let error = with(&[("REFERRAL_MASTER_KEY", short)]).unwrap_err();
+        assert!(!error.contains(short), "{error}");
+        assert_eq!(with(&[]).unwrap().tokens.master_key(), None);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod load;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 pub use load::{DEFAULTS, Environment, is_setting, load};
@@ -97,15 +99,30 @@ pub struct Hashing {
     pub queue: usize,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
     access_minutes: u64,
     refresh_idle_days: u64,
     refresh_absolute_days: u64,
+    master_key: String,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").field("access_minutes", &self.access_minutes).finish_non_exhaustive()
+    }
 }
 
 impl Tokens {
+    /// The longest that an access token can be told to live, whatever the settings of the node that made it.
+    pub const LONGEST: Duration = Duration::from_secs(10 * 60);
+
+    /// What signing keys are sealed under.
+    pub fn master_key(&self) -> Option<[u8; 32]> {
+        STANDARD.decode(&self.master_key).ok()?.try_into().ok()
+    }
+
     pub fn access(&self) -> Duration {
         Duration::from_secs(self.access_minutes * 60)
     }
@@ -245,9 +262,14 @@ impl Config {
         range("hashing.passes", self.hashing.passes.into(), 2, 20)?;
         range("hashing.threads", self.hashing.threads as u64, 0, 256)?;
         range("hashing.queue", self.hashing.queue as u64, 1, 10_000)?;
-        range("tokens.access_minutes", self.tokens.access_minutes, 1, 10)?;
+        range("tokens.access_minutes", self.tokens.access_minutes, 1, Tokens::LONGEST.as_secs() / 60)?;
         range("tokens.refresh_idle_days", self.tokens.refresh_idle_days, 1, 365)?;
         range("tokens.refresh_absolute_days", self.tokens.refresh_absolute_days, 1, 365)?;
+        if !self.tokens.master_key.is_empty() && self.tokens.master_key().is_none() {
+            return Err("tokens.master_key (REFERRAL_MASTER_KEY) is not 32 bytes in base64: make one with \
+                        `openssl rand -base64 32`"
+                .to_owned());
+        }
         range("database.connections", self.database.connections as u64, 1, 1000)?;
         range("email.checks_per_second", self.email.checks_per_second.into(), 1, 10)?;
         range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60)?;

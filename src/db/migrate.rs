@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use super::Db;
 use super::error::from_sqlite;
+use super::{Db, sqlite};
 use crate::kernel::error::{Error, Result, Storage};
 
 /// In order; the number of a step is its place, from 1. Steps are added, never changed.
@@ -51,12 +51,10 @@ pub async fn version(db: &Db) -> Result<Option<i64>> {
 
 /// As [`version`], for a SQLite file that nobody has opened yet: not even its mode is changed.
 pub fn version_of_file(path: &Path) -> Result<Option<i64>, String> {
-    let explain = |error: &dyn std::fmt::Display| {
+    let explain = |error: Error| {
         format!("cannot read {}: {error}. May this user read it, and is it a SQLite file?", path.display())
     };
-    let connection = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|error| explain(&error))?;
-    version_of_sqlite(&connection).map_err(|error| explain(&error))
+    sqlite::unopened(path).and_then(|connection| version_of_sqlite(&connection)).map_err(explain)
 }
 
 fn version_of_sqlite(connection: &rusqlite::Connection) -> Result<Option<i64>> {

@@ -15,6 +15,7 @@ mod postgres;
 mod sqlite;
 mod value;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -68,6 +69,11 @@ impl Db {
             Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
             Self::Postgres(postgres) => postgres.rows(sql, params).await,
         }
+    }
+
+    /// As [`rows`](Self::rows), from a SQLite file that nobody has opened yet: not even its mode is changed.
+    pub fn rows_of_file(path: &Path, sql: &'static Sql) -> Result<Vec<Row>> {
+        sqlite::rows(&mut sqlite::unopened(path)?, sql, &[])
     }
 
     /// As [`rows`](Self::rows), for at most one row.

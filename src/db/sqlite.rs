@@ -269,6 +269,12 @@ fn run_group(connection: &mut Connection, group: &mut [Box<dyn Unit>]) -> Result
     step(connection, "commit").map(drop)
 }
 
+/// A file that nobody has opened yet, to look into: not even its mode is changed.
+pub(super) fn unopened(path: &Path) -> Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|error| from_sqlite(&error, "open").into())
+}
+
 pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
     let read = |connection: &Connection| -> rusqlite::Result<Vec<Row>> {
         let mut statement = connection.prepare_cached(sql.sqlite)?;

@@ -44,6 +44,10 @@ id!(
     TokenId
 );
 id!(
+    /// One change of the signing keys, as nodes hear of it.
+    KeyChangeId
+);
+id!(
     /// One HTTP request, as the caller and the log name it.
     RequestId
 );

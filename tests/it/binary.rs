@@ -168,9 +168,12 @@ on_both_engines! {
         let running: Vec<_> = (0..5).map(|_| operator.start(&["serve"])).collect();
         let serving: Vec<Serving> = running.into_iter().map(Serving::of).collect();
         let client = serving[0].client().signed_up("somebody").await;
+        let keys = async |node: &Serving| node.client().get("/.well-known/jwks.json").await.expect(200).text;
+        // The second key is made after the start.
+        eventually("there are two keys", || async { keys(&serving[0]).await.contains("RSA") }).await;
         for node in &serving {
-            let keys = node.client().get("/.well-known/jwks.json").await.expect(200).text;
-            assert_eq!(keys, serving[0].client().get("/.well-known/jwks.json").await.expect(200).text);
+            let all = keys(&serving[0]).await;
+            eventually("all have the same keys", || async { keys(node).await == all }).await;
             node.client().log_in("somebody", PASSWORD).await.expect(200);
         }
         client.get("/api/v1/me").await.expect(200);

@@ -11,6 +11,7 @@ mod support;
 mod accounts;
 mod binary;
 mod input;
+mod keys;
 mod laws;
 mod lists;
 mod nodes;

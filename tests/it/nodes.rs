@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use referral::features::accounts::admin;
 use referral::features::codes;
 use referral::features::codes::model::ActiveCode;
+use referral::features::tokens;
 use referral::kernel::email::Email;
 use referral::kernel::error::Refusal;
 use referral::kernel::ids::{SessionId, UserId};
@@ -379,11 +380,12 @@ async fn whoever_listens_hears_of_each_kind_of_change() {
     let owner = test.user("owner").await;
     owner.create_code("SPRING2030AB").await.expect(201);
     let listener = test.nodes[1].app.db.listener().expect("PostgreSQL has notifications");
-    for change in ["revoke", "create", "log_out"] {
+    for change in ["revoke", "create", "rotate", "log_out"] {
         let mut heard = listener.listen("referral_changes").await.expect("a listener");
         match change {
             "revoke" => drop(owner.revoke_code("SPRING2030AB").await.expect(204)),
             "create" => drop(owner.create_code("SUMMER2030AB").await.expect(201)),
+            "rotate" => drop(tokens::keys::rotate(test.app(), false).await.expect("no fault").expect("no refusal")),
             _ => drop(owner.post("/api/v1/auth/logout", &json!({})).await.expect(204)),
         }
         let word = tokio::time::timeout(Duration::from_secs(60), heard.next()).await;

@@ -3,13 +3,16 @@
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use referral::features::tokens::keys;
+use referral::features::tokens::model::IdTokenAlgorithm;
 use referral::kernel::time::Clock;
 use referral::{config, start};
 use reqwest::Method;
@@ -150,7 +153,7 @@ on_every_setup! {
         let trap = format!("http://{}/jwks.json", listener.local_addr().expect("an address"));
 
         let forgeries = forge.forgeries(&test, &user, &trap).await;
-        assert!(forgeries.len() > 150, "{}", forgeries.len());
+        assert!(forgeries.len() > 250, "{}", forgeries.len());
         for (name, token) in forgeries {
             let answer = present(&user, &token).await;
             assert_eq!(
@@ -475,9 +478,11 @@ on_every_setup! {
     }
 }
 
-/// The node's own key, taken from its database, with a token to deviate from.
+/// The node's own keys, taken from its database, with a token to deviate from.
 struct Forge {
     key: Ed25519KeyPair,
+    /// The one for ID tokens.
+    rsa: RsaKeyPair,
     header: Value,
     claims: Value,
     /// As the node has signed it.
@@ -487,11 +492,13 @@ struct Forge {
 
 impl Forge {
     async fn of(test: &TestApp, user: &Client) -> Self {
-        let stored = test.query("select private_key from signing_keys").await;
+        keys::rs256_ready(test.app()).await.expect("the RSA key");
+        let stored = test.query("select private_key from signing_keys order by generation").await;
         let token = user.token.clone().expect("a token");
         let (header, claims) = opened(&token);
         Self {
             key: Ed25519KeyPair::from_pkcs8(&bytes(&stored[0][0])).expect("a key"),
+            rsa: RsaKeyPair::from_pkcs8(&bytes(&stored[1][0])).expect("a key"),
             header,
             claims,
             token,
@@ -536,6 +543,7 @@ impl Forge {
         self.headers(&mut add, trap);
         self.claims(&mut add);
         self.structures(&mut add);
+        self.id_tokens(&mut add, test);
         add("a refresh token", user.refresh_token.clone().expect("a refresh token"));
         add("a session's id", self.claims["sid"].as_str().expect("a text").to_owned());
         add("a user's id", user.id.clone());
@@ -594,7 +602,25 @@ impl Forge {
         let raw = URL_SAFE_NO_PAD.decode(x).expect("base64url");
         let info = [&b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..], &raw].concat();
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", STANDARD.encode(&info));
-        let secrets: [(&str, Vec<u8>); 9] = [
+        let own = &self.published["keys"][1];
+        let modulus = own["n"].as_str().expect("a text");
+        let rsa = self.rsa.public_key();
+        let spki: PublicKeyX509Der<'_> = rsa.as_der().expect("DER");
+        let wrapped = |label: &str, der: &[u8]| {
+            let text = STANDARD.encode(der);
+            let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----", lines.join("\n"))
+        };
+        let rsa_pem = wrapped("PUBLIC KEY", spki.as_ref());
+        let secrets = [
+            ("the RSA key in DER", spki.as_ref().to_vec()),
+            ("the RSA key in DER of PKCS#1", rsa.as_ref().to_vec()),
+            ("the RSA key in PEM", rsa_pem.clone().into_bytes()),
+            ("the RSA key in PEM with a line's end", format!("{rsa_pem}\n").into_bytes()),
+            ("the RSA key in PEM of PKCS#1", wrapped("RSA PUBLIC KEY", rsa.as_ref()).into_bytes()),
+            ("the RSA key as JWK", own.to_string().into_bytes()),
+            ("the modulus as bytes", URL_SAFE_NO_PAD.decode(modulus).expect("base64url")),
+            ("the modulus as text", modulus.as_bytes().to_vec()),
             ("nothing", Vec::new()),
             ("x as bytes", raw.clone()),
             ("x as text", x.as_bytes().to_vec()),
@@ -609,13 +635,16 @@ impl Forge {
             [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
         {
             for (form, secret) in &secrets {
-                let mut header = self.header.clone();
-                header["alg"] = json!(alg);
                 let key = hmac::Key::new(algorithm, secret);
-                let token = jws(header.to_string().as_bytes(), claims.as_bytes(), |input| {
-                    hmac::sign(&key, input).as_ref().to_vec()
-                });
-                add(&format!("{alg} keyed with {form}"), token);
+                for kid in [&self.header["kid"], &own["kid"]] {
+                    let mut header = self.header.clone();
+                    header["alg"] = json!(alg);
+                    header["kid"] = kid.clone();
+                    let token = jws(header.to_string().as_bytes(), claims.as_bytes(), |input| {
+                        hmac::sign(&key, input).as_ref().to_vec()
+                    });
+                    add(&format!("{alg} under {kid} keyed with {form}"), token);
+                }
             }
         }
     }
@@ -628,7 +657,7 @@ impl Forge {
         let sign = |header: &Value| {
             jws(header.to_string().as_bytes(), claims.as_bytes(), |input| theirs.sign(input).as_ref().to_vec())
         };
-        let x = URL_SAFE_NO_PAD.encode(aws_lc_rs::signature::KeyPair::public_key(&theirs).as_ref());
+        let x = URL_SAFE_NO_PAD.encode(theirs.public_key().as_ref());
         let jwk =
             json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.header["kid"], "alg": "EdDSA", "use": "sig"});
         add("a foreign key under a known name", sign(&self.header));
@@ -664,6 +693,39 @@ impl Forge {
             add(&format!("kid {name:.40}"), self.with_header(|header| header["kid"] = name.clone()));
         }
         add("no kid", self.with_header(|header| drop(header.as_object_mut().expect("an object").remove("kid"))));
+    }
+
+    /// The key of ID tokens signs no access token, whatever its header says, and an ID token is none.
+    fn id_tokens(&self, add: &mut impl FnMut(&str, String), test: &TestApp) {
+        let claims = self.claims.to_string();
+        let rsa_kid = &self.published["keys"][1]["kid"];
+        for (name, encoding) in [
+            ("RS256", &signature::RSA_PKCS1_SHA256),
+            ("RS512", &signature::RSA_PKCS1_SHA512),
+            ("PS256", &signature::RSA_PSS_SHA256),
+        ] as [(&str, &'static dyn signature::RsaEncoding); 3]
+        {
+            for alg in [name, "EdDSA"] {
+                for kid in [rsa_kid, &self.header["kid"]] {
+                    for typ in ["at+jwt", "JWT"] {
+                        let header = json!({"alg": alg, "typ": typ, "kid": kid}).to_string();
+                        let token = jws(header.as_bytes(), claims.as_bytes(), |input| {
+                            let mut signature = vec![0; self.rsa.public_modulus_len()];
+                            self.rsa.sign(encoding, &SystemRandom::new(), input, &mut signature).expect("a signature");
+                            signature
+                        });
+                        add(&format!("{name} by the RSA key as {alg}, {typ}, {kid}"), token);
+                    }
+                }
+            }
+        }
+        let kid = |header: &mut Value| header["kid"] = rsa_kid.clone();
+        add("EdDSA under the name of the RSA key", self.with_header(kid));
+        let (keyring, now) = (&test.app().keyring, test.app().clock.now());
+        for algorithm in [IdTokenAlgorithm::EdDsa, IdTokenAlgorithm::Rs256] {
+            let token = keyring.sign_id_token(algorithm, &self.claims, now).expect("it signs").expect("there is a key");
+            add(&format!("an ID token by {algorithm:?} with the claims of an access token"), token);
+        }
     }
 
     /// Members of a header that would have us look elsewhere or read otherwise, and other kinds of token.
@@ -862,7 +924,7 @@ fn malleated(signature: &[u8]) -> Vec<u8> {
 }
 
 /// Header and claims of a token, unverified.
-fn opened(token: &str) -> (Value, Value) {
+pub fn opened(token: &str) -> (Value, Value) {
     let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64url"));
     let mut next = || serde_json::from_slice(&parts.next().expect("a part")).expect("JSON");
     (next(), next())
@@ -876,7 +938,7 @@ fn flipped(token: &str, at: usize) -> String {
 }
 
 /// Bytes that a query has given as hexadecimal digits.
-fn bytes(column: &Option<String>) -> Vec<u8> {
+pub fn bytes(column: &Option<String>) -> Vec<u8> {
     let text = column.as_deref().unwrap_or_default();
     let digits: Vec<u8> = text
         .trim_start_matches("\\x")

@@ -192,7 +192,7 @@ async fn id_token(app: &App, client: &Client, code: &StoredCode, grant: &Grant, 
         nonce: code.nonce.clone(),
         at_hash: at_hash(client.id_token_algorithm, &grant.access_token),
     };
-    tokens::actions::sign_id_token(app, client.id_token_algorithm, &claims).await
+    tokens::actions::sign_id_token(app, client.id_token_algorithm, &claims, now).await
 }
 
 /// A token for a program that acts for itself.

@@ -9,10 +9,10 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::app::App;
+use crate::features::accounts;
 use crate::features::accounts::http::read_registration;
 use crate::features::oauth;
 use crate::features::tokens::browser;
-use crate::features::accounts;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::parameters::Parameters;

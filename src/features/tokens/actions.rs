@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use super::keyring::StoredKey;
 use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm, RefreshToken, Subject};
-use super::store;
 pub use super::store::{NewFamily, Origin};
+use super::{keys, store};
 use crate::app::App;
 use crate::cache::changes::announce_session;
 use crate::db::{Tx, Work};
-use crate::kernel::error::{Refusal, Result};
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, TokenId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
@@ -22,18 +21,6 @@ use crate::kernel::time::Time;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a log-in stands for a password where an account has none.
 const FRESH: Duration = Duration::from_secs(300);
-
-/// Takes over the signing keys, making the first if there is none.
-pub async fn load_keys(app: &App) -> Result<()> {
-    let mut keys = store::keys(&app.db).await?;
-    if keys.is_empty() {
-        let first: Work<(StoredKey, Time), ()> =
-            |tx, (key, now)| Box::pin(async move { store::insert_key(tx, key, *now).await });
-        app.db.write((StoredKey::generate(1)?, app.clock.now()), first).await?;
-        keys = store::keys(&app.db).await?;
-    }
-    app.keyring.set(&keys)
-}
 
 /// Begins a session for a user whose password was found right against the given stored hash.
 pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Result<Grant> {
@@ -233,12 +220,14 @@ pub async fn is_fresh(app: &App, session: SessionId) -> Result<bool> {
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let mut key = [0; 32];
     key.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref());
+    // Before the look at the keys: what is verified by a key that is retired meanwhile is never found.
+    let key = (app.keyring.era(), key);
     let now = app.clock.now();
     let caller = match app.verified.get(&key).filter(|caller| caller.expires_at > now) {
         Some(caller) => caller,
         None => {
             let issuer = app.public_url();
-            let claims = app.keyring.read(token, issuer, now).ok_or(Refusal::InvalidToken)?;
+            let claims = app.keyring.claims(token, issuer, now).ok_or(Refusal::InvalidToken)?;
             let caller = Arc::new(Caller::of(&claims).ok_or(Refusal::InvalidToken)?);
             app.verified.insert(key, caller.clone());
             caller
@@ -249,7 +238,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
 
 /// What an access token says, if it is good and its session goes on.
 pub async fn claims(app: &App, token: &str) -> Result<Option<Claims>> {
-    let Some(claims) = app.keyring.read(token, app.public_url(), app.clock.now()) else { return Ok(None) };
+    let Some(claims) = app.keyring.claims(token, app.public_url(), app.clock.now()) else { return Ok(None) };
     let Some(caller) = Caller::of(&claims) else { return Ok(None) };
     Ok(if is_over(app, caller.session).await? { None } else { Some(claims) })
 }
@@ -267,9 +256,17 @@ pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
 }
 
 /// Signs an ID token.
-pub async fn sign_id_token(app: &App, algorithm: IdTokenAlgorithm, claims: &impl Serialize) -> Result<String> {
-    let _ = (app, algorithm, claims);
-    Err(crate::kernel::error::Error::Internal("no such key".into()))
+pub async fn sign_id_token(
+    app: &App,
+    algorithm: IdTokenAlgorithm,
+    claims: &impl Serialize,
+    now: Time,
+) -> Result<String> {
+    if algorithm == IdTokenAlgorithm::Rs256 {
+        keys::rs256_ready(app).await?;
+    }
+    let token = app.keyring.sign_id_token(algorithm, claims, now)?;
+    token.ok_or_else(|| Error::Internal("there is no key for ID tokens".into()))
 }
 
 /// Signs the access token.
@@ -291,7 +288,7 @@ pub fn give(app: &App, granted: &Granted, token: Option<&RefreshToken>, now: Tim
         sid: granted.session.to_string(),
     };
     Ok(Grant {
-        access_token: app.keyring.sign(&claims)?,
+        access_token: app.keyring.sign(&claims, now)?,
         expires_in: life.as_secs(),
         refresh_token: token.map(RefreshToken::text),
         scopes: granted.scopes,

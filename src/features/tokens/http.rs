@@ -81,7 +81,9 @@ struct Jwks {
 
 problems!(JwksProblems: []);
 
-/// The keys that verify access tokens
+/// The keys that verify access tokens and ID tokens
+///
+/// A key is here before it signs and for as long as tokens signed by it live. Keep them for a minute at most.
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Operating", operation_id = "jwks", security(()),
     responses((status = 200, description = "The keys", body = Jwks), JwksProblems))]
 async fn jwks(State(app): State<Arc<App>>) -> Response {

@@ -1,46 +1,83 @@
-//! The keys that sign access tokens, and the only way to make or believe one.
+//! The keys that sign tokens, and the only way to make or believe one.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 
-use super::model::Claims;
+use super::model::{Claims, IdTokenAlgorithm};
+use super::sealing::Sealer;
+use super::store;
+use crate::db::Db;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::Time;
 
-/// A key as the database has it.
+/// A key with its private half.
 #[derive(Clone)]
-pub struct StoredKey {
-    pub generation: i64,
+pub struct Key {
     pub kid: String,
-    /// PKCS#8
-    pub private_key: Vec<u8>,
-    /// The 32 bytes of RFC 8032
+    pub algorithm: IdTokenAlgorithm,
+    /// The 32 bytes of RFC 8032, or the `RSAPublicKey` of RFC 8017.
     pub public_key: Vec<u8>,
+    /// PKCS#8, sealed if `sealed`; empty once the key is retired.
+    pub private_key: Vec<u8>,
+    pub sealed: bool,
 }
 
-impl StoredKey {
-    pub fn generate(generation: i64) -> Result<Self> {
-        let broken = |_| Error::Internal("cannot make an Ed25519 key".into());
-        let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).map_err(broken)?;
-        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref())
-            .map_err(|_| Error::Internal("cannot read the Ed25519 key just made".into()))?;
-        let public_key = pair.public_key().as_ref().to_vec();
+/// A key as the database has it.
+pub struct StoredKey {
+    /// Later ones are higher.
+    pub generation: i64,
+    pub key: Key,
+    pub created_at: Time,
+    /// From when on it signs; published before.
+    pub active_from: Time,
+    pub retired_at: Option<Time>,
+}
+
+impl Key {
+    /// A new key, unsealed. RSA takes its time: 50 ms usually, five times that now and then.
+    pub fn generate(algorithm: IdTokenAlgorithm) -> Result<Self> {
+        let broken = |_| Error::Internal(format!("cannot make a key for {}", algorithm.word()));
+        let (private_key, public_key) = match algorithm {
+            IdTokenAlgorithm::EdDsa => {
+                let pair = Ed25519KeyPair::generate().map_err(broken)?;
+                let document = pair.to_pkcs8().map_err(broken)?;
+                (document.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
+            }
+            IdTokenAlgorithm::Rs256 => {
+                let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(broken)?;
+                let document: Pkcs8V1Der<'_> = pair.as_der().map_err(broken)?;
+                (document.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
+            }
+        };
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &public_key);
         let kid = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..12).unwrap_or_default());
-        Ok(Self { generation, kid, private_key: document.as_ref().to_vec(), public_key })
+        Ok(Self { kid, algorithm, public_key, private_key, sealed: false })
     }
 }
 
-/// A public key as other programs read it (RFC 8037).
+/// A public key as other programs read it (RFC 7517).
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Jwk {
+#[serde(untagged)]
+pub enum Jwk {
+    Ed25519(Ed25519Jwk),
+    Rsa(RsaJwk),
+}
+
+/// A key that signs access tokens, and ID tokens for clients that ask for EdDSA (RFC 8037).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Ed25519Jwk {
     #[schema(example = "OKP")]
     pub kty: &'static str,
     #[schema(example = "Ed25519")]
@@ -58,21 +95,93 @@ pub struct Jwk {
     pub alg: &'static str,
 }
 
-/// Signs with the newest key, believes all.
-#[derive(Default)]
+/// A key that signs ID tokens, never access tokens (RFC 7518).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RsaJwk {
+    #[schema(example = "RSA")]
+    pub kty: &'static str,
+    /// The modulus in base64url, 2048 bits.
+    #[schema(
+        example = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+    )]
+    pub n: String,
+    /// The exponent in base64url.
+    #[schema(example = "AQAB")]
+    pub e: String,
+    /// Which key a token names in its header.
+    #[schema(example = "Vt3mD0zq1uYc7p2k")]
+    pub kid: String,
+    #[serde(rename = "use")]
+    #[schema(example = "sig")]
+    pub usage: &'static str,
+    #[schema(example = "RS256")]
+    pub alg: &'static str,
+}
+
+impl Jwk {
+    fn of(key: &Key) -> Option<Self> {
+        let (kid, alg) = (key.kid.clone(), key.algorithm.word());
+        Some(match key.algorithm {
+            IdTokenAlgorithm::EdDsa => Self::Ed25519(Ed25519Jwk {
+                kty: "OKP",
+                crv: "Ed25519",
+                x: URL_SAFE_NO_PAD.encode(&key.public_key),
+                kid,
+                usage: "sig",
+                alg,
+            }),
+            IdTokenAlgorithm::Rs256 => {
+                let public = rsa::PublicKey::from_der(&key.public_key).ok()?;
+                Self::Rsa(RsaJwk {
+                    kty: "RSA",
+                    n: URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
+                    e: URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
+                    kid,
+                    usage: "sig",
+                    alg,
+                })
+            }
+        })
+    }
+}
+
+/// Of each algorithm the newest key whose time has come signs; all that are not retired are published, and for access
+/// tokens those of Ed25519 are believed.
 pub struct Keyring {
+    sealer: Option<Sealer>,
     keys: RwLock<Arc<Keys>>,
+    /// Held while the database is read, so that what was read first is never taken over last.
+    reading: Mutex<()>,
+    making: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Keys {
-    signing: Option<(String, EncodingKey)>,
+    /// Newest first.
+    signers: Vec<Signer>,
     believed: HashMap<String, DecodingKey>,
     published: Vec<Jwk>,
+    has_rs256: bool,
+    /// One that the master key does not open.
+    locked: Option<String>,
+    era: u64,
+}
+
+#[derive(Clone)]
+struct Signer {
+    kid: String,
+    algorithm: IdTokenAlgorithm,
+    active_from: Time,
+    pair: Arc<Pair>,
+}
+
+enum Pair {
+    Ed25519(Ed25519KeyPair),
+    Rsa(rsa::KeyPair),
 }
 
 /// The header of our tokens, whole: any other member (`jwk`, `jku`, `x5u`, `crit`, `b64`, `zip`, …) is refused.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OurHeader {
     alg: String,
@@ -81,49 +190,164 @@ struct OurHeader {
 }
 
 /// Seconds by which the clocks of nodes may differ.
-const LEEWAY: i64 = 60;
+pub const LEEWAY: i64 = 60;
 
 const TYPE: &str = "at+jwt";
+/// Never taken for an access token.
+const ID_TYPE: &str = "JWT";
 
 impl Keyring {
-    /// Takes over the keys that the database has, oldest first.
-    pub fn set(&self, stored: &[StoredKey]) -> Result<()> {
+    /// An empty one, for keys sealed under this master key if there is one.
+    pub fn new(master_key: Option<[u8; 32]>) -> Result<Self> {
+        Ok(Self {
+            sealer: master_key.map(|key| Sealer::new(&key)).transpose()?,
+            keys: RwLock::default(),
+            reading: Mutex::default(),
+            making: Mutex::default(),
+        })
+    }
+
+    /// Takes over the keys that the database has.
+    pub async fn read(&self, db: &Db) -> Result<()> {
+        let _one = self.reading.lock().await;
+        self.set(&store::keys(db).await?)
+    }
+
+    /// As [`read`](Self::read), from a SQLite file that nobody has opened yet.
+    pub fn read_file(&self, path: &Path) -> Result<()> {
+        self.set(&store::keys_of_file(path)?)
+    }
+
+    fn set(&self, stored: &[StoredKey]) -> Result<()> {
+        let before = self.current();
         let mut keys = Keys::default();
-        for key in stored {
-            let x = URL_SAFE_NO_PAD.encode(&key.public_key);
-            let decoding = DecodingKey::from_ed_components(&x)
-                .map_err(|_| Error::inconsistent("signing_keys", "public_key", key.generation))?;
-            keys.believed.insert(key.kid.clone(), decoding);
-            keys.published.push(Jwk {
-                kty: "OKP",
-                crv: "Ed25519",
-                x,
-                kid: key.kid.clone(),
-                usage: "sig",
-                alg: "EdDSA",
-            });
-            keys.signing = Some((key.kid.clone(), EncodingKey::from_ed_der(&key.private_key)));
+        for StoredKey { generation, key, active_from, .. } in stored.iter().filter(|key| key.retired_at.is_none()) {
+            let inconsistent = || Error::inconsistent("signing_keys", "public_key", generation);
+            let jwk = Jwk::of(key).ok_or_else(inconsistent)?;
+            if let Jwk::Ed25519(jwk) = &jwk {
+                let decoding = DecodingKey::from_ed_components(&jwk.x).map_err(|_| inconsistent())?;
+                keys.believed.insert(key.kid.clone(), decoding);
+            }
+            keys.published.push(jwk);
+            keys.has_rs256 |= key.algorithm == IdTokenAlgorithm::Rs256;
+            // What was opened once stays so, whatever became of the row or the master key meanwhile.
+            let opened = before.signers.iter().find(|signer| signer.kid == key.kid).map(|signer| signer.pair.clone());
+            match opened.or_else(|| self.open(key).map(Arc::new)) {
+                Some(pair) => keys.signers.push(Signer {
+                    kid: key.kid.clone(),
+                    algorithm: key.algorithm,
+                    active_from: *active_from,
+                    pair,
+                }),
+                None => keys.locked = Some(key.kid.clone()),
+            }
         }
+        keys.signers.reverse();
+        let retired = before.believed.keys().any(|kid| !keys.believed.contains_key(kid));
+        keys.era = before.era + u64::from(retired);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
+    }
+
+    fn open(&self, key: &Key) -> Option<Pair> {
+        let opened = match (&self.sealer, key.sealed) {
+            (Some(sealer), true) => Some(sealer.open(&key.kid, &key.private_key)?),
+            (None, true) => return None,
+            (_, false) => None,
+        };
+        let document = opened.as_ref().unwrap_or(&key.private_key);
+        Some(match key.algorithm {
+            IdTokenAlgorithm::EdDsa => Pair::Ed25519(Ed25519KeyPair::from_pkcs8(document).ok()?),
+            IdTokenAlgorithm::Rs256 => Pair::Rsa(rsa::KeyPair::from_pkcs8(document).ok()?),
+        })
+    }
+
+    /// The key as the database should have it: sealed, if there is a master key.
+    pub fn sealed(&self, key: Key) -> Result<Key> {
+        match &self.sealer {
+            Some(sealer) if !key.sealed => {
+                let private_key = sealer.seal(&key.kid, &key.private_key)?;
+                Ok(Key { private_key, sealed: true, ..key })
+            }
+            _ => Ok(key),
+        }
+    }
+
+    pub fn seals(&self) -> bool {
+        self.sealer.is_some()
+    }
+
+    /// The name of a key that cannot be opened, if there is one.
+    pub fn locked(&self) -> Option<String> {
+        self.current().locked.clone()
+    }
+
+    /// Whether there is a key of this algorithm, opened or not.
+    pub fn has(&self, algorithm: IdTokenAlgorithm) -> bool {
+        let keys = self.current();
+        match algorithm {
+            IdTokenAlgorithm::EdDsa => !keys.believed.is_empty(),
+            IdTokenAlgorithm::Rs256 => keys.has_rs256,
+        }
+    }
+
+    /// Of many who need a key that is not there, one makes it while the others wait here.
+    pub async fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().await
     }
 
     pub fn published(&self) -> Vec<Jwk> {
         self.current().published.clone()
     }
 
-    pub fn sign(&self, claims: &Claims) -> Result<String> {
+    /// Another number whenever a key has stopped being believed: what was verified before counts no longer.
+    pub fn era(&self) -> u64 {
+        self.current().era
+    }
+
+    /// An access token.
+    pub fn sign(&self, claims: &Claims, now: Time) -> Result<String> {
+        let token = self.encode(IdTokenAlgorithm::EdDsa, TYPE, claims, now)?;
+        token.ok_or_else(|| Error::Internal("there is no signing key".into()))
+    }
+
+    /// An ID token; nothing when there is no key of this algorithm, see [`rs256_ready`](super::keys::rs256_ready).
+    pub fn sign_id_token(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &impl Serialize,
+        now: Time,
+    ) -> Result<Option<String>> {
+        self.encode(algorithm, ID_TYPE, claims, now)
+    }
+
+    fn encode(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        typ: &str,
+        claims: &impl Serialize,
+        now: Time,
+    ) -> Result<Option<String>> {
         let keys = self.current();
-        let Some((kid, key)) = &keys.signing else { return Err(Error::Internal("there is no signing key".into())) };
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some(kid.clone());
-        jsonwebtoken::encode(&header, claims, key)
-            .map_err(|error| Error::Internal(format!("cannot sign a token: {error}")))
+        let of_algorithm = || keys.signers.iter().filter(|signer| signer.algorithm == algorithm);
+        // Before the time of the first (this node's clock is behind the one that it was made by), the first.
+        let signer = of_algorithm()
+            .find(|signer| signer.active_from <= now)
+            .or_else(|| of_algorithm().min_by_key(|signer| signer.active_from));
+        let Some(signer) = signer else { return Ok(None) };
+        let broken = |error| Error::Internal(format!("cannot write a token: {error}"));
+        let header = OurHeader { alg: algorithm.word().to_owned(), typ: typ.to_owned(), kid: signer.kid.clone() };
+        let header = serde_json::to_vec(&header).map_err(broken)?;
+        let claims = serde_json::to_vec(claims).map_err(broken)?;
+        let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = signer.pair.sign(token.as_bytes())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(Some(token))
     }
 
     /// What an access token of ours that is good now says; nothing for anything else.
-    pub fn read(&self, token: &str, issuer: &str, now: Time) -> Option<Claims> {
+    pub fn claims(&self, token: &str, issuer: &str, now: Time) -> Option<Claims> {
         let header = token.split('.').next()?;
         let header: OurHeader = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
         if header.alg != "EdDSA" || !header.typ.eq_ignore_ascii_case(TYPE) {
@@ -145,5 +369,19 @@ impl Keyring {
 
     fn current(&self) -> Arc<Keys> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Pair {
+    fn sign(&self, input: &[u8]) -> Result<Vec<u8>> {
+        match self {
+            Self::Ed25519(pair) => Ok(pair.sign(input).as_ref().to_vec()),
+            Self::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input, &mut signature)
+                    .map_err(|_| Error::Internal("cannot sign a token".into()))?;
+                Ok(signature)
+            }
+        }
     }
 }

@@ -4,5 +4,7 @@ pub mod actions;
 pub mod browser;
 pub mod http;
 pub mod keyring;
+pub mod keys;
 pub mod model;
+mod sealing;
 pub mod store;

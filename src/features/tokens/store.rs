@@ -1,11 +1,13 @@
 //! Where sessions and signing keys are kept.
 
+use std::path::Path;
+
 use uuid::Uuid;
 
-use super::keyring::StoredKey;
-use super::model::{BrowserSession, Family, RefreshToken};
+use super::keyring::{Key, StoredKey};
+use super::model::{BrowserSession, Family, IdTokenAlgorithm, RefreshToken};
 use crate::db::{Db, Row, Tx, Value};
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
@@ -93,9 +95,21 @@ sql! {
     END_BROWSER_SESSIONS_OF = "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null";
     FORGET_BROWSER_SESSIONS = "delete from browser_sessions where (expires_at < $1 or ended_at < $1)
             and not exists (select 1 from authorization_codes a where a.browser_session_id = browser_sessions.id)";
-    KEYS = "select generation, kid, private_key, public_key from signing_keys order by generation";
-    INSERT_KEY = "insert into signing_keys (generation, kid, algorithm, private_key, public_key, created_at)
-                  values ($1, $2, 'EdDSA', $3, $4, $5) on conflict (generation) do nothing";
+    KEYS = "select generation, kid, algorithm, public_key, private_key, sealed, created_at, active_from, retired_at
+            from signing_keys order by generation";
+    /// Whoever changes keys does so alone; SQLite has one writer anyhow.
+    LOCK_KEYS = {
+        sqlite: "select 1",
+        postgres: "lock table signing_keys in share row exclusive mode",
+    };
+    INSERT_KEY = "insert into signing_keys
+            (generation, kid, algorithm, public_key, private_key, sealed, created_at, active_from)
+        select coalesce(max(generation), 0) + 1, $1, $2, $3, $4, $5, $6, $7 from signing_keys";
+    /// Nobody signs with it again, so nobody needs its private half.
+    RETIRE_KEY = "update signing_keys set retired_at = $2, private_key = $3, sealed = false
+                  where generation = $1 and retired_at is null";
+    SEAL_KEY = "update signing_keys set private_key = $2, sealed = true
+                where generation = $1 and not sealed and retired_at is null";
 }
 
 #[derive(Clone)]
@@ -243,21 +257,58 @@ pub async fn forget_families(tx: &mut Tx<'_>, before: Time) -> Result<u64> {
 }
 
 pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {
-    let rows = db.rows(&KEYS, params![]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(StoredKey {
-                generation: row.get(0)?,
-                kid: row.get(1)?,
-                private_key: row.get(2)?,
-                public_key: row.get(3)?,
-            })
-        })
-        .collect()
+    db.rows(&KEYS, params![]).await?.iter().map(key).collect()
 }
 
-/// Of several nodes that start at once one makes the key; the others find it.
-pub async fn insert_key(tx: &mut Tx<'_>, key: &StoredKey, now: Time) -> Result<()> {
-    let values = params![key.generation, &key.kid, key.private_key.clone(), key.public_key.clone(), now];
+/// As [`keys`], from a SQLite file that nobody has opened yet.
+pub fn keys_of_file(path: &Path) -> Result<Vec<StoredKey>> {
+    Db::rows_of_file(path, &KEYS)?.iter().map(key).collect()
+}
+
+/// All keys, which nobody else changes until the unit of work has ended.
+pub async fn lock_keys(tx: &mut Tx<'_>) -> Result<Vec<StoredKey>> {
+    tx.rows(&LOCK_KEYS, &params![]).await?;
+    tx.rows(&KEYS, &params![]).await?.iter().map(key).collect()
+}
+
+fn key(row: &Row) -> Result<StoredKey> {
+    let generation = row.get(0)?;
+    let algorithm = IdTokenAlgorithm::parse(&row.get::<String>(2)?)
+        .ok_or_else(|| Error::inconsistent("signing_keys", "algorithm", generation))?;
+    Ok(StoredKey {
+        generation,
+        key: Key {
+            kid: row.get(1)?,
+            algorithm,
+            public_key: row.get(3)?,
+            private_key: row.get(4)?,
+            sealed: row.get(5)?,
+        },
+        created_at: row.time(6)?,
+        active_from: row.time(7)?,
+        retired_at: row.get::<Option<i64>>(8)?.map(Time),
+    })
+}
+
+/// Adds the newest key; the caller has locked them.
+pub async fn insert_key(tx: &mut Tx<'_>, key: &Key, now: Time, active_from: Time) -> Result<()> {
+    let values = params![
+        &key.kid,
+        key.algorithm.word(),
+        key.public_key.clone(),
+        key.private_key.clone(),
+        key.sealed,
+        now,
+        active_from,
+    ];
     tx.run(&INSERT_KEY, &values).await.map(drop)
+}
+
+pub async fn retire_key(tx: &mut Tx<'_>, generation: i64, now: Time) -> Result<()> {
+    tx.run(&RETIRE_KEY, &params![generation, now, Vec::<u8>::new()]).await.map(drop)
+}
+
+/// False when another node came first.
+pub async fn seal_key(tx: &mut Tx<'_>, generation: i64, sealed: &[u8]) -> Result<bool> {
+    Ok(tx.run(&SEAL_KEY, &params![generation, sealed]).await? == 1)
 }

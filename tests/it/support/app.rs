@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use referral::app::App;
-use referral::config::{self, Environment};
+use referral::config::{self, Config, Environment};
 use referral::kernel::time::Clock;
 use referral::start;
 use referral::web::server;
@@ -113,10 +113,34 @@ impl Setup {
 }
 
 impl TestApp {
+    /// The settings of the nodes, with these beside them.
+    fn settings(&self, more: &[(&str, &str)]) -> Config {
+        let mut environment = self.environment.clone();
+        for (name, value) in more {
+            environment.retain(|(known, _)| known != name);
+            environment.push(((*name).into(), (*value).into()));
+        }
+        config::load(None, &environment).expect("the settings of the test")
+    }
+
+    /// Does what comes before the first request of a node with these settings beside the others'.
+    pub async fn open(&self, more: &[(&str, &str)]) -> Result<Arc<App>, String> {
+        start::open(self.settings(more), self.clock.clone()).await
+    }
+
+    /// What a command of the operator has, with these settings beside the nodes'.
+    pub async fn command(&self, more: &[(&str, &str)]) -> Arc<App> {
+        start::connect(self.settings(more), self.clock.clone()).await.expect("a command runs")
+    }
+
     /// Starts another node on the same database.
     pub async fn add_node(&mut self) -> &Node {
-        let config = config::load(None, &self.environment).expect("the settings of the test");
-        let app = start::open(config, self.clock.clone()).await.expect("a node starts");
+        self.add_node_with(&[]).await
+    }
+
+    /// Starts another node on the same database, with these settings beside the others'.
+    pub async fn add_node_with(&mut self, more: &[(&str, &str)]) -> &Node {
+        let app = self.open(more).await.expect("a node starts");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         app.listens_on(address);

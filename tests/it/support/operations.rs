@@ -83,7 +83,10 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                 name: operation["operationId"].as_str().expect("an id").to_owned(),
                 method: method.to_uppercase().parse().expect("a method"),
                 template: template.clone(),
-                path: template.replace("{code}", code).replace("{referrer_id}", &user.id).replace("{client_id}", "nobody"),
+                path: template
+                    .replace("{code}", code)
+                    .replace("{referrer_id}", &user.id)
+                    .replace("{client_id}", "nobody"),
                 fields: schema["properties"].as_object().cloned().unwrap_or_default(),
             });
         }
