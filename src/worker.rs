@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
-use crate::features::{accounts, codes, referrals, tokens};
+use crate::features::{accounts, codes, referrals, signin, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, backoff};
 use crate::kernel::error::Result;
 
@@ -119,6 +119,7 @@ pub async fn clean(app: &App) -> Result<()> {
     let retention = &app.config.retention;
     jobs::housekeeping(&app.db, now.minus(retention.jobs())).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
+    signin::actions::housekeeping(app).await?;
     crate::cache::changes::housekeeping(&app.db).await?;
     app.limits.housekeeping();
     tokens::actions::load_keys(app).await

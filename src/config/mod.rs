@@ -204,18 +204,21 @@ impl Provider {
     }
 }
 
-/// https, or http on an address that no packet leaves this machine for.
-fn is_issuer(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let own = match url.host() {
+/// Whether what is sent to an address stays on this machine.
+pub fn is_own(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
-        None => return false,
-    };
+        None => false,
+    }
+}
+
+fn is_issuer(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
     let bare = url.query().is_none() && url.fragment().is_none();
     let nobody = url.username().is_empty() && url.password().is_none();
-    bare && nobody && (url.scheme() == "https" || url.scheme() == "http" && own)
+    bare && nobody && (url.scheme() == "https" || url.scheme() == "http" && is_own(&url))
 }
 
 impl std::fmt::Debug for Provider {

@@ -4,4 +4,5 @@
 pub mod accounts;
 pub mod codes;
 pub mod referrals;
+pub mod signin;
 pub mod tokens;

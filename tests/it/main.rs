@@ -15,6 +15,7 @@ mod laws;
 mod lists;
 mod nodes;
 mod pages;
+mod providers;
 mod reference;
 mod seam;
 mod structure;
