@@ -117,9 +117,11 @@ create table sign_ins (
     next text not null,
     -- the referral code brought along
     code text,
-    nonce text not null,
-    verifier text not null,
+    -- what the provider's answer must match; null once it has
+    nonce text,
+    verifier text,
     -- what the provider said; null while the person is there
+    issuer text,
     subject text,
     email text,
     email_verified boolean not null,

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::db::{Db, PostgresOptions};
 use crate::features::accounts::hashing::Hasher;
 use crate::features::codes::model::ActiveCode;
+use crate::features::signin::provider::{PATIENCE, Providers};
 use crate::features::tokens::keyring::Keyring;
 use crate::features::tokens::model::Caller;
 use crate::kernel::code::Code;
@@ -41,6 +42,8 @@ pub struct App {
     /// Access tokens verified a moment ago, by the key ring's era and their hash.
     pub verified: moka::sync::Cache<(u64, [u8; 32]), Arc<Caller>>,
     pub hunter: Option<Hunter>,
+    /// Whom people may sign in with instead of a password.
+    pub providers: Providers,
     pub limits: Limits,
     pub metrics: Metrics,
     /// Rung when a job was added.
@@ -74,6 +77,7 @@ impl App {
             keyring: Keyring::new(config.tokens.master_key()).map_err(|error| error.to_string())?,
             verified: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
+            providers: Providers::open(&config.providers, PATIENCE)?,
             limits: Limits::new(&config.limits),
             metrics: Metrics::default(),
             work_to_do: Notify::new(),

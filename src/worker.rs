@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
-use crate::features::{accounts, codes, oauth, referrals, tokens};
+use crate::features::{accounts, codes, oauth, referrals, signin, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, backoff};
 use crate::kernel::error::Result;
 
@@ -133,6 +133,7 @@ pub async fn clean(app: &App) -> Result<()> {
     jobs::housekeeping(&app.db, now.minus(retention.jobs())).await?;
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
+    signin::actions::housekeeping(app).await?;
     crate::cache::changes::housekeeping(&app.db).await?;
     app.limits.housekeeping();
     if let Err(sentence) = tokens::keys::open(app).await? {

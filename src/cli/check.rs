@@ -6,8 +6,10 @@ use super::say as line;
 use crate::cache::redis::Redis;
 use crate::config::Config;
 use crate::db::{Db, PostgresOptions, migrate};
+use crate::features::signin::provider::{PATIENCE, Providers};
 use crate::features::tokens::keyring::Keyring;
 use crate::features::tokens::keys::locked;
+use crate::kernel::time::Clock;
 use crate::web::server;
 
 /// Tries everything that `serve` needs, and says all that is wrong at once.
@@ -31,6 +33,15 @@ pub async fn run(config: Config) -> Result<(), String> {
         say("signing keys", verdict);
     }
     say("redis", redis(&config).await);
+    match Providers::open(&config.providers, PATIENCE) {
+        Ok(providers) => {
+            for name in config.providers.keys() {
+                let what = format!("providers.{name}");
+                say(&what, provider(&providers, name, &config).await);
+            }
+        }
+        Err(text) => say("providers", Err(text)),
+    }
     if !config.limits.enabled {
         line("note  limits are off: for tests and load runs only");
     }
@@ -102,6 +113,18 @@ fn file(url: &str) -> Option<&Path> {
 async fn connect(config: &Config) -> Result<Db, String> {
     let prepared_statements = config.database.prepared_statements;
     Db::open(&config.database.url, PostgresOptions { connections: 1, prepared_statements }).await
+}
+
+async fn provider(providers: &Providers, name: &str, config: &Config) -> Result<String, String> {
+    let issuer = config.providers.get(name).map_or("", |provider| provider.issuer.as_str());
+    match providers.reach(name, Clock::default().now()).await {
+        Ok(()) => Ok(format!("reached, {issuer}")),
+        Err(why) => Err(format!(
+            "{issuer} does not answer as a provider should ({why}). Check providers.{name}.issuer against the issuer \
+             in {}/.well-known/openid-configuration, and that this machine reaches it; all else works without",
+            issuer.trim_end_matches('/')
+        )),
+    }
 }
 
 async fn redis(config: &Config) -> Result<String, String> {

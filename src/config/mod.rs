@@ -4,12 +4,14 @@
 
 mod load;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use url::{Host, Url};
 
 pub use load::{DEFAULTS, Environment, is_setting, load};
 
@@ -23,6 +25,9 @@ pub struct Config {
     pub hashing: Hashing,
     pub tokens: Tokens,
     pub email: EmailCheck,
+    /// By name; in the order of names.
+    #[serde(default)]
+    pub providers: BTreeMap<String, Provider>,
     pub limits: Limits,
     pub retention: Retention,
     pub log: Log,
@@ -172,6 +177,73 @@ pub enum Policy {
     Block,
 }
 
+/// An OpenID Connect provider that people may sign in with.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    pub label: String,
+    pub issuer: String,
+    pub client_id: String,
+    /// Empty for a public client.
+    pub client_secret: String,
+    /// With a space between.
+    pub scopes: String,
+    /// Whether an address that the issuer calls verified proves that it is the person's.
+    pub trust_email: bool,
+}
+
+impl Provider {
+    fn check(&self, name: &str) -> Result<(), String> {
+        let missing = |key: &str, what: &str| Err(format!("providers.{name}.{key} is empty: write {what}"));
+        if self.issuer.is_empty() {
+            return missing("issuer", "the provider's issuer, for example https://accounts.google.com");
+        }
+        if !is_issuer(&self.issuer) {
+            // Not the value: it may have a password in it.
+            return Err(format!(
+                "providers.{name}.issuer is no issuer: write https://HOST[/PATH] without user, query or fragment, \
+                 exactly as the provider's metadata has it; http:// is taken for this machine's own addresses only"
+            ));
+        }
+        if self.client_id.is_empty() {
+            return missing("client_id", "what the provider calls this service");
+        }
+        if self.label.is_empty() {
+            return missing("label", "what is to stand on the button, or leave the setting out");
+        }
+        if !self.scopes.split(' ').any(|scope| scope == "openid") {
+            return Err(format!(
+                "providers.{name}.scopes is \"{}\": write openid and what else is wanted, with a space between",
+                self.scopes
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether what is sent to an address stays on this machine.
+pub fn is_own(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn is_issuer(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let bare = url.query().is_none() && url.fragment().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    bare && nobody && (url.scheme() == "https" || url.scheme() == "http" && is_own(&url))
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provider").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -309,6 +381,15 @@ impl Config {
             web("http.public_url (REFERRAL_PUBLIC_URL)", &self.http.public_url)?;
         }
         web("email.hunter_url (HUNTER_URL)", &self.email.hunter_url)?;
+        let mut issuers: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, provider) in &self.providers {
+            provider.check(name)?;
+            // Who a person is, is issuer and subject: two clients of one issuer could mean different people by one
+            // subject, and answers of the one could be taken for answers of the other.
+            if let Some(other) = issuers.insert(&provider.issuer, name) {
+                return Err(format!("providers.{other} and providers.{name} have the same issuer: keep one of them"));
+            }
+        }
         let redis = &self.redis.url;
         if !redis.is_empty() && !["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)) {
             return Err(

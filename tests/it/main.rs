@@ -17,6 +17,7 @@ mod lists;
 mod nodes;
 mod oauth;
 mod pages;
+mod providers;
 mod reference;
 mod seam;
 mod structure;

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::codes::model::ActiveCode;
 use crate::features::referrals::model::Referrer;
-use crate::features::{codes, oauth, referrals, tokens};
+use crate::features::{codes, oauth, referrals, signin, tokens};
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -114,6 +114,7 @@ async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) 
     let Some(email_key) = store::erase(tx, user, stored, now).await? else {
         return Err(Refusal::WrongPassword.into());
     };
+    signin::actions::forget(tx, user).await?;
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
     let version = codes::actions::end_all(tx, user, true).await?;
     oauth::actions::forget_user(tx, user).await?;

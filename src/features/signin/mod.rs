@@ -1,3 +1,7 @@
-//! Logging in at our own pages: by password, or with another identity provider.
+//! Logging in at our own pages: by password, or with other identity providers that speak OpenID Connect.
 
+pub mod actions;
 pub mod http;
+pub mod model;
+pub mod provider;
+pub mod store;

@@ -6,6 +6,7 @@ pub mod document;
 pub mod hunter;
 pub mod operations;
 pub mod process;
+pub mod provider;
 pub mod raw;
 pub mod servers;
 pub mod visit;
