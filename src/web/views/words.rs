@@ -9,6 +9,9 @@ use super::{Message, Way};
 use crate::kernel::scope::Scope;
 use crate::kernel::time::Time;
 
+/// The signs of user names; no line ends between them.
+const SIGNS: &str = ".\u{a0}@\u{a0}+\u{a0}-\u{a0}_";
+
 /// What stands before and after a name.
 type Around = (&'static str, &'static str);
 
@@ -117,7 +120,7 @@ pub static ENGLISH: Words = Words {
     or: "or",
     optional: "(optional)",
     username: "User name",
-    username_hint: "Up to 50 letters, digits and the characters . @ + - _",
+    username_hint: "Up to 50 letters, digits and .\u{a0}@\u{a0}+\u{a0}-\u{a0}_",
     username_or_email: "User name or e-mail",
     email: "E-mail",
     password: "Password",
@@ -176,7 +179,7 @@ pub static ENGLISH: Words = Words {
     apps_intro: "You have allowed these apps to use your account. Withdraw access from those you no longer need.",
     apps_none: "No app has access to your account",
     apps_none_hint: "Once you allow one, you will find it here.",
-    since: ("Since ", ""),
+    since: ("Access since ", ""),
     date: |time| match civil(time) {
         Some(date) => format!("{} {} {}", date.day(), month(&ENGLISH_MONTHS, date), date.year()),
         None => String::new(),
@@ -259,7 +262,7 @@ pub static RUSSIAN: Words = Words {
     or: "или",
     optional: "(необязательно)",
     username: "Имя пользователя",
-    username_hint: "До 50 букв, цифр и знаков . @ + - _",
+    username_hint: "До 50 букв, цифр и знаков .\u{a0}@\u{a0}+\u{a0}-\u{a0}_",
     username_or_email: "Имя пользователя или почта",
     email: "Электронная почта",
     password: "Пароль",
@@ -316,7 +319,7 @@ pub static RUSSIAN: Words = Words {
     apps_intro: "Вы разрешили этим приложениям пользоваться вашим аккаунтом. Отзовите доступ у тех, что больше не нужны.",
     apps_none: "Ни у одного приложения нет доступа к вашему аккаунту",
     apps_none_hint: "Когда вы дадите доступ, приложение появится здесь.",
-    since: ("С ", ""),
+    since: ("Доступ с ", ""),
     date: |time| match civil(time) {
         Some(date) => format!("{} {} {} г.", date.day(), month(&RUSSIAN_MONTHS, date), date.year()),
         None => String::new(),
@@ -400,7 +403,8 @@ pub static RUSSIAN: Words = Words {
 impl Words {
     /// What a rule says, in this language.
     pub fn rule_on(&self, rule: &str) -> String {
-        (self.rule)(rule).map_or_else(|| self.some_rule.to_owned(), Cow::into_owned)
+        let sentence = (self.rule)(rule).map_or_else(|| self.some_rule.to_owned(), Cow::into_owned);
+        sentence.replace(". @ + - _", SIGNS)
     }
 
     /// The text of a link.
@@ -520,4 +524,101 @@ fn month(names: &[&'static str; 12], date: Date) -> &'static str {
 fn civil(time: Time) -> Option<Date> {
     let epoch = DateTime::from_parts(Date::constant(1970, 1, 1), CivilTime::midnight());
     epoch.checked_add(SignedDuration::from_micros(time.0)).ok().map(DateTime::date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::language::Language;
+    use super::super::notes::Notes;
+    use super::*;
+    use crate::kernel::email::Email;
+    use crate::kernel::error::{Error, Refusal};
+    use crate::kernel::name::Username;
+
+    #[test]
+    fn numbers_have_their_forms() {
+        for (seconds, english, russian) in [
+            (0, "1 second", "1 секунду"),
+            (1, "1 second", "1 секунду"),
+            (3, "3 seconds", "3 секунды"),
+            (12, "12 seconds", "12 секунд"),
+            (21, "21 seconds", "21 секунду"),
+            (111, "111 seconds", "111 секунд"),
+            (119, "119 seconds", "119 секунд"),
+            (120, "2 minutes", "2 минуты"),
+            (121, "3 minutes", "3 минуты"),
+            (840, "14 minutes", "14 минут"),
+            (1260, "21 minutes", "21 минуту"),
+        ] {
+            assert_eq!(english_span(seconds), english);
+            assert_eq!(russian_span(seconds), russian);
+        }
+        for (least, expected) in [(8, "8 символов"), (12, "12 символов"), (21, "21 символа"), (111, "111 символов")]
+        {
+            assert!((RUSSIAN.password_hint)(least).contains(expected), "{least}");
+            let rule = format!("A password has at least {least} characters");
+            assert!(russian_rule(&rule).unwrap().contains(expected), "{least}");
+        }
+        assert!((ENGLISH.password_hint)(1).contains("1 character."));
+    }
+
+    #[test]
+    fn days_are_written_out() {
+        let day = |text| Time::parse(text).unwrap();
+        assert_eq!((ENGLISH.date)(day("2026-01-01T00:00:00Z")), "1 January 2026");
+        assert_eq!((RUSSIAN.date)(day("2026-12-31T23:59:59Z")), "31 декабря 2026 г.");
+        assert_eq!((RUSSIAN.date)(Time(i64::MAX)), "");
+    }
+
+    /// Whatever a form of ours can be refused with has its Russian sentence.
+    #[test]
+    fn rules_speak_russian_too() {
+        let long = "я".repeat(151);
+        let names = ["", "a b", &long].map(|text| Username::parse(text).unwrap_err());
+        let addresses = ["", "@", "a@b", "a@-.ru", "\"a\"@b.ru", "a b@c.ru", &long, &format!("{long}@b.ru")]
+            .map(|text| Email::parse(text).unwrap_err());
+        let refused = [Refusal::UsernameTaken, Refusal::EmailTaken, Refusal::CodeNotUsable].map(Refusal::sentence);
+        let passwords = [
+            "A password has at least 12 characters",
+            "A password has at most 128 characters and 1024 bytes",
+            "This password is too common",
+            "A password must not hold your user name",
+            "A password must not hold your e-mail address",
+            "A password must not hold the name of this service",
+        ];
+        let others = [
+            "Field required",
+            "A user name that is an e-mail address must be your own address",
+            "Disposable e-mail addresses are not accepted",
+        ];
+        for rule in [&names[..], &addresses, &refused, &passwords, &others].concat() {
+            let said = RUSSIAN.rule_on(rule);
+            assert_ne!(said, RUSSIAN.some_rule, "{rule}");
+            assert!(said.chars().any(|c| ('а'..='я').contains(&c)), "{rule}: {said}");
+            assert!(!ENGLISH.rule_on(rule).is_empty());
+        }
+        assert_eq!(RUSSIAN.rule_on("A rule that nobody has heard of"), RUSSIAN.some_rule);
+        assert_eq!(RUSSIAN.rule_on("A password has at least many characters"), RUSSIAN.some_rule);
+    }
+
+    #[test]
+    fn fields_that_are_refused_are_named() {
+        for (refusal, field) in
+            [(Refusal::UsernameTaken, "username"), (Refusal::EmailTaken, "email"), (Refusal::CodeNotUsable, "code")]
+        {
+            assert_eq!(Notes::of(&refusal.into()).on(field), Some(refusal.sentence()));
+        }
+        assert!(Notes::of(&Error::Internal(String::new())).is_empty());
+        assert!(Notes::of(&Refusal::BadCredentials.into()).is_empty());
+    }
+
+    #[test]
+    fn every_scope_is_told_in_every_language() {
+        let mut told = std::collections::HashSet::new();
+        for language in Language::ALL {
+            for scope in Scope::ALL {
+                assert!(told.insert((language.words().scope)(*scope).to_owned()), "{scope:?}");
+            }
+        }
+    }
 }
