@@ -10,6 +10,7 @@ mod support;
 
 mod accounts;
 mod binary;
+mod gallery;
 mod input;
 mod laws;
 mod lists;
@@ -20,4 +21,5 @@ mod seam;
 mod structure;
 mod tokens;
 mod verifier;
+mod views;
 mod wire;
