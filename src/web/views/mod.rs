@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use self::notes::{Alert, Notes};
 use self::policy::FormSource;
 use self::words::Words;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 
@@ -182,6 +182,23 @@ pub enum Message<'a> {
     Unavailable,
     NotFound,
     Internal,
+}
+
+impl Message<'_> {
+    /// For an error where there is no form to show it on.
+    pub fn of(error: &Error) -> Self {
+        match Alert::of(error) {
+            Some(Alert::WrongCredentials) => Self::AccessDenied,
+            Some(Alert::TooManyTries(seconds)) => Self::TooManyTries(seconds),
+            Some(Alert::EmailCheckPending) => Self::EmailCheckPending,
+            Some(Alert::EmailRefused) => Self::EmailRefused,
+            Some(Alert::Overloaded) => Self::Overloaded,
+            Some(Alert::Expired) => Self::Expired,
+            Some(Alert::Unavailable) => Self::Unavailable,
+            None if matches!(error, Error::Refused(Refusal::NotFound)) => Self::NotFound,
+            None => Self::Internal,
+        }
+    }
 }
 
 /// Where to go from a message; paths of ours.

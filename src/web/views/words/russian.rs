@@ -1,0 +1,221 @@
+use std::borrow::Cow;
+
+use super::{Words, civil, month, span};
+use crate::kernel::scope::Scope;
+use crate::web::views::Message;
+
+pub static RUSSIAN: Words = Words {
+    lang: "ru",
+
+    error: "Ошибка",
+    or: "или",
+    optional: "(необязательно)",
+    username: "Имя пользователя",
+    username_hint: "До 50 букв, цифр и знаков .\u{a0}@\u{a0}+\u{a0}-\u{a0}_",
+    username_or_email: "Имя пользователя или почта",
+    email: "Электронная почта",
+    password: "Пароль",
+    password_hint: |least| {
+        let characters = if least % 10 == 1 && least % 100 != 11 { "символа" } else { "символов" };
+        format!("Не меньше {least} {characters}. Несколько слов подряд легко запомнить и трудно подобрать.")
+    },
+    code: "Реферальный код",
+    code_hint: "Если вас пригласили, введите код, который вам дали.",
+    log_in: "Войти",
+    log_out: "Выйти",
+    create_account: "Создать аккаунт",
+    continue_to: ("чтобы продолжить в «", "»"),
+    continue_with: ("Войти через ", ""),
+    logged_in_as: "Вы вошли как",
+    not_you: "Это не вы?",
+
+    login_title: "Вход",
+    new_here: "Впервые здесь?",
+
+    register_title: "Новый аккаунт",
+    have_account: "Уже есть аккаунт?",
+
+    consent_title: "Доступ к вашему аккаунту",
+    consent_asks: ("«", "» просит доступ к вашему аккаунту"),
+    consent_list: "Если вы разрешите, приложение сможет:",
+    careful: "Осторожно:",
+    sent_back: ("В любом случае вы вернётесь на ", "."),
+    can_withdraw: "Отозвать доступ можно в любой момент на странице «Приложения с доступом».",
+    allow: "Разрешить",
+    deny: "Отказать",
+    scope: |scope| match scope {
+        Scope::Openid => "Узнавать вас при входе",
+        Scope::Email => "Видеть адрес вашей почты",
+        Scope::Profile => "Видеть ваш профиль: имя, почту, кто вас пригласил и сколько человек пригласили вы",
+        Scope::Account => "Менять ваш аккаунт: видимость, пароль, доступ других приложений — и удалить аккаунт",
+        Scope::CodesRead => "Видеть ваши реферальные коды и находить коды других людей по адресу почты",
+        Scope::CodesWrite => "Создавать и отзывать ваши реферальные коды",
+        Scope::ReferralsRead => "Видеть список тех, кого вы пригласили",
+        Scope::Admin => "Управлять реферальной программой от вашего имени, если вы её менеджер",
+        Scope::ProgramRead => "Читать данные всей реферальной программы",
+    },
+
+    finish_title: "Остался один шаг",
+    first_visit: ("Вы впервые входите через ", "."),
+    new_or_link: "Создайте новый аккаунт или привяжите тот, что у вас уже есть.",
+    finish_new: "Я здесь впервые",
+    finish_link: "У меня уже есть аккаунт",
+    link_hint: ("Войдите в него один раз — дальше будет достаточно ", "."),
+    link: "Привязать аккаунт",
+    email_verified: ("Адрес подтверждён: ", ""),
+
+    apps_title: "Приложения с доступом",
+    apps_intro: "Вы разрешили этим приложениям пользоваться вашим аккаунтом. Отзовите доступ у тех, что больше не нужны.",
+    apps_none: "Ни у одного приложения нет доступа к вашему аккаунту",
+    apps_none_hint: "Когда вы дадите доступ, приложение появится здесь.",
+    since: ("Доступ с ", ""),
+    date: |time| match civil(time) {
+        Some(date) => format!("{} {} {} г.", date.day(), month(&MONTHS, date), date.year()),
+        None => String::new(),
+    },
+    withdraw: "Отозвать доступ",
+    withdraw_from: (" у «", "»"),
+    withdrawn: ("У «", "» больше нет доступа к вашему аккаунту."),
+
+    check_fields: "Проверьте, пожалуйста, эти поля",
+    wrong_credentials: "Неверное имя пользователя или пароль. Попробуйте ещё раз.",
+    too_many_tries: |seconds| format!("Слишком много попыток. Попробуйте снова через {}.", in_words(seconds)),
+    email_check_pending: "Мы ещё проверяем адрес вашей почты. Попробуйте, пожалуйста, немного позже.",
+    email_refused: "На адрес вашей почты не доходят письма, поэтому пользоваться этим аккаунтом нельзя.",
+    overloaded: "Сейчас у нас очень много посетителей. Попробуйте, пожалуйста, чуть позже.",
+    form_expired: "Форма устарела, поэтому мы ничего не сделали. Заполните её, пожалуйста, ещё раз.",
+    unavailable: "Сейчас это не получается. Попробуйте, пожалуйста, чуть позже.",
+    rule,
+    some_rule: "Такое значение не подходит",
+
+    message: |message| {
+        match message {
+        Message::UnknownClient => (
+            "Мы не знаем этого приложения",
+            "Приложение, из которого вы пришли, у нас не зарегистрировано. Если вы хотели в него войти, сообщите об этом \
+             его разработчикам."
+                .into(),
+        ),
+        Message::BadRedirect => (
+            "Мы не можем вернуть вас обратно",
+            "Приложение, из которого вы пришли, указало адрес возврата, которого нет в его регистрации. Ради вашей \
+             безопасности мы остановились здесь. Сообщите, пожалуйста, разработчикам приложения."
+                .into(),
+        ),
+        Message::BadRequest => (
+            "Мы не понимаем этот запрос",
+            "Приложение, из которого вы пришли, прислало запрос, на который мы не можем ответить. Сообщите, пожалуйста, \
+             его разработчикам."
+                .into(),
+        ),
+        Message::UnknownProvider => (
+            "Такого способа входа нет",
+            "Вернитесь, пожалуйста, назад и выберите один из тех, что есть на странице.".into(),
+        ),
+        Message::ProviderUnreachable(provider) => (
+            "Нет ответа",
+            format!("{provider} сейчас не отвечает. Попробуйте чуть позже или войдите другим способом.").into(),
+        ),
+        Message::ProviderAnswer(provider) => (
+            "Не получилось",
+            format!("{provider} отвечает не так, как мы ожидали, поэтому мы вас не впустили. Попробуйте, пожалуйста, ещё раз.")
+                .into(),
+        ),
+        Message::ProviderDenied(provider) => (
+            "Вход не выполнен",
+            format!("{provider} не сообщает нам, кто вы: вход там отменён или отклонён.").into(),
+        ),
+        Message::Expired => (
+            "Страница устарела",
+            "Она была открыта слишком долго или открыта в другом браузере. Мы ничего не сделали; начните, пожалуйста, \
+             сначала."
+                .into(),
+        ),
+        Message::LoggedOut => ("Вы вышли", "До встречи!".into()),
+        Message::AccessDenied => ("Доступ закрыт", "У вас нет права это делать.".into()),
+        Message::EmailCheckPending => ("Почти готово", RUSSIAN.email_check_pending.into()),
+        Message::EmailRefused => ("Адрес почты не работает", RUSSIAN.email_refused.into()),
+        Message::TooManyTries(seconds) => ("Слишком много попыток", (RUSSIAN.too_many_tries)(seconds).into()),
+        Message::Overloaded => ("Одну минуту", RUSSIAN.overloaded.into()),
+        Message::Unavailable => ("Сейчас не получается", "Попробуйте, пожалуйста, чуть позже.".into()),
+        Message::NotFound => ("Здесь ничего нет", "Проверьте, пожалуйста, адрес.".into()),
+        Message::Internal => (
+            "Что-то пошло не так",
+            "Ошибка на нашей стороне, и мы её уже записали. Попробуйте, пожалуйста, немного позже.".into(),
+        ),
+    }
+    },
+    again: "Попробовать ещё раз",
+    to_apps: "К моим приложениям",
+};
+
+fn rule(rule: &str) -> Option<Cow<'_, str>> {
+    let sentence = match rule {
+        "Field required" => "Заполните это поле",
+        "A user name cannot be empty" => "Введите имя пользователя",
+        "A user name has at most 50 characters" => "Имя пользователя — не длиннее 50 символов",
+        "A user name holds only letters, digits and . @ + - _" => {
+            "В имени пользователя бывают только буквы, цифры и знаки . @ + - _"
+        }
+        "A user name that is an e-mail address must be your own address" => {
+            "Если имя пользователя — адрес почты, это должен быть ваш адрес"
+        }
+        "Username already taken" => "Это имя уже занято",
+        "An e-mail address must have an @-sign" => "В адресе почты должен быть знак @",
+        "An e-mail address has at most 150 characters" => "Адрес почты — не длиннее 150 символов",
+        "The domain of the e-mail address is not valid" => "Проверьте часть адреса после знака @",
+        "The value is not a valid e-mail address" => "Это не похоже на адрес почты",
+        "Disposable e-mail addresses are not accepted" => "Одноразовые адреса почты не подходят",
+        "Email already registered" => "С этим адресом уже есть аккаунт",
+        "This password is too common" => "Этот пароль слишком распространён",
+        "A password must not hold your user name" => "В пароле не должно быть имени пользователя",
+        "A password must not hold your e-mail address" => "В пароле не должно быть адреса почты",
+        "A password must not hold the name of this service" => "В пароле не должно быть названия этого сервиса",
+        "Referral code not found or expired" => "Такого кода нет, или он уже не действует",
+        _ => return rule_with_numbers(rule).map(Cow::Owned),
+    };
+    Some(Cow::Borrowed(sentence))
+}
+
+fn rule_with_numbers(rule: &str) -> Option<String> {
+    let numbers = rule.strip_prefix("A password has at ")?;
+    if let Some(least) = numbers.strip_prefix("least ") {
+        let least: u64 = least.strip_suffix(" characters")?.parse().ok()?;
+        let characters = if least % 10 == 1 && least % 100 != 11 { "символа" } else { "символов" };
+        return Some(format!("Пароль — не короче {least} {characters}"));
+    }
+    let (chars, bytes) = numbers.strip_prefix("most ")?.strip_suffix(" bytes")?.split_once(" characters and ")?;
+    let (chars, bytes): (u64, u64) = (chars.parse().ok()?, bytes.parse().ok()?);
+    Some(format!("Пароль — не длиннее {chars} символов и {bytes} байт"))
+}
+
+fn in_words(seconds: u64) -> String {
+    let (number, minutes) = span(seconds);
+    let (one, few, many) = if minutes {
+        ("минуту", "минуты", "минут")
+    } else {
+        ("секунду", "секунды", "секунд")
+    };
+    let unit = match (number % 10, number % 100) {
+        (_, 11..=14) => many,
+        (1, _) => one,
+        (2..=4, _) => few,
+        _ => many,
+    };
+    format!("{number} {unit}")
+}
+
+const MONTHS: [&str; 12] = [
+    "января",
+    "февраля",
+    "марта",
+    "апреля",
+    "мая",
+    "июня",
+    "июля",
+    "августа",
+    "сентября",
+    "октября",
+    "ноября",
+    "декабря",
+];
