@@ -10,6 +10,7 @@ mod support;
 
 mod accounts;
 mod binary;
+mod gallery;
 mod input;
 mod keys;
 mod laws;
@@ -23,4 +24,5 @@ mod seam;
 mod structure;
 mod tokens;
 mod verifier;
+mod views;
 mod wire;

@@ -2,172 +2,23 @@
 //! their own and ask nobody else for anything, on a desk and on a phone.
 
 use std::collections::HashSet;
-use std::path::Path;
-use std::time::Duration;
 
-use axum::http::Method;
-use fantoccini::elements::Element;
-use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::Locator;
 use referral::kernel::error::Refusal;
-use reqwest::Url;
-use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use crate::support::app::{Setup, TestApp, eventually};
+use crate::support::browser::{Browser, Screen};
 use crate::support::client::PASSWORD;
-use crate::support::servers::ChromeDriver;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a page is looked at with.
-#[derive(Clone, Copy, Debug)]
-enum Screen {
-    Desk,
-    Phone,
-}
-
-struct Browser {
-    client: fantoccini::Client,
-    /// The service's own.
-    origin: String,
-}
-
-impl Browser {
-    async fn open(test: &TestApp, screen: Screen) -> Browser {
-        static DRIVER: OnceCell<ChromeDriver> = OnceCell::const_new();
-        let driver = DRIVER.get_or_init(ChromeDriver::start).await;
-        let mut options = json!({"args": [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,1400",
-            // No name is found, and no other machine.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        ]});
-        if let Screen::Phone = screen {
-            let metrics = json!({"width": 390, "height": 844, "pixelRatio": 2, "touch": true, "mobile": true});
-            options["mobileEmulation"] = json!({"deviceMetrics": metrics});
-        }
-        let capabilities = json!({
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        });
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities.as_object().expect("an object").clone());
-        let client = builder.connect(&driver.url()).await.expect("a browser");
-        Browser { client, origin: test.nodes[0].url.clone() }
-    }
-
-    async fn goto(&self, path: &str) {
-        self.client.goto(&format!("{}{path}", self.origin)).await.expect("the page loads");
-    }
-
-    /// The first element of this selector, once there is one.
-    async fn find(&self, css: &str) -> Element {
-        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
-        found.unwrap_or_else(|error| panic!("{css}: {error}"))
-    }
-
-    async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
-    }
-
-    async fn count(&self, css: &str) -> usize {
-        self.client.find_all(Locator::Css(css)).await.expect("elements").len()
-    }
-
-    async fn ask(&self, script: &str) -> Value {
-        self.client.execute(&format!("return {script}"), Vec::new()).await.expect("a value")
-    }
-
-    /// What the browser has logged since the last look.
-    async fn log(&self, kind: &'static str) -> Vec<Value> {
-        let log = self.client.issue_cmd(Log { kind }).await.expect("a log");
-        log.as_array().expect("entries").clone()
-    }
-
-    /// Errors in the console and violations of a policy, since the last look.
-    async fn complaints(&self) -> Vec<String> {
-        let entries = self.log("browser").await;
-        let complaint = |entry: &Value| {
-            let message = entry["message"].as_str().unwrap_or_default();
-            entry["level"] == "SEVERE" || entry["source"] == "security" || message.contains("Content Security Policy")
-        };
-        entries.iter().filter(|entry| complaint(entry)).map(Value::to_string).collect()
-    }
-
-    /// The addresses that were asked for anything since the last look, but for what a page holds in itself.
-    async fn requests(&self) -> Vec<String> {
-        let mut requests = Vec::new();
-        for entry in self.log("performance").await {
-            let message: Value = serde_json::from_str(entry["message"].as_str().expect("a message")).expect("JSON");
-            if message["message"]["method"] == "Network.requestWillBeSent" {
-                let url = message["message"]["params"]["request"]["url"].as_str().expect("an address");
-                if !url.starts_with("data:") {
-                    requests.push(url.to_owned());
-                }
-            }
-        }
-        requests
-    }
-
-    /// Nothing was complained about, and only the service was asked.
-    #[track_caller]
-    fn assert_clean(&self, complaints: &[String], requests: &[String]) {
-        assert!(complaints.is_empty(), "{complaints:#?}");
-        assert!(!requests.is_empty(), "the log of requests works");
-        let own = format!("{}/", self.origin);
-        let foreign: Vec<_> = requests.iter().filter(|url| !url.starts_with(&own)).collect();
-        assert!(foreign.is_empty(), "{foreign:?}");
-    }
-
-    async fn is_clean(&self) {
-        let (complaints, requests) = (self.complaints().await, self.requests().await);
-        self.assert_clean(&complaints, &requests);
-    }
-
-    /// Nothing sticks out to the side, where nobody on a phone finds it. (Not `innerWidth`: a phone's browser zooms out
-    /// until the widest fits, and reports that.)
-    async fn fits(&self, path: &str) {
-        let widths = self.ask("[document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
-        assert!(widths[0].as_f64() <= widths[1].as_f64(), "{path}: {widths}");
-    }
-
-    /// For a person to look at: `target/screenshots/NAME.png`.
-    async fn screenshot(&self, name: &str) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let picture = self.client.screenshot().await.expect("a picture");
-        std::fs::write(folder.join(format!("{name}.png")), picture).expect("a file");
-    }
-
-    async fn close(self) {
-        self.client.close().await.expect("the browser ends");
-    }
-}
-
-/// ChromeDriver's own way to read the browser's logs.
-#[derive(Debug)]
-struct Log {
-    kind: &'static str,
-}
-
-impl WebDriverCompatibleCommand for Log {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as std::str::FromStr>::Err> {
-        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
-        (Method::POST, Some(json!({"type": self.kind}).to_string()))
-    }
+async fn open(test: &TestApp, screen: Screen) -> Browser {
+    Browser::open(&test.nodes[0].url, screen).await
 }
 
 /// The negative control of all tests below: what they look for is seen when it is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_violation_of_the_policy_and_a_request_to_another_host_are_seen() {
     let test = Setup::Sqlite.start().await;
-    let browser = Browser::open(&test, Screen::Desk).await;
+    let browser = open(&test, Screen::Desk).await;
     browser.goto("/problems").await;
     browser.is_clean().await;
     browser.ask("document.body.setAttribute('style', 'color: red')").await;
@@ -189,7 +40,7 @@ async fn a_violation_of_the_policy_and_a_request_to_another_host_are_seen() {
 async fn docs_let_one_log_in_and_try_a_call_out() {
     let test = Setup::Sqlite.start().await;
     test.client().register("owner", None).await.expect(201);
-    let browser = Browser::open(&test, Screen::Desk).await;
+    let browser = open(&test, Screen::Desk).await;
     browser.goto("/").await;
     let operation = browser.find("#operations-Accounts-profile").await;
     assert_eq!(browser.client.current_url().await.expect("an address").path(), "/docs");
@@ -258,7 +109,7 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn docs_fit_on_a_phone() {
     let test = Setup::Sqlite.start().await;
-    let browser = Browser::open(&test, Screen::Phone).await;
+    let browser = open(&test, Screen::Phone).await;
     browser.goto("/docs").await;
     browser.find("#operations-Accounts-profile").await;
     assert_eq!(browser.ask("document.documentElement.clientWidth").await, 390);
@@ -277,7 +128,7 @@ async fn docs_fit_on_a_phone() {
 async fn the_reference_renders_on_a_desk_and_on_a_phone() {
     let test = Setup::Sqlite.start().await;
     for (screen, name) in [(Screen::Desk, "redoc"), (Screen::Phone, "redoc-phone")] {
-        let browser = Browser::open(&test, screen).await;
+        let browser = open(&test, screen).await;
         browser.goto("/redoc").await;
         // The last operation, so all of them.
         browser.find("[data-section-id='tag/Operating/operation/readyz']").await;
@@ -302,7 +153,7 @@ async fn every_problem_has_a_page_on_a_desk_and_on_a_phone() {
     let test = Setup::Sqlite.start().await;
     let mut titles = HashSet::new();
     for (screen, name) in [(Screen::Desk, "problem"), (Screen::Phone, "problem-phone")] {
-        let browser = Browser::open(&test, screen).await;
+        let browser = open(&test, screen).await;
         browser.goto("/problems").await;
         assert_eq!(browser.client.title().await.expect("a title"), "Problems");
         let mut linked = Vec::new();

@@ -15,8 +15,8 @@ use axum::http::{HeaderMap, HeaderValue};
 use self::notes::{Alert, Notes};
 use self::policy::FormSource;
 use self::words::Words;
-use crate::kernel::error::{Error, Result};
-use crate::kernel::scope::Scopes;
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 
 /// A page of ours.
@@ -117,6 +117,19 @@ pub struct Finish<'a> {
     pub notes: &'a Notes,
 }
 
+impl Finish<'_> {
+    /// Whether the alert is about the account to link, and no matter of the page as a whole.
+    fn is_for_link(&self) -> bool {
+        self.alert == Some(Alert::WrongCredentials)
+    }
+
+    /// Who vouches for the address.
+    fn email_hint(&self) -> String {
+        let (before, after) = self.words.email_verified;
+        if self.email_verified { format!("{before}{}{after}", plain(self.provider)) } else { String::new() }
+    }
+}
+
 /// A client that somebody has allowed something.
 #[derive(Clone, Copy, Debug)]
 pub struct AllowedApp<'a> {
@@ -171,6 +184,23 @@ pub enum Message<'a> {
     Internal,
 }
 
+impl Message<'_> {
+    /// For an error where there is no form to show it on.
+    pub fn of(error: &Error) -> Self {
+        match Alert::of(error) {
+            Some(Alert::WrongCredentials) => Self::AccessDenied,
+            Some(Alert::TooManyTries(seconds)) => Self::TooManyTries(seconds),
+            Some(Alert::EmailCheckPending) => Self::EmailCheckPending,
+            Some(Alert::EmailRefused) => Self::EmailRefused,
+            Some(Alert::Overloaded) => Self::Overloaded,
+            Some(Alert::Expired) => Self::Expired,
+            Some(Alert::Unavailable) => Self::Unavailable,
+            None if matches!(error, Error::Refused(Refusal::NotFound)) => Self::NotFound,
+            None => Self::Internal,
+        }
+    }
+}
+
 /// Where to go from a message; paths of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way<'a> {
@@ -201,6 +231,11 @@ macro_rules! views {
 
 views! { Login Register Consent Finish Apps MessagePage }
 
+/// Whether to allow it is to be thought about twice.
+fn is_weighty(scope: Scope) -> bool {
+    matches!(scope, Scope::Account | Scope::Admin)
+}
+
 /// A path of ours to link to, whatever it came from.
 fn local(path: &str) -> &str {
     if path.starts_with("/oauth/") { path } else { "/oauth/apps" }
@@ -223,6 +258,126 @@ impl<'a> Way<'a> {
             Self::Nowhere => None,
             Self::Again(path) | Self::LogIn(path) => Some(path),
             Self::Apps => Some("/oauth/apps"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::language::Language;
+    use super::*;
+
+    /// Every page, with this text wherever one may come from somebody else.
+    fn pages(words: &'static Words, text: &str) -> Vec<String> {
+        let (scopes, since) = (Scopes::PERSON, Time(0));
+        let providers = [Provider { name: text, label: text }];
+        let notes = Notes::none().with(text, text).with("email", text);
+        let alert = Some(Alert::Expired);
+        let app = AllowedApp { client_id: text, name: text, scopes, since };
+        let html = |page: &dyn Fn() -> Result<(HeaderMap, String)>| page().unwrap().1;
+        vec![
+            html(&|| {
+                let (client, code) = (Some(text), Some(text));
+                let providers = &providers;
+                render(&Login { words, csrf: text, next: text, client, username: text, code, providers, alert }, None)
+            }),
+            html(&|| {
+                let page = Register {
+                    words,
+                    csrf: text,
+                    next: text,
+                    client: Some(text),
+                    username: text,
+                    email: text,
+                    code: text,
+                    least: 12,
+                    providers: &providers,
+                    alert,
+                    notes: &notes,
+                };
+                render(&page, None)
+            }),
+            html(&|| {
+                let page = Consent { words, csrf: text, next: text, client: text, host: text, user: text, scopes };
+                render(&page, None)
+            }),
+            html(&|| {
+                let page = Finish {
+                    words,
+                    csrf: text,
+                    ticket: text,
+                    provider: text,
+                    username: text,
+                    email: text,
+                    email_verified: true,
+                    code: text,
+                    login: text,
+                    alert,
+                    notes: &notes,
+                };
+                render(&page, None)
+            }),
+            html(&|| render(&Apps { words, csrf: text, user: text, apps: &[app], withdrawn: Some(text) }, None)),
+            html(&|| {
+                let message = Message::ProviderDenied(text);
+                render(&MessagePage { words, message, way: Way::Again(text) }, None)
+            }),
+        ]
+    }
+
+    /// How often each character stands there that means something in HTML.
+    fn skeleton(html: &str) -> Vec<usize> {
+        ['<', '>', '"', '\''].into_iter().map(|mark| html.chars().filter(|c| *c == mark).count()).collect()
+    }
+
+    #[test]
+    fn names_are_plain_and_set_apart() {
+        for language in Language::ALL {
+            let pages = pages(language.words(), "\u{202e}a\u{200b}b\u{0}\u{2066}\n<i>");
+            for html in pages.iter().take(5) {
+                assert!(html.contains("<bdi>ab &#60;i&#62;</bdi>"), "{html}");
+            }
+        }
+    }
+
+    #[test]
+    fn links_lead_to_paths_of_ours() {
+        for path in ["javascript:alert(1)", "//evil.example/oauth/", "https://evil.example", "/docs", ""] {
+            for html in pages(Language::English.words(), path) {
+                assert!(!html.contains(&format!("href=\"{path}\"")), "{html}");
+            }
+        }
+        assert_eq!(local("/oauth/authorize?a=b"), "/oauth/authorize?a=b");
+    }
+
+    #[test]
+    fn headers_keep_pages_private_and_say_their_language() {
+        for language in Language::ALL {
+            let words = language.words();
+            let page = MessagePage { words, message: Message::LoggedOut, way: Way::Nowhere };
+            let source = FormSource::of("https://shop.example/cb");
+            let (headers, html) = render(&page, source.as_ref()).unwrap();
+            assert_eq!(headers[CACHE_CONTROL], "no-store");
+            assert_eq!(headers[VARY], "accept-language");
+            assert_eq!(headers[CONTENT_LANGUAGE], words.lang);
+            assert_eq!(headers[CONTENT_TYPE], "text/html; charset=utf-8");
+            let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(policy.ends_with("form-action 'self' https://shop.example"), "{policy}");
+            assert!(html.contains(&format!("<html lang=\"{}\">", words.lang)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_becomes_markup(text in "\\PC{0,20}[<>&\"'a-z]\\PC{0,20}") {
+            for language in Language::ALL {
+                let words = language.words();
+                for (hostile, harmless) in pages(words, &text).iter().zip(&pages(words, "x")) {
+                    prop_assert_eq!(skeleton(hostile), skeleton(harmless), "{}", hostile);
+                }
+            }
         }
     }
 }

@@ -106,3 +106,33 @@ impl Notes {
         self.0.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::error::FieldError;
+
+    #[test]
+    fn of_a_field_the_first_fault_is_told() {
+        let field = |name, msg| FieldError::new("body", name, "value_error", msg);
+        let error = Error::Invalid(vec![field("email", "one"), field("username", "two"), field("email", "three")]);
+        let notes = Notes::of(&error);
+        assert_eq!(notes.on("email"), Some("one"));
+        assert_eq!(notes.on("password"), None);
+        assert_eq!(notes.iter().map(|note| note.field.as_str()).collect::<Vec<_>>(), ["email", "username"]);
+    }
+
+    #[test]
+    fn errors_that_a_person_can_do_something_about_are_alerts() {
+        let wait = |span| Alert::of(&Error::Limited(span));
+        assert_eq!(wait(Duration::from_millis(1)), Some(Alert::TooManyTries(1)));
+        assert_eq!(wait(Duration::from_millis(2001)), Some(Alert::TooManyTries(3)));
+        assert_eq!(wait(Duration::MAX), Some(Alert::TooManyTries(u64::MAX)));
+        assert_eq!(Alert::of(&Refusal::BadCredentials.into()), Some(Alert::WrongCredentials));
+        assert_eq!(Alert::of(&Refusal::EmailRefused.into()), Some(Alert::EmailRefused));
+        assert_eq!(Alert::of(&Error::Busy(Duration::ZERO)), Some(Alert::Overloaded));
+        assert_eq!(Alert::of(&Storage::Unavailable(String::new()).into()), Some(Alert::Unavailable));
+        assert_eq!(Alert::of(&Error::Internal(String::new())), None);
+        assert_eq!(Alert::of(&Refusal::UsernameTaken.into()), None);
+    }
+}

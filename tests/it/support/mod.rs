@@ -1,6 +1,7 @@
 //! What every test stands on: real servers, nodes of the service, clients that check each answer against the document.
 
 pub mod app;
+pub mod browser;
 pub mod client;
 pub mod document;
 pub mod hunter;

@@ -1,256 +1,8 @@
-//! Every text of the pages, in every language: one struct, so that no language can leave one out.
-
 use std::borrow::Cow;
 
-use jiff::SignedDuration;
-use jiff::civil::{Date, DateTime, Time as CivilTime};
-
-use super::{Message, Way};
+use super::{Words, civil, month, span};
 use crate::kernel::scope::Scope;
-use crate::kernel::time::Time;
-
-/// What stands before and after a name.
-type Around = (&'static str, &'static str);
-
-/// The texts of one language.
-pub struct Words {
-    /// As HTML calls the language.
-    pub lang: &'static str,
-
-    // On several pages.
-    /// Before the title of a page that shows an error.
-    pub error: &'static str,
-    pub or: &'static str,
-    pub optional: &'static str,
-    pub username: &'static str,
-    pub username_hint: &'static str,
-    pub username_or_email: &'static str,
-    pub email: &'static str,
-    pub password: &'static str,
-    /// The hint on how long a password is, from the least number of characters.
-    pub password_hint: fn(usize) -> String,
-    pub code: &'static str,
-    pub code_hint: &'static str,
-    pub log_in: &'static str,
-    pub log_out: &'static str,
-    pub create_account: &'static str,
-    /// Around the name of a client.
-    pub continue_to: Around,
-    /// Around the name of a provider.
-    pub continue_with: Around,
-    pub logged_in_as: &'static str,
-    pub not_you: &'static str,
-
-    // Logging in.
-    pub login_title: &'static str,
-    pub new_here: &'static str,
-
-    // Registering.
-    pub register_title: &'static str,
-    pub have_account: &'static str,
-
-    // Allowing a client something.
-    pub consent_title: &'static str,
-    /// Around the name of the client.
-    pub consent_asks: Around,
-    pub consent_list: &'static str,
-    /// Beside what can do harm.
-    pub careful: &'static str,
-    /// Around the host.
-    pub sent_back: Around,
-    pub can_withdraw: &'static str,
-    pub allow: &'static str,
-    pub deny: &'static str,
-    pub scope: fn(Scope) -> &'static str,
-
-    // The first visit with a provider.
-    pub finish_title: &'static str,
-    /// Around the provider's name.
-    pub first_visit: Around,
-    pub new_or_link: &'static str,
-    pub finish_new: &'static str,
-    pub finish_link: &'static str,
-    /// Around the provider's name.
-    pub link_hint: Around,
-    pub link: &'static str,
-    /// Around the provider's name.
-    pub email_verified: Around,
-
-    // The clients allowed.
-    pub apps_title: &'static str,
-    pub apps_intro: &'static str,
-    pub apps_none: &'static str,
-    pub apps_none_hint: &'static str,
-    /// Around the day.
-    pub since: Around,
-    pub date: fn(Time) -> String,
-    pub withdraw: &'static str,
-    /// Around the client's name, behind `withdraw`, for those who hear the page.
-    pub withdraw_from: Around,
-    /// Around the client's name.
-    pub withdrawn: Around,
-
-    // Errors of a form.
-    pub check_fields: &'static str,
-    pub wrong_credentials: &'static str,
-    pub too_many_tries: fn(u64) -> String,
-    pub email_check_pending: &'static str,
-    pub email_refused: &'static str,
-    pub overloaded: &'static str,
-    pub form_expired: &'static str,
-    pub unavailable: &'static str,
-    /// What a rule, which speaks English, says; nothing for one that is not known.
-    pub rule: fn(&str) -> Option<Cow<'_, str>>,
-    pub some_rule: &'static str,
-
-    // Pages with a message.
-    /// Title and sentence.
-    pub message: fn(Message<'_>) -> (&'static str, Cow<'static, str>),
-    pub again: &'static str,
-    pub to_apps: &'static str,
-}
-
-pub static ENGLISH: Words = Words {
-    lang: "en",
-
-    error: "Error",
-    or: "or",
-    optional: "(optional)",
-    username: "User name",
-    username_hint: "Up to 50 letters, digits and the characters . @ + - _",
-    username_or_email: "User name or e-mail",
-    email: "E-mail",
-    password: "Password",
-    password_hint: |least| {
-        let characters = if least == 1 { "character" } else { "characters" };
-        format!("At least {least} {characters}. Several words in a row are easy to remember and hard to guess.")
-    },
-    code: "Referral code",
-    code_hint: "If somebody invited you, enter the code you got from them.",
-    log_in: "Log in",
-    log_out: "Log out",
-    create_account: "Create account",
-    continue_to: ("to continue to ", ""),
-    continue_with: ("Continue with ", ""),
-    logged_in_as: "Logged in as",
-    not_you: "Not you?",
-
-    login_title: "Log in",
-    new_here: "New here?",
-
-    register_title: "Create an account",
-    have_account: "Already have an account?",
-
-    consent_title: "Access to your account",
-    consent_asks: ("", " asks for access to your account"),
-    consent_list: "If you allow it, the app will be able to:",
-    careful: "Careful:",
-    sent_back: ("Either way you will be sent back to ", "."),
-    can_withdraw: "You can withdraw access at any time, on the page “Apps with access”.",
-    allow: "Allow",
-    deny: "Deny",
-    scope: |scope| match scope {
-        Scope::Openid => "Recognise you when you log in",
-        Scope::Email => "See your e-mail address",
-        Scope::Profile => "See your profile: name, e-mail, who invited you and how many people you invited",
-        Scope::Account => {
-            "Change your account: its visibility, its password and the access of other apps; and delete the account"
-        }
-        Scope::CodesRead => "See your referral codes, and find other people’s codes by e-mail",
-        Scope::CodesWrite => "Create and revoke your referral codes",
-        Scope::ReferralsRead => "See the list of people you invited",
-        Scope::Admin => "Run the referral program for you, if you are one of its managers",
-        Scope::ProgramRead => "Read the data of the whole referral program",
-    },
-
-    finish_title: "One more step",
-    first_visit: ("This is your first visit with ", "."),
-    new_or_link: "Create a new account, or link the one you already have.",
-    finish_new: "I am new here",
-    finish_link: "I already have an account",
-    link_hint: ("Log in to it once. From then on, ", " is enough."),
-    link: "Link account",
-    email_verified: ("Confirmed by ", ""),
-
-    apps_title: "Apps with access",
-    apps_intro: "You have allowed these apps to use your account. Withdraw access from those you no longer need.",
-    apps_none: "No app has access to your account",
-    apps_none_hint: "Once you allow one, you will find it here.",
-    since: ("Since ", ""),
-    date: |time| match civil(time) {
-        Some(date) => format!("{} {} {}", date.day(), month(&ENGLISH_MONTHS, date), date.year()),
-        None => String::new(),
-    },
-    withdraw: "Withdraw access",
-    withdraw_from: (" from ", ""),
-    withdrawn: ("", " no longer has access to your account."),
-
-    check_fields: "Please check these fields",
-    wrong_credentials: "The user name or the password is not right. Please try again.",
-    too_many_tries: |seconds| format!("Too many attempts. Please try again in {}.", english_span(seconds)),
-    email_check_pending: "Your e-mail address is still being checked. Please try again a little later.",
-    email_refused: "No mail can be delivered to your e-mail address, so this account cannot be used.",
-    overloaded: "A lot of people are here right now. Please try again in a moment.",
-    form_expired: "This form had expired, so nothing was done. Please fill it in again.",
-    unavailable: "This does not work just now. Please try again shortly.",
-    rule: |rule| Some(Cow::Borrowed(rule)),
-    some_rule: "This value is not accepted",
-
-    message: |message| match message {
-        Message::UnknownClient => (
-            "This app is not known here",
-            "The app that sent you is not registered with us. If you were about to log in to it, tell its makers."
-                .into(),
-        ),
-        Message::BadRedirect => (
-            "We cannot send you back",
-            "The app that sent you gave an address to return to that it has not registered. For your safety we stop \
-             here. Please tell the makers of the app."
-                .into(),
-        ),
-        Message::BadRequest => (
-            "We do not understand this request",
-            "The app that sent you asked in a way that we cannot answer. Please tell its makers.".into(),
-        ),
-        Message::UnknownProvider => {
-            ("There is no such way to log in", "Please go back and choose one of those on the page.".into())
-        }
-        Message::ProviderUnreachable(provider) => (
-            "No answer",
-            format!("{provider} does not answer at the moment. Please try again shortly, or log in in another way.")
-                .into(),
-        ),
-        Message::ProviderAnswer(provider) => (
-            "That did not work",
-            format!(
-                "The answer from {provider} was not what we expected, so we have not logged you in. Please try again."
-            )
-            .into(),
-        ),
-        Message::ProviderDenied(provider) => (
-            "Not logged in",
-            format!("{provider} has not let us know who you are: the log-in there was cancelled or refused.").into(),
-        ),
-        Message::Expired => (
-            "This page has expired",
-            "It was open for too long, or was opened in another browser. Nothing was done; please start again.".into(),
-        ),
-        Message::LoggedOut => ("You are logged out", "See you soon!".into()),
-        Message::AccessDenied => ("Access denied", "You are not allowed to do this.".into()),
-        Message::EmailCheckPending => ("Almost there", ENGLISH.email_check_pending.into()),
-        Message::EmailRefused => ("Your e-mail address does not work", ENGLISH.email_refused.into()),
-        Message::TooManyTries(seconds) => ("Too many attempts", (ENGLISH.too_many_tries)(seconds).into()),
-        Message::Overloaded => ("Just a moment", ENGLISH.overloaded.into()),
-        Message::Unavailable => ("This does not work just now", "Please try again shortly.".into()),
-        Message::NotFound => ("There is nothing here", "Please check the address.".into()),
-        Message::Internal => (
-            "Something went wrong",
-            "The fault is ours, and has been noted down. Please try again a little later.".into(),
-        ),
-    },
-    again: "Try again",
-    to_apps: "To my apps",
-};
+use crate::web::views::Message;
 
 pub static RUSSIAN: Words = Words {
     lang: "ru",
@@ -259,7 +11,7 @@ pub static RUSSIAN: Words = Words {
     or: "или",
     optional: "(необязательно)",
     username: "Имя пользователя",
-    username_hint: "До 50 букв, цифр и знаков . @ + - _",
+    username_hint: "До 50 букв, цифр и знаков .\u{a0}@\u{a0}+\u{a0}-\u{a0}_",
     username_or_email: "Имя пользователя или почта",
     email: "Электронная почта",
     password: "Пароль",
@@ -316,9 +68,9 @@ pub static RUSSIAN: Words = Words {
     apps_intro: "Вы разрешили этим приложениям пользоваться вашим аккаунтом. Отзовите доступ у тех, что больше не нужны.",
     apps_none: "Ни у одного приложения нет доступа к вашему аккаунту",
     apps_none_hint: "Когда вы дадите доступ, приложение появится здесь.",
-    since: ("С ", ""),
+    since: ("Доступ с ", ""),
     date: |time| match civil(time) {
-        Some(date) => format!("{} {} {} г.", date.day(), month(&RUSSIAN_MONTHS, date), date.year()),
+        Some(date) => format!("{} {} {} г.", date.day(), month(&MONTHS, date), date.year()),
         None => String::new(),
     },
     withdraw: "Отозвать доступ",
@@ -327,13 +79,13 @@ pub static RUSSIAN: Words = Words {
 
     check_fields: "Проверьте, пожалуйста, эти поля",
     wrong_credentials: "Неверное имя пользователя или пароль. Попробуйте ещё раз.",
-    too_many_tries: |seconds| format!("Слишком много попыток. Попробуйте снова через {}.", russian_span(seconds)),
+    too_many_tries: |seconds| format!("Слишком много попыток. Попробуйте снова через {}.", in_words(seconds)),
     email_check_pending: "Мы ещё проверяем адрес вашей почты. Попробуйте, пожалуйста, немного позже.",
     email_refused: "На адрес вашей почты не доходят письма, поэтому пользоваться этим аккаунтом нельзя.",
     overloaded: "Сейчас у нас очень много посетителей. Попробуйте, пожалуйста, чуть позже.",
     form_expired: "Форма устарела, поэтому мы ничего не сделали. Заполните её, пожалуйста, ещё раз.",
     unavailable: "Сейчас это не получается. Попробуйте, пожалуйста, чуть позже.",
-    rule: russian_rule,
+    rule,
     some_rule: "Такое значение не подходит",
 
     message: |message| {
@@ -397,24 +149,7 @@ pub static RUSSIAN: Words = Words {
     to_apps: "К моим приложениям",
 };
 
-impl Words {
-    /// What a rule says, in this language.
-    pub fn rule_on(&self, rule: &str) -> String {
-        (self.rule)(rule).map_or_else(|| self.some_rule.to_owned(), Cow::into_owned)
-    }
-
-    /// The text of a link.
-    pub fn way(&self, way: Way<'_>) -> &'static str {
-        match way {
-            Way::Nowhere => "",
-            Way::Again(_) => self.again,
-            Way::LogIn(_) => self.log_in,
-            Way::Apps => self.to_apps,
-        }
-    }
-}
-
-fn russian_rule(rule: &str) -> Option<Cow<'_, str>> {
+fn rule(rule: &str) -> Option<Cow<'_, str>> {
     let sentence = match rule {
         "Field required" => "Заполните это поле",
         "A user name cannot be empty" => "Введите имя пользователя",
@@ -437,12 +172,12 @@ fn russian_rule(rule: &str) -> Option<Cow<'_, str>> {
         "A password must not hold your e-mail address" => "В пароле не должно быть адреса почты",
         "A password must not hold the name of this service" => "В пароле не должно быть названия этого сервиса",
         "Referral code not found or expired" => "Такого кода нет, или он уже не действует",
-        _ => return russian_rule_with_numbers(rule).map(Cow::Owned),
+        _ => return rule_with_numbers(rule).map(Cow::Owned),
     };
     Some(Cow::Borrowed(sentence))
 }
 
-fn russian_rule_with_numbers(rule: &str) -> Option<String> {
+fn rule_with_numbers(rule: &str) -> Option<String> {
     let numbers = rule.strip_prefix("A password has at ")?;
     if let Some(least) = numbers.strip_prefix("least ") {
         let least: u64 = least.strip_suffix(" characters")?.parse().ok()?;
@@ -454,19 +189,7 @@ fn russian_rule_with_numbers(rule: &str) -> Option<String> {
     Some(format!("Пароль — не длиннее {chars} символов и {bytes} байт"))
 }
 
-/// From two minutes on in minutes, rounded up: nobody counts 840 seconds.
-fn span(seconds: u64) -> (u64, bool) {
-    if seconds < 120 { (seconds.max(1), false) } else { (seconds.div_ceil(60), true) }
-}
-
-fn english_span(seconds: u64) -> String {
-    let (number, minutes) = span(seconds);
-    let unit = if minutes { "minute" } else { "second" };
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural}")
-}
-
-fn russian_span(seconds: u64) -> String {
+fn in_words(seconds: u64) -> String {
     let (number, minutes) = span(seconds);
     let (one, few, many) = if minutes {
         ("минуту", "минуты", "минут")
@@ -482,21 +205,7 @@ fn russian_span(seconds: u64) -> String {
     format!("{number} {unit}")
 }
 
-const ENGLISH_MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const RUSSIAN_MONTHS: [&str; 12] = [
+const MONTHS: [&str; 12] = [
     "января",
     "февраля",
     "марта",
@@ -510,14 +219,3 @@ const RUSSIAN_MONTHS: [&str; 12] = [
     "ноября",
     "декабря",
 ];
-
-fn month(names: &[&'static str; 12], date: Date) -> &'static str {
-    let index = usize::try_from(date.month().saturating_sub(1)).unwrap_or_default();
-    names.get(index).copied().unwrap_or_default()
-}
-
-/// The day in UTC.
-fn civil(time: Time) -> Option<Date> {
-    let epoch = DateTime::from_parts(Date::constant(1970, 1, 1), CivilTime::midnight());
-    epoch.checked_add(SignedDuration::from_micros(time.0)).ok().map(DateTime::date)
-}

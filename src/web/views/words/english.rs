@@ -1,0 +1,169 @@
+use std::borrow::Cow;
+
+use super::{Words, civil, month, span};
+use crate::kernel::scope::Scope;
+use crate::web::views::Message;
+
+pub static ENGLISH: Words = Words {
+    lang: "en",
+
+    error: "Error",
+    or: "or",
+    optional: "(optional)",
+    username: "User name",
+    username_hint: "Up to 50 letters, digits and .\u{a0}@\u{a0}+\u{a0}-\u{a0}_",
+    username_or_email: "User name or e-mail",
+    email: "E-mail",
+    password: "Password",
+    password_hint: |least| {
+        let characters = if least == 1 { "character" } else { "characters" };
+        format!("At least {least} {characters}. Several words in a row are easy to remember and hard to guess.")
+    },
+    code: "Referral code",
+    code_hint: "If somebody invited you, enter the code you got from them.",
+    log_in: "Log in",
+    log_out: "Log out",
+    create_account: "Create account",
+    continue_to: ("to continue to ", ""),
+    continue_with: ("Continue with ", ""),
+    logged_in_as: "Logged in as",
+    not_you: "Not you?",
+
+    login_title: "Log in",
+    new_here: "New here?",
+
+    register_title: "Create an account",
+    have_account: "Already have an account?",
+
+    consent_title: "Access to your account",
+    consent_asks: ("", " asks for access to your account"),
+    consent_list: "If you allow it, the app will be able to:",
+    careful: "Careful:",
+    sent_back: ("Either way you will be sent back to ", "."),
+    can_withdraw: "You can withdraw access at any time, on the page “Apps with access”.",
+    allow: "Allow",
+    deny: "Deny",
+    scope: |scope| match scope {
+        Scope::Openid => "Recognise you when you log in",
+        Scope::Email => "See your e-mail address",
+        Scope::Profile => "See your profile: name, e-mail, who invited you and how many people you invited",
+        Scope::Account => {
+            "Change your account: its visibility, its password and the access of other apps; and delete the account"
+        }
+        Scope::CodesRead => "See your referral codes, and find other people’s codes by e-mail",
+        Scope::CodesWrite => "Create and revoke your referral codes",
+        Scope::ReferralsRead => "See the list of people you invited",
+        Scope::Admin => "Run the referral program for you, if you are one of its managers",
+        Scope::ProgramRead => "Read the data of the whole referral program",
+    },
+
+    finish_title: "One more step",
+    first_visit: ("This is your first visit with ", "."),
+    new_or_link: "Create a new account, or link the one you already have.",
+    finish_new: "I am new here",
+    finish_link: "I already have an account",
+    link_hint: ("Log in to it once. From then on, ", " is enough."),
+    link: "Link account",
+    email_verified: ("Confirmed by ", ""),
+
+    apps_title: "Apps with access",
+    apps_intro: "You have allowed these apps to use your account. Withdraw access from those you no longer need.",
+    apps_none: "No app has access to your account",
+    apps_none_hint: "Once you allow one, you will find it here.",
+    since: ("Access since ", ""),
+    date: |time| match civil(time) {
+        Some(date) => format!("{} {} {}", date.day(), month(&MONTHS, date), date.year()),
+        None => String::new(),
+    },
+    withdraw: "Withdraw access",
+    withdraw_from: (" from ", ""),
+    withdrawn: ("", " no longer has access to your account."),
+
+    check_fields: "Please check these fields",
+    wrong_credentials: "The user name or the password is not right. Please try again.",
+    too_many_tries: |seconds| format!("Too many attempts. Please try again in {}.", in_words(seconds)),
+    email_check_pending: "Your e-mail address is still being checked. Please try again a little later.",
+    email_refused: "No mail can be delivered to your e-mail address, so this account cannot be used.",
+    overloaded: "A lot of people are here right now. Please try again in a moment.",
+    form_expired: "This form had expired, so nothing was done. Please fill it in again.",
+    unavailable: "This does not work just now. Please try again shortly.",
+    rule: |rule| Some(Cow::Borrowed(rule)),
+    some_rule: "This value is not accepted",
+
+    message: |message| match message {
+        Message::UnknownClient => (
+            "This app is not known here",
+            "The app that sent you is not registered with us. If you were about to log in to it, tell its makers."
+                .into(),
+        ),
+        Message::BadRedirect => (
+            "We cannot send you back",
+            "The app that sent you gave an address to return to that it has not registered. For your safety we stop \
+             here. Please tell the makers of the app."
+                .into(),
+        ),
+        Message::BadRequest => (
+            "We do not understand this request",
+            "The app that sent you asked in a way that we cannot answer. Please tell its makers.".into(),
+        ),
+        Message::UnknownProvider => {
+            ("There is no such way to log in", "Please go back and choose one of those on the page.".into())
+        }
+        Message::ProviderUnreachable(provider) => (
+            "No answer",
+            format!("{provider} does not answer at the moment. Please try again shortly, or log in in another way.")
+                .into(),
+        ),
+        Message::ProviderAnswer(provider) => (
+            "That did not work",
+            format!(
+                "The answer from {provider} was not what we expected, so we have not logged you in. Please try again."
+            )
+            .into(),
+        ),
+        Message::ProviderDenied(provider) => (
+            "Not logged in",
+            format!("{provider} has not let us know who you are: the log-in there was cancelled or refused.").into(),
+        ),
+        Message::Expired => (
+            "This page has expired",
+            "It was open for too long, or was opened in another browser. Nothing was done; please start again.".into(),
+        ),
+        Message::LoggedOut => ("You are logged out", "See you soon!".into()),
+        Message::AccessDenied => ("Access denied", "You are not allowed to do this.".into()),
+        Message::EmailCheckPending => ("Almost there", ENGLISH.email_check_pending.into()),
+        Message::EmailRefused => ("Your e-mail address does not work", ENGLISH.email_refused.into()),
+        Message::TooManyTries(seconds) => ("Too many attempts", (ENGLISH.too_many_tries)(seconds).into()),
+        Message::Overloaded => ("Just a moment", ENGLISH.overloaded.into()),
+        Message::Unavailable => ("This does not work just now", "Please try again shortly.".into()),
+        Message::NotFound => ("There is nothing here", "Please check the address.".into()),
+        Message::Internal => (
+            "Something went wrong",
+            "The fault is ours, and has been noted down. Please try again a little later.".into(),
+        ),
+    },
+    again: "Try again",
+    to_apps: "To my apps",
+};
+
+fn in_words(seconds: u64) -> String {
+    let (number, minutes) = span(seconds);
+    let unit = if minutes { "minute" } else { "second" };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];

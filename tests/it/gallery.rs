@@ -1,0 +1,178 @@
+//! Every page of log-in and consent in every state, as somebody would see it.
+
+use axum::http::HeaderMap;
+use referral::kernel::error::{Error, FieldError, Refusal};
+use referral::kernel::scope::Scopes;
+use referral::kernel::time::Time;
+use referral::web::views::language::Language;
+use referral::web::views::notes::{Alert, Notes};
+use referral::web::views::words::Words;
+use referral::web::views::{
+    AllowedApp, Apps, Consent, Finish, Login, Message, MessagePage, Provider, Register, View, Way, render,
+};
+
+pub struct Shown {
+    pub name: String,
+    pub language: Language,
+    /// Whether it shows an error.
+    pub failed: bool,
+    pub headers: HeaderMap,
+    pub html: String,
+}
+
+const NEXT: &str = "/oauth/authorize?client_id=1&redirect_uri=https%3A%2F%2Fshop.example%2Fcb&scope=email+profile";
+const PROVIDERS: &[Provider<'_>] =
+    &[Provider { name: "google", label: "Google" }, Provider { name: "work", label: "Keycloak" }];
+/// Nobody's name, but somebody may try.
+pub const HOSTILE: &str = "\u{202e}\"><script>alert('&')</script>\u{2066}\u{0}Shop";
+
+/// Every state of every page, in one language, as (name, whether it shows an error, page).
+fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (HeaderMap, String))) {
+    macro_rules! show {
+        ($name:expr, $failed:expr, $page:expr) => {
+            show($name, $failed, &|| rendered(&$page))
+        };
+    }
+    let login =
+        Login { words, csrf: "csrf", next: NEXT, client: None, username: "", code: None, providers: &[], alert: None };
+    show!("login", false, Login { ..login });
+    let asked = Login { client: Some("Bookshop"), providers: PROVIDERS, code: Some("SPRING2030AB"), ..login };
+    show!("login-for-client", false, Login { ..asked });
+    show!("login-hinted", false, Login { username: "olga@example.com", ..asked });
+    for (name, alert) in ALERTS {
+        show!(&format!("login-{name}"), true, Login { username: "olga", alert: Some(*alert), ..asked });
+    }
+
+    let none = Notes::none();
+    let (wrong, without) = (wrong(true), wrong(false));
+    let register = Register {
+        words,
+        csrf: "csrf",
+        next: NEXT,
+        client: None,
+        username: "",
+        email: "",
+        code: "",
+        least: 12,
+        providers: &[],
+        alert: None,
+        notes: &none,
+    };
+    show!("register", false, Register { ..register });
+    let asked = Register { client: Some("Bookshop"), code: "SPRING2030AB", providers: PROVIDERS, ..register };
+    show!("register-for-client", false, Register { ..asked });
+    let typed = Register { username: "olga ivanova", email: "olga.example.com", ..asked };
+    show!("register-wrong", true, Register { notes: &wrong, ..typed });
+    show!("register-overloaded", true, Register { alert: Some(Alert::Overloaded), ..typed });
+
+    let scopes = |text| Scopes::parse(text).expect("scopes");
+    let consent = Consent {
+        words,
+        csrf: "csrf",
+        next: NEXT,
+        client: "Bookshop",
+        host: "shop.example",
+        user: "olga",
+        scopes: scopes("openid email profile"),
+    };
+    show!("consent", false, Consent { ..consent });
+    show!("consent-all", false, Consent { scopes: Scopes::PERSON, ..consent });
+    show!("consent-none", false, Consent { scopes: Scopes::NONE, ..consent });
+    let long = "The Society for the Promotion of Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamten";
+    let host = "a-very-long-name-of-a-host.with.many.parts.below.a-registered-domain.example.com";
+    let name = "averyveryverylongusernameofthefiftycharactersallow";
+    show!("consent-long", false, Consent { client: long, host, user: name, ..consent });
+    show!("consent-hostile", false, Consent { client: HOSTILE, host: HOSTILE, user: HOSTILE, ..consent });
+
+    let finish = Finish {
+        words,
+        csrf: "csrf",
+        ticket: "ticket",
+        provider: "Google",
+        username: "olga",
+        email: "olga@example.com",
+        email_verified: true,
+        code: "SPRING2030AB",
+        login: "",
+        alert: None,
+        notes: &none,
+    };
+    show!("finish", false, Finish { ..finish });
+    show!("finish-unverified", false, Finish { email_verified: false, code: "", ..finish });
+    show!("finish-wrong", true, Finish { email_verified: false, notes: &without, ..finish });
+    show!("finish-wrong-password", true, Finish { login: "olga", alert: Some(Alert::WrongCredentials), ..finish });
+
+    let app = AllowedApp {
+        client_id: "0198",
+        name: "Bookshop",
+        scopes: scopes("openid email"),
+        since: Time::parse("2026-07-14T09:30:00Z").expect("a time"),
+    };
+    let second = AllowedApp { name: long, scopes: Scopes::PERSON, ..app };
+    let apps = Apps { words, csrf: "csrf", user: "olga", apps: &[app, second], withdrawn: None };
+    show!("apps", false, Apps { ..apps });
+    show!("apps-withdrawn", false, Apps { withdrawn: Some("Coffee Club"), ..apps });
+    show!("apps-none", false, Apps { apps: &[], ..apps });
+
+    for (name, message, way) in MESSAGES {
+        show!(&format!("message-{name}"), false, MessagePage { words, message: *message, way: *way });
+    }
+}
+
+const ALERTS: &[(&str, Alert)] = &[
+    ("wrong", Alert::WrongCredentials),
+    ("too-many", Alert::TooManyTries(42)),
+    ("pending", Alert::EmailCheckPending),
+    ("refused", Alert::EmailRefused),
+    ("overloaded", Alert::Overloaded),
+    ("expired", Alert::Expired),
+    ("unavailable", Alert::Unavailable),
+];
+
+const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
+    ("unknown-client", Message::UnknownClient, Way::Nowhere),
+    ("bad-redirect", Message::BadRedirect, Way::Nowhere),
+    ("bad-request", Message::BadRequest, Way::Nowhere),
+    ("unknown-provider", Message::UnknownProvider, Way::LogIn(NEXT)),
+    ("provider-unreachable", Message::ProviderUnreachable("Google"), Way::Again(NEXT)),
+    ("provider-answer", Message::ProviderAnswer("Google"), Way::Again(NEXT)),
+    ("provider-denied", Message::ProviderDenied("Google"), Way::LogIn(NEXT)),
+    ("expired", Message::Expired, Way::LogIn(NEXT)),
+    ("logged-out", Message::LoggedOut, Way::LogIn("/oauth/apps")),
+    ("access-denied", Message::AccessDenied, Way::Apps),
+    ("pending", Message::EmailCheckPending, Way::LogIn(NEXT)),
+    ("refused", Message::EmailRefused, Way::Nowhere),
+    ("too-many", Message::TooManyTries(840), Way::Nowhere),
+    ("overloaded", Message::Overloaded, Way::Again(NEXT)),
+    ("unavailable", Message::Unavailable, Way::Again(NEXT)),
+    ("not-found", Message::NotFound, Way::Apps),
+    ("internal", Message::Internal, Way::Apps),
+];
+
+/// What the service answers to a form with nothing right in it.
+fn wrong(password: bool) -> Notes {
+    let field = |name, msg| FieldError::new("body", name, "value_error", msg);
+    let mut errors = vec![
+        field("username", "A user name holds only letters, digits and . @ + - _"),
+        field("email", "An e-mail address must have an @-sign"),
+    ];
+    if password {
+        errors.push(field("password", "A password has at least 12 characters"));
+    }
+    Notes::of(&Error::Invalid(errors)).with("code", Refusal::CodeNotUsable.sentence())
+}
+
+fn rendered(page: &impl View) -> (HeaderMap, String) {
+    render(page, None).expect("a page")
+}
+
+pub fn pages() -> Vec<Shown> {
+    let mut pages = Vec::new();
+    for language in Language::ALL {
+        states(language.words(), |name, failed, page| {
+            let (headers, html) = page();
+            pages.push(Shown { name: name.to_owned(), language, failed, headers, html });
+        });
+    }
+    pages
+}
