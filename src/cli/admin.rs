@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use crate::app::App;
-use crate::features::accounts::model::{Credentials, Registration, check_name_against};
+use crate::features::accounts::model::{Credentials, Entrance, Registration, check_name_against};
 use crate::features::accounts::{admin, password};
 use crate::features::clients;
 use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
@@ -181,7 +181,9 @@ async fn create(app: &App, username: &str, email: &str) -> Result<(), String> {
     let typed = read_password()?;
     password::check_new(&typed, app.config.accounts.min_password_length, Some(&username), Some(&email))?;
     let name = username.as_str().to_owned();
-    let id = admin::create_manager(app, Registration { username, email, password: typed }).await.map_err(text)?;
+    let id = admin::create_manager(app, Registration { username, email, entrance: Entrance::Password(typed) })
+        .await
+        .map_err(text)?;
     done(&format!("{name} is a manager, with the id {id}"))
 }
 

@@ -184,6 +184,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::ManagersOnly
         | R::WrongPassword
         | R::LogInAgain
+        | R::SignInExpired
         | R::EmailCheckPending
         | R::EmailRefused
         | R::NotYourCode
@@ -258,6 +259,9 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::ClientNotFound => "No client with this id is registered, or it was removed.",
         R::ClientPublic => "Public clients (apps on phones, pages in browsers) cannot keep a secret and have none.",
         R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
+        R::SignInExpired => {
+            "The way to another provider and back took longer than ten minutes, was gone before, or belongs to another browser."
+        }
         R::LogInAgain => {
             "An account without a password is changed within five minutes of a log-in. Log in again through the provider that you use."
         }

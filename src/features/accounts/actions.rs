@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::address::is_disposable;
-use super::model::{Credentials, Registration, bars, login_key, login_name};
+use super::model::{ArrivalKey, Credentials, Entrance, Registration, bars, login_key, login_name};
 use super::password::MOST_BYTES;
 use super::store::{self, NewUser};
 use crate::app::App;
@@ -11,11 +11,13 @@ use crate::config::Policy;
 use crate::db::{Tx, Work};
 use crate::features::referrals::model::Status;
 use crate::features::tokens::model::Grant;
-use crate::features::{codes, referrals, tokens};
+use crate::features::{codes, referrals, signin, tokens};
 use crate::jobs::{self, Kind};
 use crate::kernel::code::CodeKey;
+use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 
 /// A new account.
@@ -37,6 +39,8 @@ pub enum Invitation {
 struct Entry {
     user: NewUser,
     code: Option<CodeKey>,
+    /// Where the person has come from, if not with a password.
+    arrival: Option<ArrivalKey>,
     /// Whether the verifier is to be asked.
     check: bool,
     status: Status,
@@ -60,6 +64,10 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         (false, false) => Verdict::Unchecked,
     };
     let waits = settings.check == Policy::Block && verdict == Verdict::Pending;
+    let (password_hash, arrival) = match new.entrance {
+        Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
+        Entrance::Provider(key) => (None, Some(key)),
+    };
     let entry = Entry {
         user: NewUser {
             id: UserId::new(),
@@ -67,11 +75,13 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
             email: new.email.as_str().to_owned(),
             name_key: login_name(&new.username),
             email_key: new.email.key().to_owned(),
-            password_hash: app.hasher.hash(&new.password, app.random()?).await?,
+            password_hash,
             created_at: app.clock.now(),
             verdict,
+            email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
         },
         code,
+        arrival,
         check: verdict == Verdict::Pending,
         status: if waits { Status::Pending } else { Status::Confirmed },
     };
@@ -94,6 +104,9 @@ async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     }
     if !store::insert_login(tx, &user.email_key, user.id).await? {
         return Err(Refusal::EmailTaken.into());
+    }
+    if let Some(arrival) = &entry.arrival {
+        signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
     }
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
@@ -126,6 +139,22 @@ pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -
     let_in(app, &user)?;
     let stored = strengthen(app, user.id, stored, password).await?;
     Ok((user.id, stored))
+}
+
+/// The account with this address, if there is one.
+pub async fn with_email(app: &App, email: &Email) -> Result<Option<UserId>> {
+    Ok(store::credentials(&app.db, email.key()).await?.map(|found| found.id))
+}
+
+/// Gives an account to whoever has shown that its address is theirs, as part of a unit of work: where nobody had shown
+/// that before, its password and its sessions were perhaps somebody else's and end. False when the address is not the
+/// account's any more.
+pub async fn hand_over(tx: &mut Tx<'_>, user: UserId, email: &Email, now: Time) -> Result<Option<Vec<SessionId>>> {
+    match store::prove_email(tx, user, email.key(), now).await? {
+        None => Ok(None),
+        Some(true) => tokens::actions::end_all(tx, user, now).await.map(Some),
+        Some(false) => Ok(Some(Vec::new())),
+    }
 }
 
 /// Whether a person who has proven who they are may log in; if not, why.

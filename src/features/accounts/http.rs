@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::actions::{self, Invitation, Registered};
 use super::me::{self, Profile, Proof};
-use super::model::{Registration, check_name_against};
+use super::model::{Entrance, Registration, check_name_against};
 use super::password;
 use crate::app::App;
 use crate::features::codes::http::CodeOut;
@@ -140,7 +140,7 @@ pub fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> R
         None => Invitation::None,
         Some(text) => CodeKey::of(text).map_or(Invitation::Nonsense, Invitation::Code),
     };
-    Ok((Registration { username, email, password }, invitation))
+    Ok((Registration { username, email, entrance: Entrance::Password(password) }, invitation))
 }
 
 fn same_code(a: &str, b: &str) -> bool {

@@ -50,7 +50,23 @@ pub struct Credentials {
 pub struct Registration {
     pub username: Username,
     pub email: Email,
-    pub password: String,
+    pub entrance: Entrance,
+}
+
+/// How a new person is to log in.
+pub enum Entrance {
+    Password(String),
+    /// With another identity provider, from which they have just come.
+    Provider(ArrivalKey),
+}
+
+/// What finds somebody who has come from another provider and is nobody's yet.
+#[derive(Clone)]
+pub struct ArrivalKey {
+    pub ticket_hash: [u8; 32],
+    pub visitor_hash: [u8; 32],
+    /// Whether the provider's word counts that the address is theirs.
+    pub email_proven: bool,
 }
 
 /// A name that reads like an address must be the person's own, for log-in takes either.

@@ -11,8 +11,8 @@ use crate::{params, sql};
 sql! {
     INSERT_USER = "insert into users
             (id, username, email, name_key, email_key, password_hash, created_at, is_manager, discoverable,
-             email_verdict)
-        values ($1, $2, $3, $4, $5, $6, $7, false, true, $8)";
+             email_verdict, email_proven_at)
+        values ($1, $2, $3, $4, $5, $6, $7, false, true, $8, $9)";
     INSERT_LOGIN = "insert into logins (login_key, user_id) values ($1, $2) on conflict (login_key) do nothing";
     CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
                           u.created_at
@@ -30,11 +30,16 @@ sql! {
                    where id = $1 and email_verdict = 'pending' and erased_at is null";
     SET_MANAGER = "update users set is_manager = $2 where id = $1 and erased_at is null";
     SET_DISABLED = "update users set disabled_at = $2 where id = $1 and erased_at is null";
+    /// Whether the address was proven before is told; the row is locked either way.
+    PROVE_EMAIL = "update users set email_proven_at = coalesce(email_proven_at, $2),
+                          password_hash = case when email_proven_at is null then null else password_hash end
+                   where id = $1 and email_key = $3 and erased_at is null and disabled_at is null
+                   returning email_proven_at = $2";
     DELETE_LOGINS = "delete from logins where user_id = $1
                      and login_key in (select name_key from users where id = $1
                                        union all select email_key from users where id = $1)";
     ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', name_key = '', email_key = '',
-                         password_hash = null, is_manager = false, discoverable = false, erased_at = $2
+                         email_proven_at = null, password_hash = null, is_manager = false, discoverable = false, erased_at = $2
                   where id = $1 and erased_at is null";
     LOCK_USER = {
         sqlite: "select email_key from users
@@ -51,9 +56,11 @@ pub struct NewUser {
     /// The forms in which they are compared.
     pub name_key: String,
     pub email_key: String,
-    pub password_hash: String,
+    /// Nothing for people who came with another provider.
+    pub password_hash: Option<String>,
     pub created_at: Time,
     pub verdict: Verdict,
+    pub email_proven: bool,
 }
 
 pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
@@ -64,9 +71,10 @@ pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
         &new.email,
         &new.name_key,
         &new.email_key,
-        &new.password_hash,
+        new.password_hash.clone(),
         new.created_at,
         verdict,
+        new.email_proven.then_some(new.created_at),
     ];
     tx.run(&INSERT_USER, &values).await.map(drop)
 }
@@ -123,6 +131,13 @@ pub async fn set_manager(tx: &mut Tx<'_>, user: UserId, is_manager: bool) -> Res
 
 pub async fn set_disabled(tx: &mut Tx<'_>, user: UserId, since: Option<Time>) -> Result<bool> {
     Ok(tx.run(&SET_DISABLED, &params![user, since]).await? == 1)
+}
+
+/// Notes that the person has shown that the address is theirs. Where nobody had before, the password goes: who set it may
+/// be somebody else. Says whether that was so; nothing when the address is not this user's any more.
+pub async fn prove_email(tx: &mut Tx<'_>, user: UserId, email_key: &str, now: Time) -> Result<Option<bool>> {
+    let row = tx.row(&PROVE_EMAIL, &params![user, now, email_key]).await?;
+    row.map(|row| row.get(0)).transpose()
 }
 
 /// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was theirs;

@@ -1,10 +1,197 @@
-//! What becomes of identities when time goes by and people leave.
+//! To another identity provider and back: who comes, and whose they are.
 
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::model::{Arrival, Departure, Identity, SignInError};
+use super::provider::Flow;
 use super::store;
 use crate::app::App;
-use crate::db::Tx;
-use crate::kernel::error::Result;
-use crate::kernel::ids::UserId;
+use crate::db::{Tx, Work};
+use crate::features::accounts;
+use crate::features::accounts::model::ArrivalKey;
+use crate::kernel::email::Email;
+use crate::kernel::error::{Refusal, Result};
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Time;
+
+/// How long the way there and back may take, and then the form.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a browser brings to the way.
+pub struct Traveller {
+    /// By which the database knows it.
+    pub visitor_hash: [u8; 32],
+    /// Where to go on afterwards.
+    pub next: String,
+    /// The referral code brought along.
+    pub code: Option<String>,
+}
+
+/// Notes who leaves and says to which address.
+pub async fn depart(app: &App, provider: &str, traveller: Traveller) -> Result<Result<String, SignInError>> {
+    let now = app.clock.now();
+    let [state, nonce, verifier] = [secret(app)?, secret(app)?, secret(app)?];
+    let redirect_uri = redirect_uri(app, provider);
+    let flow = Flow { redirect_uri: &redirect_uri, nonce: &nonce, verifier: &verifier };
+    let address = match app.providers.begin(provider, &flow, &state, now).await {
+        Ok(address) => address,
+        Err(error) => return Ok(Err(error)),
+    };
+    let departure = Departure {
+        provider: provider.to_owned(),
+        visitor_hash: traveller.visitor_hash,
+        next: traveller.next,
+        code: traveller.code,
+        nonce,
+        verifier,
+        expires_at: now.plus(PATIENCE),
+    };
+    let note: Work<([u8; 32], Departure), ()> =
+        |tx, (hash, departure)| Box::pin(store::insert_departure(tx, hash, departure));
+    app.db.write((hash(&state), departure), note).await?;
+    Ok(Ok(address))
+}
+
+/// Each provider has an address of its own to send people back to, so that none is taken for another.
+fn redirect_uri(app: &App, provider: &str) -> String {
+    format!("{}/oauth/callback/{provider}", app.public_url())
+}
+
+fn secret(app: &App) -> Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(app.random::<32>()?))
+}
+
+/// What is kept of a state or a ticket.
+pub fn hash(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    hash
+}
+
+/// What a provider sends a browser back with.
+pub struct Answer<'a> {
+    pub state: &'a str,
+    /// Nothing when the provider, or the person there, has said no.
+    pub code: Option<&'a str>,
+    pub iss: Option<&'a str>,
+}
+
+/// Who has come back.
+pub enum Arrived {
+    /// Somebody with an account, and where they were going.
+    Known(UserId, String),
+    /// Somebody new, under this ticket.
+    New(String, Arrival),
+}
+
+/// Why nobody has.
+pub enum Lost {
+    /// It was not begun in this browser, is over, or took too long.
+    Expired,
+    Denied,
+    Failed(SignInError),
+}
+
+/// Finds out who has come back from a provider.
+pub async fn arrive(
+    app: &App,
+    provider: &str,
+    visitor_hash: [u8; 32],
+    answer: Answer<'_>,
+) -> Result<Result<Arrived, Lost>> {
+    let now = app.clock.now();
+    let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
+        |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
+    let departure = app.db.write((hash(answer.state), visitor_hash, now), take).await?;
+    let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
+        return Ok(Err(Lost::Expired));
+    };
+    let Some(code) = answer.code else { return Ok(Err(Lost::Denied)) };
+    let redirect_uri = redirect_uri(app, provider);
+    let flow = Flow { redirect_uri: &redirect_uri, nonce: &departure.nonce, verifier: &departure.verifier };
+    let identity = match app.providers.finish(provider, &flow, code, answer.iss, now).await {
+        Ok(identity) => identity,
+        Err(error) => return Ok(Err(Lost::Failed(error))),
+    };
+    if let Some(user) = store::owner(&app.db, &identity.issuer, &identity.subject).await? {
+        return Ok(Ok(Arrived::Known(user, departure.next)));
+    }
+    if let Some(user) = join_by_address(app, provider, &identity, now).await? {
+        return Ok(Ok(Arrived::Known(user, departure.next)));
+    }
+    let ticket = secret(app)?;
+    let arrival = Arrival {
+        provider: departure.provider,
+        visitor_hash,
+        next: departure.next,
+        code: departure.code,
+        identity,
+        expires_at: now.plus(PATIENCE),
+    };
+    let note: Work<([u8; 32], Arrival), ()> = |tx, (hash, arrival)| Box::pin(store::insert_arrival(tx, hash, arrival));
+    app.db.write((hash(&ticket), arrival.clone()), note).await?;
+    Ok(Ok(Arrived::New(ticket, arrival)))
+}
+
+/// The address of an identity, if its provider's word counts that it is the person's.
+pub fn proven_email(app: &App, provider: &str, identity: &Identity) -> Option<Email> {
+    let trusted = app.providers.settings(provider).is_some_and(|settings| settings.trust_email);
+    let email = identity.email.as_deref().filter(|_| trusted && identity.email_verified)?;
+    Email::parse(email).ok()
+}
+
+struct Joining {
+    user: UserId,
+    email: Email,
+    issuer: String,
+    subject: String,
+    now: Time,
+}
+
+/// Links an identity to the account with its address, where the provider's word about addresses counts.
+async fn join_by_address(app: &App, provider: &str, identity: &Identity, now: Time) -> Result<Option<UserId>> {
+    let Some(email) = proven_email(app, provider, identity) else { return Ok(None) };
+    let Some(user) = accounts::actions::with_email(app, &email).await? else { return Ok(None) };
+    let joining = Joining { user, email, issuer: identity.issuer.clone(), subject: identity.subject.clone(), now };
+    let join: Work<Joining, Option<Vec<SessionId>>> = |tx, joining| {
+        Box::pin(async move {
+            let ended = accounts::actions::hand_over(tx, joining.user, &joining.email, joining.now).await?;
+            if ended.is_some() {
+                store::link(tx, &joining.issuer, &joining.subject, joining.user, joining.now).await?;
+            }
+            Ok(ended)
+        })
+    };
+    let Some(ended) = app.db.write(joining, join).await? else { return Ok(None) };
+    app.sessions_ended(&ended).await;
+    Ok(Some(user))
+}
+
+/// Who is waiting under a ticket of our form.
+pub async fn waiting(app: &App, ticket: &str, visitor_hash: &[u8; 32]) -> Result<Option<Arrival>> {
+    store::arrival(&app.db, &hash(ticket), visitor_hash, app.clock.now()).await
+}
+
+/// Makes whoever waits under a ticket a user's, as part of a unit of work.
+pub async fn settle(tx: &mut Tx<'_>, key: &ArrivalKey, user: UserId, now: Time) -> Result<()> {
+    let arrival = store::take_arrival(tx, &key.ticket_hash, &key.visitor_hash, now).await?;
+    let identity = arrival.ok_or(Refusal::SignInExpired)?.identity;
+    if store::link(tx, &identity.issuer, &identity.subject, user, now).await? {
+        Ok(())
+    } else {
+        Err(Refusal::SignInExpired.into())
+    }
+}
+
+/// Makes whoever waits under a ticket the user's who has just shown the password.
+pub async fn link(app: &App, key: ArrivalKey, user: UserId) -> Result<()> {
+    let work: Work<(ArrivalKey, UserId, Time), ()> = |tx, (key, user, now)| Box::pin(settle(tx, key, *user, *now));
+    app.db.write((key, user, app.clock.now()), work).await
+}
 
 /// Takes everything away that says who a user is elsewhere, as part of a unit of work.
 pub async fn forget(tx: &mut Tx<'_>, user: UserId) -> Result<()> {

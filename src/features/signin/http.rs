@@ -1,5 +1,6 @@
 //! The pages to log in, to make an account and to log out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,22 +9,29 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use super::actions::{self, Answer, Arrived, Lost, Traveller};
+use super::model::{Arrival, SignInError};
 use crate::app::App;
 use crate::features::accounts;
+use crate::features::accounts::actions::Invitation;
 use crate::features::accounts::http::read_registration;
+use crate::features::accounts::model::{ArrivalKey, Entrance, Registration, check_name_against};
 use crate::features::oauth;
 use crate::features::tokens::browser;
+use crate::kernel::code::CodeKey;
+use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
+use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
-use crate::web::extract::{Fields, Form};
+use crate::web::extract::{Fields, Form, PathText};
 use crate::web::pages::{AUTHORIZE, or_say, page, retry, safe_next, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
 use crate::web::views::policy::FormSource;
 use crate::web::views::words::Words;
-use crate::web::views::{Login, Message, Provider, Register, Way};
+use crate::web::views::{Finish, Login, Message, Provider, Register, Way};
 use crate::web::visitor::Visitor;
 
 pub fn pages() -> Router<Arc<App>> {
@@ -31,6 +39,9 @@ pub fn pages() -> Router<Arc<App>> {
         .route("/oauth/login", post(log_in))
         .route("/oauth/register", get(registration).post(register))
         .route("/oauth/logout", post(log_out))
+        .route("/oauth/login/{provider}", get(depart))
+        .route("/oauth/callback/{provider}", get(arrive))
+        .route("/oauth/finish", post(finish))
 }
 
 /// What a log-in page is made with.
@@ -72,8 +83,8 @@ async fn asker(app: &App, next: &str) -> Result<Option<(String, Option<FormSourc
     Ok(request.ok().map(|request| (request.client.name, FormSource::of(request.redirect_uri.as_str()))))
 }
 
-fn providers(_: &App) -> Vec<Provider<'_>> {
-    Vec::new()
+fn providers(app: &App) -> Vec<Provider<'_>> {
+    app.providers.list().map(|(name, label)| Provider { name, label }).collect()
 }
 
 /// The words of who is on the way to `next`.
@@ -251,4 +262,218 @@ async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form
     };
     let answer = answer.await;
     or_say(&app, &visitor, words, answer)
+}
+
+/// Off to another provider.
+async fn depart(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visitor: Visitor,
+    PathText(provider): PathText,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = Parameters::parse(query.unwrap_or_default().as_bytes());
+    let next = safe_next(query.first("next"));
+    let words = words_for(&visitor, next);
+    let answer = async {
+        app.limits.log_in_from(client)?;
+        let code = query.first("code").filter(|code| code.len() <= MOST_CODE).map(str::to_owned);
+        let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code };
+        match actions::depart(&app, &provider, traveller).await? {
+            Ok(address) => see_other(&app, &visitor, &address),
+            Err(error) => lost(&app, &visitor, words, &provider, Lost::Failed(error)),
+        }
+    };
+    let answer = answer.await;
+    or_say(&app, &visitor, words, answer)
+}
+
+/// Longer than any code; a browser may bring anything.
+const MOST_CODE: usize = 100;
+
+/// Back from another provider.
+async fn arrive(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    PathText(provider): PathText,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = Parameters::parse(query.unwrap_or_default().as_bytes());
+    let words = visitor.words(None);
+    let answer = async {
+        // Of what is given twice nobody knows which is meant.
+        let (Ok(state), Ok(code), Ok(iss)) = (query.one("state"), query.one("code"), query.one("iss")) else {
+            return lost(&app, &visitor, words, &provider, Lost::Expired);
+        };
+        let answer = Answer { state: state.unwrap_or_default(), code, iss };
+        match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
+            Ok(Arrived::Known(user, next)) => {
+                accounts::actions::admit(&app, user).await?;
+                enter(&app, &visitor, user, None, safe_next(Some(&next))).await
+            }
+            Ok(Arrived::New(ticket, arrival)) => {
+                let words = words_for(&visitor, &arrival.next);
+                let typed = Typed::first(&arrival);
+                ask_to_finish(&app, &visitor, words, StatusCode::OK, &ticket, &arrival, &typed).await
+            }
+            Err(reason) => lost(&app, &visitor, words, &provider, reason),
+        }
+    };
+    let answer = answer.await;
+    or_say(&app, &visitor, words, answer)
+}
+
+fn lost(app: &App, visitor: &Visitor, words: &'static Words, provider: &str, reason: Lost) -> Result<Response> {
+    let label = app.providers.settings(provider).map_or("", |settings| settings.label.as_str());
+    let (status, message) = match reason {
+        Lost::Expired => (StatusCode::BAD_REQUEST, Message::Expired),
+        Lost::Denied => (StatusCode::FORBIDDEN, Message::ProviderDenied(label)),
+        Lost::Failed(SignInError::UnknownProvider) => (StatusCode::NOT_FOUND, Message::UnknownProvider),
+        Lost::Failed(error) if error.is_outage() => {
+            (StatusCode::SERVICE_UNAVAILABLE, Message::ProviderUnreachable(label))
+        }
+        Lost::Failed(_) => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
+    };
+    let mut response = say(app, visitor, words, status, message, Way::LogIn("/oauth/apps"))?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        retry(&mut response, Some(std::time::Duration::from_secs(10)));
+    }
+    Ok(response)
+}
+
+/// What is typed into the form of a first visit.
+#[derive(Default)]
+struct Typed {
+    username: String,
+    email: String,
+    code: String,
+    login: String,
+    alert: Option<Alert>,
+    notes: Notes,
+}
+
+impl Typed {
+    /// What the provider knows.
+    fn first(arrival: &Arrival) -> Self {
+        let email = arrival.identity.email.clone().unwrap_or_default();
+        let name = arrival.identity.name.as_deref().unwrap_or_default();
+        let name = if Username::parse(name).is_ok() { name } else { email.split('@').next().unwrap_or_default() };
+        Self {
+            username: Username::parse(name).map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            email,
+            code: arrival.code.clone().unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+async fn ask_to_finish(
+    app: &App,
+    visitor: &Visitor,
+    words: &'static Words,
+    status: StatusCode,
+    ticket: &str,
+    arrival: &Arrival,
+    typed: &Typed,
+) -> Result<Response> {
+    let asker = asker(app, &arrival.next).await?;
+    let proven = actions::proven_email(app, &arrival.provider, &arrival.identity);
+    let view = Finish {
+        words,
+        csrf: &visitor.csrf(),
+        ticket,
+        provider: app.providers.settings(&arrival.provider).map_or("", |settings| settings.label.as_str()),
+        username: &typed.username,
+        email: proven.as_ref().map_or(typed.email.as_str(), Email::as_str),
+        email_verified: proven.is_some(),
+        code: &typed.code,
+        login: &typed.login,
+        alert: typed.alert,
+        notes: &typed.notes,
+    };
+    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+}
+
+/// A first visit becomes a new account, or joins one that there is.
+async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
+    let text = |name| form.first(name).unwrap_or_default();
+    let answer = async {
+        let words = visitor.words(None);
+        let arrival = if visitor.sent(text("csrf")) {
+            actions::waiting(&app, text("ticket"), &visitor.hash()).await?
+        } else {
+            None
+        };
+        let Some(arrival) = arrival else {
+            return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::LogIn("/oauth/apps"));
+        };
+        let words = words_for(&visitor, &arrival.next);
+        let error = match join(&app, &visitor, client, &form, &arrival).await {
+            Ok(user) => {
+                accounts::actions::admit(&app, user).await?;
+                return enter(&app, &visitor, user, None, safe_next(Some(&arrival.next))).await;
+            }
+            Err(error) => error,
+        };
+        let mut typed = Typed {
+            username: text("username").to_owned(),
+            email: text("email").to_owned(),
+            code: text("code").to_owned(),
+            login: text("login").to_owned(),
+            alert: Alert::of(&error),
+            notes: Notes::of(&error),
+        };
+        if typed.username.is_empty() && typed.email.is_empty() {
+            typed = Typed { login: typed.login, alert: typed.alert, notes: typed.notes, ..Typed::first(&arrival) };
+        }
+        if typed.notes.is_empty() && typed.alert.is_none() {
+            return Err(error);
+        }
+        let problem = Problem::from(error);
+        let status = match typed.alert {
+            Some(Alert::WrongCredentials) => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => status(problem.refusal),
+        };
+        let page = ask_to_finish(&app, &visitor, words, status, text("ticket"), &arrival, &typed).await;
+        page.map(|mut response| {
+            retry(&mut response, problem.retry_after);
+            response
+        })
+    };
+    let answer = answer.await;
+    or_say(&app, &visitor, visitor.words(None), answer)
+}
+
+/// Whose the identity is from now on.
+async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, arrival: &Arrival) -> Result<UserId> {
+    let text = |name| form.first(name).unwrap_or_default();
+    let proven = actions::proven_email(app, &arrival.provider, &arrival.identity);
+    let key = ArrivalKey {
+        ticket_hash: actions::hash(text("ticket")),
+        visitor_hash: visitor.hash(),
+        email_proven: proven.is_some(),
+    };
+    if form.first("login").is_some() {
+        app.limits.log_in_from(client)?;
+        let (user, _) = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
+        actions::link(app, key, user).await?;
+        return Ok(user);
+    }
+    app.limits.register_from(client)?;
+    let mut fields = Fields::of(form);
+    let username = fields.parsed("username", Username::parse);
+    let email = match proven {
+        Some(email) => Some(email),
+        None => fields.parsed("email", Email::parse),
+    };
+    if let (Some(username), Some(email)) = (&username, &email) {
+        fields.judge("username", check_name_against(username, email));
+    }
+    let (username, email) = fields.all(username.zip(email))?;
+    let invitation = match text("code") {
+        "" => Invitation::None,
+        code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
+    };
+    let new = Registration { username, email, entrance: Entrance::Provider(key) };
+    Ok(accounts::actions::register(app, new, invitation).await?.id)
 }

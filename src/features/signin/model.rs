@@ -76,6 +76,13 @@ macro_rules! failures {
     };
 }
 
+impl SignInError {
+    /// Whether the provider, or our dealings with it, are out of order: not what somebody may have tampered with.
+    pub fn is_outage(self) -> bool {
+        self.sentence() == AWAY || self.sentence() == BROKEN
+    }
+}
+
 // What has happened in detail is the operator's to know; a person can wait, begin again, or take another way in.
 const NO_PROVIDER: &str = "There is no such provider to sign in with";
 const AWAY: &str = "The provider does not answer just now; try again shortly";
