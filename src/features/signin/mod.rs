@@ -4,3 +4,4 @@ pub mod actions;
 pub mod model;
 pub mod provider;
 pub mod store;
+pub mod transport;
