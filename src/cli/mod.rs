@@ -50,7 +50,8 @@ enum Command {
     Keys(keys::Keys),
     /// Is the configuration right? Tells what is wrong, and the remedy
     ///
-    /// Reads the settings, reaches for the database, Redis and the addresses to listen on, and changes nothing.
+    /// Reads the settings, reaches for the database, Redis, identity providers and the addresses to listen on, and
+    /// changes nothing.
     Check,
     /// Print the settings with their defaults and what they mean, as a file to begin from
     Config,

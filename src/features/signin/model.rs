@@ -3,6 +3,10 @@
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 
+const MOST_OF_A_NAME: usize = 200;
+/// Addresses beyond this are nobody's (RFC 5321).
+const MOST_OF_AN_ADDRESS: usize = 254;
+
 /// A person as a provider vouches for them. Who they are is issuer and subject together, never the address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -54,6 +58,20 @@ pub struct Link {
     pub subject: String,
     pub user: UserId,
     pub linked_at: Time,
+}
+
+/// What a provider calls somebody's address, if it can be one at all; what else it must be is for whoever makes an
+/// account of it.
+pub fn address(text: &str) -> Option<String> {
+    let possible = text.len() <= MOST_OF_AN_ADDRESS && text.contains('@') && !text.chars().any(char::is_control);
+    possible.then(|| text.to_owned())
+}
+
+/// What a provider calls somebody, as one may be greeted.
+pub fn greeting(text: &str) -> Option<String> {
+    let name: String = text.chars().filter(|letter| !letter.is_control()).take(MOST_OF_A_NAME).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 macro_rules! failures {

@@ -1,41 +1,39 @@
 //! Identity providers as a client of theirs sees them: OpenID Connect with the authorization code flow.
 //!
 //! The crate `openidconnect` knows the protocol and checks signatures; what it leaves to its callers is checked here:
-//! the issuer at the redirect URI, the authorized party, our clock, and where requests may go.
+//! the issuer at the redirect URI, the authorized party, our clock, and where requests may go. docs/adr/0011 has why.
+//!
+//! Against a provider that sends people to another one to get at their codes (mix-up) there are two fences: the issuer
+//! beside the code, and a redirect URI for each provider, which no other one takes.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
     CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreIdToken, CoreIdTokenClaims, CoreIdTokenVerifier,
     CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm,
     CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
 };
-use openidconnect::http::Response;
-use openidconnect::url::Url;
 use openidconnect::{
-    AccessToken, AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode, ClaimsVerificationError,
-    ClientId, ClientSecret, CsrfToken, DiscoveryError, EmptyAdditionalClaims, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
-    ProviderMetadata, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier,
-    TokenResponse, UserInfoClaims, UserInfoError,
+    AccessToken, AdditionalProviderMetadata, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
+    ClientSecret, CsrfToken, DiscoveryError, EmptyAdditionalClaims, EndpointMaybeSet, EndpointNotSet, EndpointSet,
+    IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadata, RedirectUrl,
+    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
+    UserInfoError,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::model::{Identity, SignInError};
+use super::model::{Identity, SignInError, address, greeting};
+use super::transport::{self, Http, HttpFault};
 use crate::config;
 use crate::kernel::time::Time;
 
 /// How long one request may take, the last byte included. A person is waiting.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// More is no answer of a provider's.
-const MOST_BYTES: usize = 1024 * 1024;
 /// How long what a provider says of itself is believed, keys included.
 const METADATA_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Between two extra looks at a provider's keys.
@@ -44,10 +42,6 @@ const KEYS_APART: Duration = Duration::from_secs(10);
 const LEEWAY: i64 = 60;
 /// Parsers quote what they cannot read.
 const MOST_OF_A_DETAIL: usize = 300;
-/// Names are for greeting people.
-const MOST_OF_A_NAME: usize = 200;
-/// Addresses beyond this are nobody's (RFC 5321).
-const MOST_OF_AN_ADDRESS: usize = 254;
 
 /// All providers of the configuration. Nobody is asked anything before the first sign-in.
 pub struct Providers {
@@ -67,18 +61,12 @@ pub struct Flow<'a> {
 impl Providers {
     /// The error is a sentence with a remedy.
     pub fn open(settings: &BTreeMap<String, config::Provider>, patience: Duration) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .timeout(patience)
-            .connect_timeout(patience)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("referral/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+        let client = transport::client(patience)?;
         let mut all = BTreeMap::new();
         for (name, settings) in settings {
             let issuer = IssuerUrl::new(settings.issuer.clone())
                 .map_err(|error| format!("providers.{name}.issuer is no address: {error}"))?;
-            let http = Http { client: client.clone(), plain: issuer.url().scheme() == "http" };
+            let http = Http::to(issuer.url(), &client);
             let provider = Provider { settings: settings.clone(), issuer, http, memory: Mutex::default() };
             all.insert(name.clone(), provider);
         }
@@ -135,6 +123,17 @@ struct Failure {
 impl From<SignInError> for Failure {
     fn from(error: SignInError) -> Self {
         Self { error, detail: String::new() }
+    }
+}
+
+impl From<HttpFault> for Failure {
+    fn from(fault: HttpFault) -> Self {
+        let error = match fault {
+            HttpFault::Forbidden => SignInError::MetadataAddress,
+            HttpFault::Unreachable(_) => SignInError::Unreachable,
+            HttpFault::Broken(_) => SignInError::BrokenAnswer,
+        };
+        error.because(fault.to_string())
     }
 }
 
@@ -375,7 +374,7 @@ impl Provider {
                 _ => SignInError::BrokenAnswer.because("user information of no known form"),
             })?;
         Ok(About {
-            email: info.email().map(|email| email.to_string()).filter(|email| is_address(email)),
+            email: info.email().and_then(|email| address(email)),
             email_verified: info.email_verified().unwrap_or(false),
             name: info.name().and_then(|name| name.get(None)).and_then(|name| greeting(name)),
         })
@@ -482,21 +481,10 @@ fn scope(text: &str) -> Scope {
 
 fn about(claims: &CoreIdTokenClaims) -> About {
     About {
-        email: claims.email().map(|email| email.to_string()).filter(|email| is_address(email)),
+        email: claims.email().and_then(|email| address(email)),
         email_verified: claims.email_verified().unwrap_or(false),
         name: claims.name().and_then(|name| name.get(None)).and_then(|name| greeting(name)),
     }
-}
-
-/// Whether it can be an address at all; what else it must be is for whoever makes an account of it.
-fn is_address(text: &str) -> bool {
-    text.len() <= MOST_OF_AN_ADDRESS && text.contains('@') && !text.chars().any(char::is_control)
-}
-
-fn greeting(text: &str) -> Option<String> {
-    let name: String = text.chars().filter(|letter| !letter.is_control()).take(MOST_OF_A_NAME).collect();
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.to_owned())
 }
 
 type ExchangeError = RequestTokenError<HttpFault, openidconnect::StandardErrorResponse<CoreErrorResponseType>>;
@@ -515,96 +503,4 @@ fn exchange_failed(error: ExchangeError) -> Failure {
         // Not the error itself: it may quote tokens.
         _ => SignInError::BrokenAnswer.because("the token endpoint's answer has no known form"),
     }
-}
-
-// --------------------------------------------------------------------------------------------------------- HTTP
-
-/// The only way to a provider.
-struct Http {
-    client: reqwest::Client,
-    /// Whether this machine's own addresses may be spoken to without TLS, because the issuer is one of them.
-    plain: bool,
-}
-
-#[derive(Debug)]
-enum HttpFault {
-    Forbidden,
-    Unreachable(String),
-    Broken(String),
-}
-
-impl fmt::Display for HttpFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Forbidden => f.write_str("the metadata has an address that is not https"),
-            Self::Unreachable(text) | Self::Broken(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for HttpFault {}
-
-impl From<HttpFault> for Failure {
-    fn from(fault: HttpFault) -> Self {
-        let error = match fault {
-            HttpFault::Forbidden => SignInError::MetadataAddress,
-            HttpFault::Unreachable(_) => SignInError::Unreachable,
-            HttpFault::Broken(_) => SignInError::BrokenAnswer,
-        };
-        error.because(fault.to_string())
-    }
-}
-
-impl Http {
-    fn goes_to(&self, url: &Url) -> bool {
-        url.scheme() == "https" || self.plain && url.scheme() == "http" && config::is_own(url)
-    }
-
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
-        let request = reqwest::Request::try_from(request)
-            .map_err(|_| HttpFault::Broken("an address that no request can be sent to".to_owned()))?;
-        if !self.goes_to(request.url()) {
-            return Err(HttpFault::Forbidden);
-        }
-        let path = request.url().path().to_owned();
-        let mut response = self.client.execute(request).await.map_err(|error| unreachable(&path, error))?;
-        let status = response.status();
-        // Whoever sends us elsewhere does not keep to its own metadata; of a failing server no word counts.
-        if status.is_redirection() || status.is_server_error() {
-            return Err(HttpFault::Broken(format!("{path}: status {}", status.as_u16())));
-        }
-        let headers = response.headers().clone();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&path, error))? {
-            if body.len() + chunk.len() > MOST_BYTES {
-                return Err(HttpFault::Broken(format!("{path}: more than {MOST_BYTES} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut answer = Response::new(body);
-        *answer.status_mut() = status;
-        *answer.headers_mut() = headers;
-        Ok(answer)
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = HttpFault;
-    type Future = BoxFuture<'c, Result<HttpResponse, HttpFault>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
-}
-
-/// With all causes, for "error sending request" alone helps nobody; without the address, whose query is not ours.
-fn unreachable(path: &str, error: reqwest::Error) -> HttpFault {
-    let error = error.without_url();
-    let mut text = format!("{path}: {error}");
-    let mut cause = std::error::Error::source(&error);
-    while let Some(deeper) = cause {
-        text = format!("{text}: {deeper}");
-        cause = deeper.source();
-    }
-    HttpFault::Unreachable(text)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
 use aws_lc_rs::{digest, hmac, rand, rsa};
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response};
 use axum::middleware::{Next, from_fn_with_state};
@@ -32,7 +32,7 @@ pub enum Fault {
     Broken,
     /// 200 with something else than JSON.
     Garbage,
-    /// JSON of two mebibytes.
+    /// A good answer with two mebibytes of blanks behind it.
     Huge,
     /// 302, or 307, which would have the body sent again.
     Redirect(u16, String),
@@ -212,7 +212,11 @@ async fn go_wrong(State(shared): State<Shared>, request: Request, next: Next) ->
             answer
         }
         Fault::Garbage => said(200, "application/json", "<html>no</html>".to_owned()),
-        Fault::Huge => said(200, "application/json", format!("{{\"x\":\"{}\"}}", "x".repeat(2 << 20))),
+        Fault::Huge => {
+            let good = to_bytes(next.run(request).await.into_body(), 1 << 20).await.expect("a body");
+            let good = String::from_utf8(good.to_vec()).expect("a text");
+            said(200, "application/json", good + &" ".repeat(2 << 20))
+        }
         Fault::Redirect(status, to) => {
             let mut answer = said(status, "text/plain", String::new());
             answer.headers_mut().insert("location", to.parse().expect("a header"));
