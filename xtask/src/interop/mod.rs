@@ -1,7 +1,10 @@
 //! `cargo xtask interop`: clients we did not write say whether the server does what it publishes.
 
 mod http;
+mod node;
+mod oauth;
 mod python;
+mod registered;
 mod schemathesis;
 mod server;
 
@@ -18,15 +21,26 @@ Options:
       --only NAME  Run this one only
 
 Names:
-  schemathesis  Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
+  schemathesis       Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
+  authlib            OAuth and OpenID Connect from Python: everything that a client may do, and what it must be refused
+  requests-oauthlib  The same, with the library of that name and PyJWT
+  openid-client      The same, from JavaScript
+  oauth4webapi       The same, with another library from JavaScript
 
-Clients are installed under target/interop, at the versions named under xtask/src/interop.
+Clients are installed under target/interop, at the versions named under xtask/src/interop. Python and Node.js come
+from the system's packages, as for `cargo xtask test`.
 ";
 
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 1] = [("schemathesis", schemathesis::run)];
+const CLIENTS: [(&str, Client); 5] = [
+    ("schemathesis", schemathesis::run),
+    ("authlib", oauth::authlib),
+    ("requests-oauthlib", oauth::requests_oauthlib),
+    ("openid-client", oauth::openid_client),
+    ("oauth4webapi", oauth::oauth4webapi),
+];
 
 /// Where a client's run happens.
 struct Place {
