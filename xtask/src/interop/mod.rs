@@ -3,6 +3,7 @@
 mod http;
 mod node;
 mod oauth;
+mod providers;
 mod python;
 mod registered;
 mod schemathesis;
@@ -26,6 +27,7 @@ Names:
   requests-oauthlib  The same, with the library of that name and PyJWT
   openid-client      The same, from JavaScript
   oauth4webapi       The same, with another library from JavaScript
+  oidc-provider      Signs people in with two other identity providers, and tries to mix them up
 
 Clients are installed under target/interop, at the versions named under xtask/src/interop. Python and Node.js come
 from the system's packages, as for `cargo xtask test`.
@@ -34,12 +36,13 @@ from the system's packages, as for `cargo xtask test`.
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 5] = [
+const CLIENTS: [(&str, Client); 6] = [
     ("schemathesis", schemathesis::run),
     ("authlib", oauth::authlib),
     ("requests-oauthlib", oauth::requests_oauthlib),
     ("openid-client", oauth::openid_client),
     ("oauth4webapi", oauth::oauth4webapi),
+    ("oidc-provider", providers::run),
 ];
 
 /// Where a client's run happens.
