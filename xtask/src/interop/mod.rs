@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: clients we did not write say whether the server does what it publishes.
 
+mod axe;
 mod http;
 mod node;
 mod oauth;
@@ -28,21 +29,23 @@ Names:
   openid-client      The same, from JavaScript
   oauth4webapi       The same, with another library from JavaScript
   oidc-provider      Signs people in with two other identity providers, and tries to mix them up
+  axe                Looks for what keeps people with disabilities out of the pages, in Chromium
 
-Clients are installed under target/interop, at the versions named under xtask/src/interop. Python and Node.js come
-from the system's packages, as for `cargo xtask test`.
+Clients are installed under target/interop, at the versions named under xtask/src/interop. Python, Node.js, Chromium and
+ChromeDriver come from the system's packages, as for `cargo xtask test`.
 ";
 
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 6] = [
+const CLIENTS: [(&str, Client); 7] = [
     ("schemathesis", schemathesis::run),
     ("authlib", oauth::authlib),
     ("requests-oauthlib", oauth::requests_oauthlib),
     ("openid-client", oauth::openid_client),
     ("oauth4webapi", oauth::oauth4webapi),
     ("oidc-provider", providers::run),
+    ("axe", axe::run),
 ];
 
 /// Where a client's run happens.
