@@ -43,6 +43,12 @@ pub const PYTHON: Need = Need {
     packages: ["python3-venv", "python3", "python3", "python"],
 };
 
+pub const NODE: Need = Need {
+    name: "Node.js 20 or later with npm",
+    is_there: has_node,
+    packages: ["nodejs npm", "nodejs npm", "nodejs npm", "nodejs npm"],
+};
+
 /// Package managers and how they install, in the order of [`Need::packages`].
 const MANAGERS: [(&str, &str); 4] = [
     ("apt-get", "apt-get update && apt-get install -y --no-install-recommends"),
@@ -91,6 +97,12 @@ fn has_postgresql() -> bool {
     folders.push(PathBuf::new()); // makes a bare name, which is looked up in PATH
     let programs = ["initdb", "postgres", "pg_ctl"];
     folders.iter().any(|folder| programs.iter().all(|program| says(folder.join(program), "(PostgreSQL)")))
+}
+
+fn has_node() -> bool {
+    let version = shell::output("node", &["--version"]).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 20) && shell::output("npm", &["--version"]).is_some()
 }
 
 fn says(program: impl AsRef<std::path::Path>, word: &str) -> bool {

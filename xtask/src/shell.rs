@@ -1,7 +1,8 @@
 //! Running other programs, and where things are.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// The repository's root folder.
 pub fn root() -> &'static Path {
@@ -26,6 +27,25 @@ pub fn run(command: &mut Command) -> Result<u8, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("`{name}` cannot be run: {error}"))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// The same, with this on its standard input.
+pub fn run_with(command: &mut Command, input: &str) -> Result<u8, String> {
+    let mut child = spawn_with(command, input)?;
+    let status = child.wait().map_err(|error| format!("a program was lost: {error}"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Lets it run beside us, with this on its standard input.
+pub fn spawn_with(command: &mut Command, input: &str) -> Result<Child, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command.stdin(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| format!("`{name}` cannot be run: {error}"))?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // One that ended before it read everything tells more by its exit code than a broken pipe does.
+        let _ = pipe.write_all(input.as_bytes());
+    }
+    Ok(child)
 }
 
 /// What it prints, or nothing when it is not there or fails.

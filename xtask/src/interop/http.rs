@@ -41,9 +41,15 @@ pub fn get(server: SocketAddr, path: &str) -> Result<Answer, String> {
 }
 
 pub fn get_as(server: SocketAddr, path: &str, token: &str) -> Result<Answer, String> {
-    call(server, &format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"), "")
+    call(server, &format!("GET {path}"), &bearer(token), "")
 }
 
-pub fn post(server: SocketAddr, path: &str, json: &str) -> Result<Answer, String> {
-    call(server, &format!("POST {path}"), "Content-Type: application/json\r\n", json)
+pub fn post(server: SocketAddr, path: &str, token: &str, json: &str) -> Result<Answer, String> {
+    let headers = format!("Content-Type: application/json\r\n{}", bearer(token));
+    call(server, &format!("POST {path}"), &headers, json)
+}
+
+/// The header for a token, nothing for none.
+fn bearer(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") }
 }

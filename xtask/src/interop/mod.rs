@@ -1,7 +1,12 @@
 //! `cargo xtask interop`: clients we did not write say whether the server does what it publishes.
 
+mod axe;
 mod http;
+mod node;
+mod oauth;
+mod providers;
 mod python;
+mod registered;
 mod schemathesis;
 mod server;
 
@@ -18,15 +23,30 @@ Options:
       --only NAME  Run this one only
 
 Names:
-  schemathesis  Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
+  schemathesis       Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
+  authlib            OAuth and OpenID Connect from Python: everything that a client may do, and what it must be refused
+  requests-oauthlib  The same, with the library of that name and PyJWT
+  openid-client      The same, from JavaScript
+  oauth4webapi       The same, with another library from JavaScript
+  oidc-provider      Signs people in with two other identity providers, and tries to mix them up
+  axe                Looks for what keeps people with disabilities out of the pages, in Chromium
 
-Clients are installed under target/interop, at the versions named under xtask/src/interop.
+Clients are installed under target/interop, at the versions named under xtask/src/interop. Python, Node.js, Chromium and
+ChromeDriver come from the system's packages, as for `cargo xtask test`.
 ";
 
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 1] = [("schemathesis", schemathesis::run)];
+const CLIENTS: [(&str, Client); 7] = [
+    ("schemathesis", schemathesis::run),
+    ("authlib", oauth::authlib),
+    ("requests-oauthlib", oauth::requests_oauthlib),
+    ("openid-client", oauth::openid_client),
+    ("oauth4webapi", oauth::oauth4webapi),
+    ("oidc-provider", providers::run),
+    ("axe", axe::run),
+];
 
 /// Where a client's run happens.
 struct Place {

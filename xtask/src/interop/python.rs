@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::machine::{PYTHON, provide};
 use crate::shell;
 
-/// Returns the environment's `python`, with `package` installed in it.
-pub fn environment(folder: &Path, package: &str, constraints: &str) -> Result<PathBuf, String> {
+/// Returns the `python` of the environment in this folder, with the packages installed in it.
+pub fn environment(folder: &Path, packages: &[&str], constraints: &str) -> Result<PathBuf, String> {
     let venv = folder.join("venv");
     let python = venv.join("bin/python");
     // Written last, so that an environment left half made is made again.
@@ -23,9 +23,10 @@ pub fn environment(folder: &Path, package: &str, constraints: &str) -> Result<Pa
     if shell::run(&mut shell::command("python3", &["-m", "venv", "--clear", &venv]))? != 0 {
         return Err("Python could not make a virtual environment, see above".to_owned());
     }
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", &list, package];
-    if shell::run(&mut shell::command(&python, &pip))? != 0 {
-        return Err(format!("pip could not install {package}, see above (it needs Python 3.11 or later)"));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", &list];
+    if shell::run(shell::command(&python, &pip).args(packages))? != 0 {
+        let packages = packages.join(", ");
+        return Err(format!("pip could not install {packages}, see above (it needs Python 3.11 or later)"));
     }
     fs::write(&made, constraints).map_err(file_error)?;
     Ok(python)

@@ -12,10 +12,11 @@ use crate::shell;
 const ENDINGS: [&str; 3] = ["POST /api/v1/auth/logout", "POST /api/v1/me/password", "DELETE /api/v1/me"];
 
 pub fn run(place: &Place) -> Result<Vec<String>, String> {
-    let python = python::environment(&place.folder, "schemathesis", include_str!("schemathesis.txt"))?;
+    let folder = place.folder.join("schemathesis");
+    let python = python::environment(&folder, &["schemathesis"], include_str!("schemathesis/constraints.txt"))?;
     let server = Server::start(&place.server)?;
-    server.register()?;
-    let reports = place.folder.join("schemathesis");
+    server.register("schema")?;
+    let reports = folder.join("reports");
     let _ = fs::remove_dir_all(&reports);
     fs::create_dir_all(&reports).map_err(|error| format!("{} cannot be made: {error}", reports.display()))?;
     let mut faults = Vec::new();
@@ -41,14 +42,14 @@ pub fn run(place: &Place) -> Result<Vec<String>, String> {
         Ok(())
     };
 
-    let token = server.sign_in()?;
+    let token = server.sign_in("schema")?;
     let others: Vec<&str> = ENDINGS.iter().flat_map(|name| ["--exclude-name", name]).collect();
     pass(&token, "all but endings", "examples,coverage,fuzzing,stateful", &others)?;
     // Asked now, told below: was the token good to the end?
     let alive = http::get_as(server.address, "/api/v1/me", &token)?.status;
     for name in ENDINGS {
         // One operation alone has no sequences to go through.
-        pass(&server.sign_in()?, name, "examples,coverage,fuzzing", &["--include-name", name])?;
+        pass(&server.sign_in("schema")?, name, "examples,coverage,fuzzing", &["--include-name", name])?;
     }
 
     if alive != 200 {

@@ -1,0 +1,152 @@
+// Every page that people see on their way, looked at by axe-core in Chromium: in each language, on a large and on a
+// small screen, by day and by night.
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+
+import { check, end, holds, same, setting } from '../javascript/check.mjs';
+import { Chromium } from './chromium.mjs';
+
+const { issuer: server, user, clients } = setting;
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const SCREENS = {
+  desktop: { width: 1280, height: 800, deviceScaleFactor: 1, mobile: false },
+  phone: { width: 360, height: 740, deviceScaleFactor: 2, mobile: true },
+};
+
+/** A request of the program, which has a loopback address where somebody may listen. */
+function authorize(client = clients.public, parameters = {}) {
+  const query = new URLSearchParams({
+    response_type: 'code',
+    client_id: client.id,
+    redirect_uri: client.redirect_uri,
+    state: 'axe',
+    scope: 'openid profile email',
+    code_challenge: createHash('sha256').update('a'.repeat(43)).digest('base64url'),
+    code_challenge_method: 'S256',
+    ...parameters,
+  });
+  return `${server}/oauth/authorize?${query}`;
+}
+
+// The program's address: what Chromium brings there has passed the pages' policy on where forms may lead.
+const brought = [];
+const listener = createServer((request, answer) => {
+  brought.push(request.url);
+  answer.setHeader('content-type', 'text/html');
+  answer.end('<!doctype html><title>The program</title>');
+}).listen(Number(new URL(clients.public.redirect_uri).port), '127.0.0.1');
+await new Promise((resolve, reject) => listener.on('listening', resolve).on('error', reject));
+
+const chromium = await Chromium.start();
+
+async function logIn(password = user.password) {
+  await chromium.type('input[name=username]', user.username);
+  await chromium.type('input[type=password]', password);
+  await chromium.click('form[action="/oauth/login"] button');
+}
+
+async function forget() {
+  await chromium.devTools('Network.clearBrowserCookies');
+}
+
+/** The pages in an order that a person might see them in. */
+const PAGES = {
+  'log-in': async () => {
+    await forget();
+    await chromium.open(authorize());
+  },
+  'log-in, refused': () => logIn('Wrong-Horse-91!'),
+  register: () => chromium.open(`${server}/oauth/register?next=%2Foauth%2Fapps&code=SPRING`),
+  'register, refused': async () => {
+    await chromium.type('input[name=username]', '?');
+    await chromium.type('input[name=email]', 'nobody');
+    await chromium.type('input[type=password]', 'short');
+    await chromium.click('form[action="/oauth/register"] button');
+  },
+  consent: async () => {
+    await chromium.open(authorize(clients.public, { prompt: 'consent' }));
+    await logIn();
+  },
+  'apps, one': async () => {
+    await chromium.click('button[value=allow]');
+    await chromium.open(`${server}/oauth/apps`);
+  },
+  'apps, none': () => chromium.click('form[action="/oauth/apps"] button'),
+  error: () => chromium.open(authorize({ ...clients.public, id: 'nobody' })),
+};
+
+/** Opened where the page itself cannot see it: its policy lets no script in. */
+const LOOK = `${AXE}; return axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+  violations.flatMap(({ id, help, nodes }) => nodes.map(({ html, failureSummary }) =>
+    id + ': ' + help + ': ' + html.slice(0, 200) + ' ' + failureSummary)));`;
+
+async function look(language, name, screen, scheme) {
+  await chromium.devTools('Emulation.setDeviceMetricsOverride', SCREENS[screen]);
+  const features = [{ name: 'prefers-color-scheme', value: scheme }];
+  await chromium.devTools('Emulation.setEmulatedMedia', { features });
+  await check(`${language}, ${name}, ${screen}, ${scheme}`, async () => {
+    const [lang, title, wide, dark] = await chromium.run(
+      `return [document.documentElement.lang, document.title,
+        document.documentElement.scrollWidth > document.documentElement.clientWidth,
+        matchMedia('(prefers-color-scheme: dark)').matches]`);
+    same([lang, dark], [language, scheme === 'dark']);
+    holds(title !== '', 'the page has no title');
+    holds(!wide, 'the page is wider than the screen');
+    same(await chromium.run(LOOK), []);
+  });
+}
+
+const agent = await chromium.run('return navigator.userAgent');
+for (const language of ['en', 'ru']) {
+  await chromium.devTools('Emulation.setUserAgentOverride', { userAgent: agent, acceptLanguage: language });
+  const titles = new Set();
+  for (const [name, open] of Object.entries(PAGES)) {
+    await check(`${language}, ${name}: opens, and the browser has nothing to complain about`, async () => {
+      await open();
+      titles.add(await chromium.run('return document.title + location.pathname + document.body.innerText'));
+      // A page with an error status is told as a complaint as well.
+      same((await chromium.complaints()).filter((line) => !line.includes('the server responded with a status')), []);
+    });
+    for (const screen of Object.keys(SCREENS)) {
+      for (const scheme of ['light', 'dark']) await look(language, name, screen, scheme);
+    }
+  }
+  await check(`${language}: these were ${Object.keys(PAGES).length} pages`, () =>
+    same(titles.size, Object.keys(PAGES).length));
+}
+
+await check('Chromium brings the code to the program at a loopback address', async () => {
+  brought.length = 0;
+  await forget();
+  await chromium.open(authorize());
+  await logIn();
+  await chromium.click('button[value=allow]');
+  same((await chromium.url()).split('?')[0], clients.public.redirect_uri);
+  holds(brought.some((url) => url.includes('code=')), `brought: ${brought}`);
+});
+await check('Chromium brings the answer to the program at its own host, from every form on the way', async () => {
+  const { redirect_uri } = clients.basic;
+  const arrives = async (what) => {
+    // Nobody answers there; the address tells that Chromium was let go.
+    const url = await chromium.url();
+    holds(url.startsWith(redirect_uri), `${what} ended at ${url}: ${await chromium.complaints()}`);
+  };
+  for (const decision of ['deny', 'allow']) {
+    await forget();
+    await chromium.open(authorize(clients.basic));
+    await logIn();
+    await chromium.click(`button[value=${decision}]`);
+    await arrives(decision);
+  }
+  await forget();
+  await chromium.open(authorize(clients.basic));
+  await logIn();
+  await arrives('a log-in that needs no consent');
+});
+
+listener.close();
+await chromium.end();
+end();
