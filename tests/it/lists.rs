@@ -9,7 +9,7 @@ use referral::db::{Sql, Work};
 use referral::features::codes::actions::hold;
 use referral::features::codes::model::HeldCode;
 use referral::features::referrals;
-use referral::features::referrals::model::Status;
+use referral::features::referrals::model::{Status, Viewer};
 use referral::jobs;
 use referral::kernel::code::CodeKey;
 use referral::kernel::ids::UserId;
@@ -634,7 +634,9 @@ on_both_engines! {
         let (test, owner) = long_list(setup).await;
         let id = UserId::parse(&owner.id).expect("an id");
         let list = async |start: Start| {
-            let page = referrals::actions::list(test.app(), id, id, PageRequest { start, size: 50 }).await.expect("a page");
+            let viewer = Viewer::Person { user: id, may_manage: false };
+            let page = referrals::actions::list(test.app(), id, viewer, PageRequest { start, size: 50 }).await;
+            let page = page.expect("a page");
             assert_eq!(page.total, MANY + 30);
             (page.items.iter().map(|item| item.joined_at).collect::<Vec<_>>(), page.next)
         };

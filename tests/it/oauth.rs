@@ -79,7 +79,7 @@ impl Registered {
 
     /// Through log-in and consent to a code.
     async fn code(&self, visit: &mut Visit, name: &str, change: &[(&str, &str)]) -> String {
-        let page = visit.get(&self.request(change)).await.expect(200);
+        let page = visit.get(&self.request(change)).await;
         let page = if page.text.contains("action=\"/oauth/login\"") {
             let sent = visit.log_in(&page, name, PASSWORD).await.expect(303);
             visit.follow(sent).await
@@ -144,7 +144,7 @@ fn text<'a>(body: &'a Value, name: &str) -> &'a str {
 }
 
 fn bearer(base: &str, tokens: &Value) -> Client {
-    Client { token: Some(text(tokens, "access_token").to_owned()), ..Client::new(base) }
+    Client::new(base).with_token(text(tokens, "access_token"))
 }
 
 on_every_setup! {
@@ -215,7 +215,7 @@ on_every_setup! {
                 assert_eq!(text(&claims, "at_hash"), URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));
             }
             // It is no access token.
-            let client = Client { token: Some(token.to_owned()), ..Client::new(&shop.base) };
+            let client = Client::new(&shop.base).with_token(token);
             client.get("/api/v1/me").await.expect_problem(401, "invalid_token");
         }
         // Without openid nobody is told.
@@ -617,7 +617,8 @@ on_every_setup! {
         assert_ne!(visit.cookies, before);
         let page = visit.follow(page).await.expect(200);
         let consent = page.form("/oauth/consent");
-        let mut old = Visit { cookies: before, ..visit.clone() };
+        let mut old = visit.clone();
+        old.cookies = before;
         old.submit(&consent, &[("decision", "allow")]).await.expect(403);
         visit.submit(&consent, &[("decision", "allow"), ("csrf", "AAAA")]).await.expect(403);
         visit.submit(&consent, &[("decision", "allow")]).await.expect(303);
@@ -775,7 +776,7 @@ on_every_setup! {
         for (name, value) in metadata.as_object().expect("an object") {
             let Some(path) = value.as_str().and_then(|url| url.strip_prefix(ISSUER)).filter(|path| !path.is_empty())
             else { continue };
-            let status = client.get(path).await.status;
+            let status = Visit::new(&client.base).get(path).await.status;
             assert!(status != 404, "{name}: {path} is {status}");
         }
     }

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use referral::config::{self, Environment};
 use referral::db::{Db, PostgresOptions, Sql, Value, Work, migrate};
 use referral::features::codes::store::{lock, lock_shared};
-use referral::features::{accounts, codes, referrals, signin, tokens};
+use referral::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use referral::jobs::Kind;
 use referral::kernel::error::{Error, Refusal, Result, Storage};
 use referral::kernel::ids::UserId;
@@ -53,7 +53,9 @@ referral::sql! {
 const STORES: &[(&str, &[&Sql])] = &[
     ("src/cache/changes.rs", cache::changes::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
+    ("src/features/clients/store.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
+    ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
     ("src/features/signin/store.rs", signin::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),

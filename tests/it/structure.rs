@@ -295,12 +295,17 @@ fn drivers_are_named_in_the_seam_only() {
     assert!(seam.len() >= 3, "they are named in the seam: {seam:?}");
 }
 
+/// A feature's room for HTTP: a file, or a folder where it is large.
+fn is_http(path: &str) -> bool {
+    path.ends_with("/http.rs") || path.contains("/http/")
+}
+
 #[test]
 fn statuses_are_known_to_the_web_only() {
     let statuses = ["400", "401", "403", "404", "405", "408", "409", "413", "414", "415", "422", "429", "500", "503"];
     let mut known = 0;
     for source in sources() {
-        let web = source.path.starts_with("web/") || source.path.ends_with("/http.rs");
+        let web = source.path.starts_with("web/") || is_http(&source.path);
         // Hunter's statuses are not ours.
         let foreign = source.path == "mail/hunter.rs";
         // A span of so many milliseconds is no status.
@@ -319,7 +324,7 @@ fn statuses_are_known_to_the_web_only() {
 #[test]
 fn http_is_known_to_the_web_only() {
     for source in sources() {
-        let web = source.path.starts_with("web/") || source.path.ends_with("/http.rs");
+        let web = source.path.starts_with("web/") || is_http(&source.path);
         let found = named(&source, &["axum", "hyper", "hyper_util", "tower"]);
         assert!(found.is_empty() || web, "{}: {found:?}", source.path);
     }

@@ -55,6 +55,12 @@ impl Client {
         Self::new(&self.base)
     }
 
+    /// Somebody with this access token.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
     /// Registers `NAME` with `NAME@example.com` and logs in.
     pub async fn signed_up(&self, name: &str) -> Self {
         self.register(name, None).await.expect(201);

@@ -32,11 +32,6 @@ impl Visit {
         Self { http: http.expect("a client"), base: base.to_owned(), cookies: Vec::new(), language: "en".to_owned() }
     }
 
-    /// The same browser at another node.
-    pub fn at(&self, base: &str) -> Self {
-        Self { base: base.to_owned(), ..self.clone() }
-    }
-
     pub async fn get(&mut self, path: &str) -> Page {
         self.send(Method::GET, path, None).await
     }
