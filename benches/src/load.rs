@@ -25,8 +25,20 @@ pub enum Expected {
 /// Writes a connection's next request and says what is expected.
 pub type Source = Box<dyn FnMut(&mut Vec<u8>) -> Expected + Send>;
 
-/// Before anything is counted: connections are made, caches and prepared statements are there.
-pub const WARM_UP: Duration = Duration::from_millis(400);
+/// How long load lasts.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Before anything is counted: connections are made, caches and prepared statements are there.
+    pub warm_up: Duration,
+    pub length: Duration,
+}
+
+impl Times {
+    /// For tools that cannot be asked when they are warm: as much time again after the span that is looked at.
+    pub fn whole(&self) -> Duration {
+        self.length + self.warm_up * 2
+    }
+}
 
 /// What a span of load was like.
 #[derive(Clone)]
@@ -116,24 +128,24 @@ pub struct Group {
 }
 
 /// Loads a server with one connection for each source, on a thread of its own.
-pub fn run(address: SocketAddr, sources: Vec<Source>, length: Duration, meter: &Meter) -> Result<Span, String> {
-    run_all(vec![Group { address, sources, measured: true }], length, meter)
+pub fn run(address: SocketAddr, sources: Vec<Source>, times: Times, meter: &Meter) -> Result<Span, String> {
+    run_all(vec![Group { address, sources, measured: true }], times, meter)
 }
 
 /// As [`run`], for several servers or kinds of request side by side.
-pub fn run_all(groups: Vec<Group>, length: Duration, meter: &Meter) -> Result<Span, String> {
+pub fn run_all(groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span, String> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
-            let measured = LocalSet::new().block_on(&runtime, measure(groups, length, meter));
+            let measured = LocalSet::new().block_on(&runtime, measure(groups, times, meter));
             measured.map_err(|error| format!("the run is void: {error}"))
         });
         thread.join().map_err(|_| "the load generator panicked".to_owned())?
     })
 }
 
-async fn measure(groups: Vec<Group>, length: Duration, meter: &Meter) -> Result<Span, String> {
+async fn measure(groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span, String> {
     let phase = Rc::new(Phase::default());
     let (counts, background) = (Rc::new(Counts::new()), Rc::new(Counts::new()));
     let mut talks = Vec::new();
@@ -143,12 +155,12 @@ async fn measure(groups: Vec<Group>, length: Duration, meter: &Meter) -> Result<
             talks.push(tokio::task::spawn_local(talk(group.address, source, phase.clone(), counts.clone())));
         }
     }
-    tokio::time::sleep(WARM_UP).await;
+    tokio::time::sleep(times.warm_up).await;
     let start = meter.read();
     phase.measuring.set(true);
     let mut memory = meter.memory();
-    while start.at.elapsed() < length && !phase.stopping.get() {
-        tokio::time::sleep(Duration::from_millis(50).min(length.saturating_sub(start.at.elapsed()))).await;
+    while start.at.elapsed() < times.length && !phase.stopping.get() {
+        tokio::time::sleep(Duration::from_millis(50).min(times.length.saturating_sub(start.at.elapsed()))).await;
         memory = memory.max(meter.memory());
     }
     phase.measuring.set(false);

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use crate::load::{Span, WARM_UP};
+use crate::load::{Span, Times};
 use crate::meter::Meter;
 use crate::servers::Postgres;
 
@@ -27,15 +26,9 @@ impl Script {
 }
 
 /// Loads a database with so many clients and looks at a span in the middle, where all are connected and prepared.
-pub fn run(
-    postgres: &Postgres,
-    database: &str,
-    script: &Path,
-    clients: usize,
-    length: Duration,
-) -> Result<Span, String> {
+pub fn run(postgres: &Postgres, database: &str, script: &Path, clients: usize, times: Times) -> Result<Span, String> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let whole = (length + WARM_UP * 2).as_secs_f64().ceil() as u64;
+    let whole = times.whole().as_secs_f64().ceil() as u64;
     let mut command = Command::new(postgres.pgbench());
     command.args(["-n", "-M", "prepared", "-U", "postgres", "-h", "127.0.0.1"]);
     command.args(["-p", &postgres.port.to_string(), "-c", &clients.to_string()]);
@@ -43,9 +36,9 @@ pub fn run(
     command.arg(database).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(|error| format!("pgbench: {error}"))?;
     let meter = Meter { postmaster: Some(postgres.pid()), client: Some(child.id()), ..Meter::default() };
-    std::thread::sleep(WARM_UP);
+    std::thread::sleep(times.warm_up);
     let start = meter.read();
-    std::thread::sleep(length);
+    std::thread::sleep(times.length);
     let end = meter.read();
     let output = child.wait_with_output().map_err(|error| format!("pgbench: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -64,10 +57,10 @@ pub fn run(
 }
 
 /// The number of clients, of 1, 16 and 64, with which it is fastest.
-pub fn best_clients(postgres: &Postgres, database: &str, script: &Path, length: Duration) -> Result<usize, String> {
+pub fn best_clients(postgres: &Postgres, database: &str, script: &Path, times: Times) -> Result<usize, String> {
     let mut best = (0.0, 1);
     for clients in [1, 16, 64] {
-        let rate = run(postgres, database, script, clients, length)?.rate();
+        let rate = run(postgres, database, script, clients, times)?.rate();
         if rate > best.0 {
             best = (rate, clients);
         }

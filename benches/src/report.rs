@@ -11,6 +11,8 @@ pub struct Report {
     pub entries: Vec<Entry>,
     pub sections: Vec<Section>,
     pub quick: bool,
+    /// Parts that could not be measured, and why.
+    pub voids: Vec<(&'static str, String)>,
 }
 
 /// A line of the main table.
@@ -101,6 +103,11 @@ impl Report {
         text += "\n## The machine\n\n| | |\n|---|---|\n";
         for (name, value) in &self.machine {
             let _ = writeln!(text, "| {name} | {value} |");
+        }
+        if !self.voids.is_empty() {
+            text += "\n## Void\n\nThese could not be measured; what they got before is in the tables all the same.\n\n";
+            text +=
+                &table(&["part", "why"], self.voids.iter().map(|(name, why)| vec![(*name).to_owned(), one_line(why)]));
         }
         text += "\n## Goals\n\n";
         text += &table(
@@ -239,6 +246,11 @@ fn with_unit(spread: &Spread, unit: &str) -> String {
         true => format!("{median:.digits$} {unit}").trim().to_owned(),
         false => format!("{median:.digits$} ({least:.digits$}-{greatest:.digits$}) {unit}").trim().to_owned(),
     }
+}
+
+/// For a cell: what a server says may have line ends.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/")
 }
 
 fn table(head: &[&str], lines: impl Iterator<Item = Vec<String>>) -> String {

@@ -11,7 +11,7 @@ use referral::kernel::ids::UserId;
 use referral::kernel::name::Username;
 use rusqlite::{Connection, functions::FunctionFlags, params};
 
-use crate::load::{Span, WARM_UP};
+use crate::load::{Span, Times};
 use crate::meter::Meter;
 use crate::people::{People, mix, owner};
 use crate::run::Bench;
@@ -33,15 +33,16 @@ pub fn start(
     path: &Path,
     preload: Option<&Path>,
     people: &People,
-    length: Duration,
+    times: Times,
 ) -> Result<Span, String> {
-    let whole = length + WARM_UP * 2;
     let mut process = std::process::Command::new(&bench.programs.bench);
     process.arg(match command {
         Command::Read => "bare-sqlite-read",
         Command::Write { .. } => "bare-sqlite-write",
     });
-    process.arg(path).args([people.scale, people.seed, whole.as_millis() as u64].map(|number| number.to_string()));
+    process
+        .arg(path)
+        .args([people.scale, people.seed, times.whole().as_millis() as u64].map(|number| number.to_string()));
     if let Command::Write { from, codes } = command {
         process.args([from.to_string(), codes.to_string()]);
     }
@@ -51,9 +52,9 @@ pub fn start(
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = process.spawn().map_err(|error| format!("a yardstick: {error}"))?;
     let meter = Meter { services: vec![child.id()], ..Meter::default() };
-    std::thread::sleep(WARM_UP);
+    std::thread::sleep(times.warm_up);
     let start = meter.read();
-    std::thread::sleep(length);
+    std::thread::sleep(times.length);
     let end = meter.read();
     let output = child.wait_with_output().map_err(|error| format!("a yardstick: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -25,6 +25,7 @@ const WORKS: [&str; 9] = [
 
 pub fn table(bench: &Bench, main: &Place, file: &Place, report: &mut Report) -> Result<(), String> {
     let smaller: &[u64] = if bench.settings.quick { &[10_000] } else { &[10_000, 100_000] };
+    let rounds = if bench.settings.quick { 1 } else { bench.settings.rounds.div_ceil(2) };
     let mut lines = Vec::new();
     let mut worst = (0.0, String::new());
     let mut scales: Vec<u64> = smaller.iter().copied().filter(|scale| *scale < bench.settings.scale).collect();
@@ -42,7 +43,7 @@ pub fn table(bench: &Bench, main: &Place, file: &Place, report: &mut Report) -> 
         // A round on each size in turn, so that what else the machine does hits all of them alike.
         let mut spans: Vec<Vec<Vec<Span>>> = vec![vec![Vec::new(); places.len()]; WORKS.len()];
         for (work, spans) in WORKS.iter().zip(&mut spans) {
-            for _ in 0..bench.settings.rounds.div_ceil(2) {
+            for _ in 0..rounds {
                 for (place, spans) in places.iter().zip(spans.iter_mut()) {
                     spans.push(measure(bench, place, work)?);
                 }
@@ -121,10 +122,10 @@ fn measure(bench: &Bench, place: &Place, work: &str) -> Result<Span, String> {
             let code = vec![people.code(BIG, 1)];
             let clients =
                 sources::each(|client| sources::registrations(people, code.clone(), client, &bench.newcomers));
-            return load::run(service.address, clients, bench.settings.length, &bench.meter(place, &service));
+            return load::run(service.address, clients, bench.settings.times, &bench.meter(place, &service));
         }
     };
-    load::run(service.address, clients, bench.settings.length, &bench.meter(place, &service))
+    load::run(service.address, clients, bench.settings.times, &bench.meter(place, &service))
 }
 
 fn total(service: &Service, people: &People, token: &str) -> Result<i64, String> {

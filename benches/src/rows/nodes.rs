@@ -49,7 +49,7 @@ impl Nodes {
                 group.sources.push(source(client));
             }
         }
-        load::run_all(groups, bench.settings.length, &self.meter)
+        load::run_all(groups, bench.settings.times, &self.meter)
     }
 }
 
@@ -80,7 +80,7 @@ pub fn two_nodes(bench: &Bench, main: &Place, _: &Place, report: &mut Report) ->
             _ => sources::registrations(people, codes.clone(), client, &bench.newcomers),
         };
         let (mut alone, mut together) = (Vec::new(), Vec::new());
-        for _ in 0..bench.settings.rounds {
+        for _ in 0..if bench.settings.quick { 2 } else { bench.settings.rounds } {
             alone.push(one.load(bench, &source)?);
             together.push(two.load(bench, &source)?);
         }

@@ -83,7 +83,7 @@ fn first_answer(bench: &Bench, folder: &std::path::Path, url: &str) -> Result<f6
 }
 
 /// A clean build of the binary, which takes minutes.
-pub fn build(bench: &Bench, report: &mut Report) -> Result<(), String> {
+pub fn build(bench: &Bench, _: &Place, _: &Place, report: &mut Report) -> Result<(), String> {
     let root = &bench.settings.root;
     let target = bench.folder.join("target");
     let began = Instant::now();

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use referral::features::{codes, referrals};
 
-use crate::load::{self, Span};
+use crate::load::{self, Span, Times};
 use crate::measure::{Bound, Goal, Row};
 use crate::meter::Meter;
 use crate::people::{BIG, MIDDLE, owner};
@@ -31,7 +30,7 @@ pub fn cached(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> Re
         bench.settings.rounds,
         || {
             let clients = sources::each(|client| sources::hot_look_ups(people, &tokens[client % tokens.len()], client));
-            load::run(service.address, clients, bench.settings.length, &meter)
+            load::run(service.address, clients, bench.settings.times, &meter)
         },
         || {
             let request = |turn| {
@@ -39,7 +38,7 @@ pub fn cached(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> Re
                 (http::request("GET", &format!("/api/v1/codes/{address}"), Some(&bare_token), None), length)
             };
             let clients = sources::each(|client| sources::repeat((0..16).map(request).collect(), client));
-            load::run(bare.address, clients, bench.settings.length, &bare_meter)
+            load::run(bare.address, clients, bench.settings.times, &bare_meter)
         },
     )?;
     report.row(Row {
@@ -61,7 +60,7 @@ pub fn cold(bench: &Bench, place: &Place, turns: &Arc<AtomicU64>) -> Result<Span
     let before = turns.load(Ordering::Relaxed);
     let people = place.people;
     let clients = sources::each(|client| sources::cold_look_ups(people, &tokens[client % tokens.len()], turns));
-    let span = load::run(service.address, clients, bench.settings.length, &bench.meter(place, &service))?;
+    let span = load::run(service.address, clients, bench.settings.times, &bench.meter(place, &service))?;
     match turns.load(Ordering::Relaxed) - before > people.findable() {
         true => Err("there are too few codes to ask for each of them once: set --scale or --millis".to_owned()),
         false => Ok(span),
@@ -85,13 +84,13 @@ pub fn from_postgres(bench: &Bench, main: &Place, _: &Place, report: &mut Report
         }
     }
     let script = write(bench, "code", &Script::new(&variables, sql, &[&people.email_in_sql(":n")]))?;
-    let length = bench.settings.length;
-    let best = pgbench::best_clients(&bench.postgres, name, &script, length)?;
+    let times = bench.settings.times;
+    let best = pgbench::best_clients(&bench.postgres, name, &script, times)?;
     let turns = Arc::new(AtomicU64::new(0));
     let (ours, theirs) = Row::alternate(
         bench.settings.rounds,
         || cold(bench, main, &turns),
-        || pgbench::run(&bench.postgres, name, &script, best, length),
+        || pgbench::run(&bench.postgres, name, &script, best, times),
     )?;
     report.row(Row {
         work: "code by e-mail from PostgreSQL".to_owned(),
@@ -122,16 +121,16 @@ pub fn page(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> Resu
     let variables = format!("\\set skip random(0, {}) * 50\n\\set wanted 51", pages - 1);
     let script = Script::new(&variables, sql, &[&referrer, ":skip", ":wanted", &referrer]);
     let script = write(bench, "page", &script)?;
-    let length = bench.settings.length;
-    let best = pgbench::best_clients(&bench.postgres, name, &script, length)?;
+    let times = bench.settings.times;
+    let best = pgbench::best_clients(&bench.postgres, name, &script, times)?;
     let meter = bench.meter(main, &service);
     let (ours, theirs) = Row::alternate(
         bench.settings.rounds,
         || {
             let clients = sources::each(|client| sources::repeat(requests.clone(), client));
-            load::run(service.address, clients, length, &meter)
+            load::run(service.address, clients, times, &meter)
         },
-        || pgbench::run(&bench.postgres, name, &script, best, length),
+        || pgbench::run(&bench.postgres, name, &script, best, times),
     )?;
     report.row(Row {
         work: "page of 50 referees from PostgreSQL".to_owned(),
@@ -155,7 +154,7 @@ pub fn last_page(bench: &Bench, main: &Place, _: &Place, report: &mut Report) ->
     let meter = bench.meter(main, &service);
     let load = |request: &(Vec<u8>, usize)| {
         let clients = sources::each(|client| sources::repeat(vec![request.clone()], client));
-        load::run(service.address, clients, bench.settings.length, &meter)
+        load::run(service.address, clients, bench.settings.times, &meter)
     };
     let (ours, theirs) = Row::alternate(bench.settings.rounds, || load(&first), || load(&last))?;
     report.row(Row {
@@ -172,9 +171,9 @@ pub fn last_page(bench: &Bench, main: &Place, _: &Place, report: &mut Report) ->
 
 pub fn from_sqlite(bench: &Bench, _: &Place, file: &Place, report: &mut Report) -> Result<(), String> {
     let turns = Arc::new(AtomicU64::new(0));
-    let length = bench.settings.length;
+    let times = bench.settings.times;
     let (ours, theirs) =
-        Row::alternate(bench.settings.rounds, || cold(bench, file, &turns), || bare_read(bench, file, length))?;
+        Row::alternate(bench.settings.rounds, || cold(bench, file, &turns), || bare_read(bench, file, times))?;
     report.row(Row {
         work: "code by e-mail from SQLite".to_owned(),
         yardstick: "bare rusqlite, 2 threads".to_owned(),
@@ -189,8 +188,8 @@ pub fn from_sqlite(bench: &Bench, _: &Place, file: &Place, report: &mut Report) 
     Ok(())
 }
 
-fn bare_read(bench: &Bench, file: &Place, length: Duration) -> Result<Span, String> {
-    bare_sqlite::start(bench, bare_sqlite::Command::Read, file.path(), None, &file.people, length)
+fn bare_read(bench: &Bench, file: &Place, times: Times) -> Result<Span, String> {
+    bare_sqlite::start(bench, bare_sqlite::Command::Read, file.path(), None, &file.people, times)
 }
 
 pub fn write(bench: &Bench, name: &str, script: &Script) -> Result<std::path::PathBuf, String> {

@@ -20,16 +20,16 @@ use crate::sources;
 fn register(bench: &Bench, place: &Place, service: &Service, codes: &[String]) -> Result<Span, String> {
     let clients =
         sources::each(|client| sources::registrations(place.people, codes.to_vec(), client, &bench.newcomers));
-    load::run(service.address, clients, bench.settings.length, &bench.meter(place, service))
+    load::run(service.address, clients, bench.settings.times, &bench.meter(place, service))
 }
 
 pub fn on_postgres(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> Result<(), String> {
     let name = main.name.as_deref().ok_or("not on PostgreSQL")?;
     let codes = bench.codes(main);
     let script = write(bench, "register", &Script::new(VARIABLES, &one_statement(&codes)?, &[]))?;
-    let length = bench.settings.length;
+    let times = bench.settings.times;
     let before = bench.postgres.query(name, "select count(*) from referrals")?;
-    let best = pgbench::best_clients(&bench.postgres, name, &script, length)?;
+    let best = pgbench::best_clients(&bench.postgres, name, &script, times)?;
     if bench.postgres.query(name, "select count(*) from referrals")? == before {
         return Err("the yardstick registers nobody".to_owned());
     }
@@ -37,7 +37,7 @@ pub fn on_postgres(bench: &Bench, main: &Place, _: &Place, report: &mut Report) 
     let (ours, theirs) = Row::alternate(
         bench.settings.rounds,
         || register(bench, main, &service, &codes),
-        || pgbench::run(&bench.postgres, name, &script, best, length),
+        || pgbench::run(&bench.postgres, name, &script, best, times),
     )?;
     report.row(Row {
         work: "registration, hashing aside, PostgreSQL".to_owned(),
@@ -104,8 +104,8 @@ pub fn on_sqlite(bench: &Bench, _: &Place, file: &Place, report: &mut Report) ->
                 // Far more than are registered in a round.
                 let from = file.people.count() + bench.newcomers.fetch_add(1_000_000, Ordering::Relaxed);
                 let command = bare_sqlite::Command::Write { from, codes: sources::CLIENTS as u64 };
-                let length = bench.settings.length;
-                bare_sqlite::start(bench, command, theirs.path(), preload.as_deref(), &theirs.people, length)
+                let times = bench.settings.times;
+                bare_sqlite::start(bench, command, theirs.path(), preload.as_deref(), &theirs.people, times)
             },
         )?;
         report.row(Row {
