@@ -4,7 +4,8 @@
 //! Person 0 has brought as many as the scale says, person 1 a hundredth of that, and of the others every fourth has had
 //! a code; a tenth of the scale was brought by those, five each. One person in fifty has been erased. Of a hundred and
 //! eleven people in a row a hundred came with person 0's code, one with person 1's and ten with the others', so the
-//! lists lie among each other in the tables as they would have grown.
+//! lists lie among each other in the tables as they would have grown. Those who joined last came with the others' codes
+//! only: a list whose end lies far from the end of its table is where a bad plan shows.
 
 use referral::kernel::code::{Code, CodeKey};
 use uuid::Uuid;
@@ -129,7 +130,12 @@ pub struct Codes {
 
 impl People {
     pub fn count(&self) -> u64 {
-        2 + self.scale / 100 * 111
+        2 + self.mixed() + self.scale / 20
+    }
+
+    /// People among whom the long lists grow.
+    fn mixed(&self) -> u64 {
+        self.scale / 100 * 111
     }
 
     pub fn is_erased(&self, number: u64) -> bool {
@@ -185,6 +191,9 @@ impl People {
     /// Who brought somebody.
     pub fn referrer(&self, number: u64) -> Option<u64> {
         let place = number.checked_sub(2)?;
+        if let Some(late) = place.checked_sub(self.mixed()) {
+            return Some(owner((self.scale / 10 + late) / 5 + 2));
+        }
         Some(match place % 111 {
             0..100 => BIG,
             100 => MIDDLE,

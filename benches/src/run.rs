@@ -131,8 +131,8 @@ fn described(people: &People) -> String {
         people.count(),
         people.scale,
         people.scale / 100,
-        people.scale / 10,
-        people.scale / 50,
+        people.scale / 10 + people.scale / 20,
+        (people.scale / 10 + people.scale / 20) / 5,
         people.owners(),
         people.seed
     )
