@@ -19,6 +19,8 @@ pub enum Bound {
 
 /// Beyond this spread, the width from the least to the greatest by the median, the rate is not believed.
 const NOISY: f64 = 0.15;
+/// Nor when others use more than this share of the machine: they need not hit both sides alike.
+const SHARED: f64 = 0.1;
 
 /// A row: our side and the yardstick's, a span of each for every round.
 pub struct Row {
@@ -91,7 +93,8 @@ impl Row {
     /// The spread that is judged, and whether it is the rate's.
     pub fn judged(&self) -> (Spread, bool) {
         let rate = self.by_rate();
-        let by_rate = self.bound == Bound::Other || rate.width() <= NOISY;
+        let quiet = self.ours.iter().chain(&self.theirs).all(|span| span.others <= SHARED);
+        let by_rate = self.bound == Bound::Other || (quiet && rate.width() <= NOISY);
         if by_rate { (rate, true) } else { (self.by_processor(), false) }
     }
 

@@ -48,8 +48,8 @@ machine, in turns.
 - **ratio**: what the service does for each one that the yardstick does, the median of all rounds with the least and the
   greatest. A round is a span of load on one side and then on the other (A B A B ...), after a warm-up that is not counted.
 - **judged by**: `rate`, requests per second; or `CPU`, processor time per request, where the rates of the rounds lie
-  further apart than 15 % of their median, as on a machine that others use as well. Processor time repeats better. It is
-  that of everybody who took part, service, database and client, for on one machine all of them take it from the same
+  further apart than 15 % of their median, or where others used a tenth of the machine. Processor time repeats better. It
+  is that of everybody who took part, service, database and client, for on one machine all of them take it from the same
   processors; a yardstick without a service is given its own client's. Rows that wait for a disk or a queue are always
   judged by rate.
 - **others**: how much of the machine was used by programs that have no part in the run. Beyond a few per cent, rates are
