@@ -55,7 +55,7 @@ pub fn setting(server: &Server, user: Person, more: &str) -> Result<String, Stri
         let confidential = method != "none";
         let request = format!(
             r#"{{"name":"{name}","redirect_uris":["{redirect_uri}"],
-                "grants":["authorization_code","refresh_token"{grants}],"scopes":"{scopes}",
+                "grants":["authorization_code","refresh_token"{grants}],"scope":"{scopes}",
                 "confidential":{confidential},"id_token_algorithm":"{algorithm}"}}"#
         );
         let answer = server.post("/api/v1/clients", &manager, &request, 201)?;
