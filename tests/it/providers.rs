@@ -17,10 +17,11 @@ use referral::worker;
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
-use crate::support::app::{TestApp, eventually};
+use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::PASSWORD;
 use crate::support::process::Operator;
 use crate::support::provider::{CLIENT, Fault, Play, Provider, SECRET, Signing};
+use crate::support::visit::Visit;
 
 const REDIRECT: &str = "https://referral.test/oauth/callback/corp";
 const NONCE: &str = "n-0S6_WzA2Mj";
@@ -915,5 +916,16 @@ on_both_engines! {
         assert!(!link(&test, "olga-7", id).await);
         assert!(!link(&test, "olga-9", UserId::new()).await, "nobody");
         assert_eq!(test.number("select count(*) from identities").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_is_not_set_up_is_told_so_on_the_way_there_and_back() {
+    let test = Setup::Sqlite.start().await;
+    let mut visit = Visit::new(&test.nodes[0].url);
+    for path in ["/oauth/login/corp?next=/oauth/apps", "/oauth/callback/corp", "/oauth/callback/corp?state=a&code=b"] {
+        let page = visit.get(path).await.expect(404);
+        assert!(page.header("content-type").starts_with("text/html"), "{path}: {page:?}");
+        assert!(page.text.contains("There is no such way to log in"), "{path}: {page:?}");
     }
 }

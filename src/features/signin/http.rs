@@ -301,6 +301,11 @@ async fn arrive(
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let words = visitor.words(None);
     let answer = async {
+        // As on the way there. Nothing is looked up, so it does not matter what else is wrong.
+        if app.providers.settings(&provider).is_none() {
+            let to_log_in = Way::LogIn("/oauth/apps");
+            return say(&app, &visitor, words, StatusCode::NOT_FOUND, Message::UnknownProvider, to_log_in);
+        }
         // Of what is given twice nobody knows which is meant.
         let (Ok(state), Ok(code), Ok(iss)) = (query.one("state"), query.one("code"), query.one("iss")) else {
             return lost(&app, &visitor, words, &provider, Lost::Expired);
