@@ -776,6 +776,20 @@ on_every_setup! {
     }
 }
 
+/// A program that was made from the document would send the word "null", and with it a secret of that name.
+#[test]
+fn no_form_of_a_client_has_fields_that_may_be_null() {
+    let document = serde_json::to_value(referral::web::router::document()).expect("the document is JSON");
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
+        let content = &document["paths"][path]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
+        let name = content["schema"]["$ref"].as_str().and_then(|name| name.rsplit('/').next()).expect("a schema");
+        let fields = document["components"]["schemas"][name]["properties"].as_object().expect("fields");
+        for (field, schema) in fields {
+            assert_eq!(schema["type"], "string", "{path}: {field}");
+        }
+    }
+}
+
 /// Behind TLS the cookie is bound to the host; without, it has a plain name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cookie_is_as_safe_as_the_way_lets_it_be() {
