@@ -43,7 +43,7 @@ fn in_javascript(place: &Place, name: &str) -> Result<Vec<String>, String> {
 }
 
 fn against_server(place: &Place, command: &mut std::process::Command) -> Result<Vec<String>, String> {
-    let server = Server::start(&place.server)?;
+    let server = Server::start(place)?;
     let setting = registered::setting(&server, Person::register(&server, "olga")?, "")?;
     let code = shell::run_with(command, &setting)?;
     Ok(server.verdict(code))

@@ -14,7 +14,7 @@ const ENDINGS: [&str; 3] = ["POST /api/v1/auth/logout", "POST /api/v1/me/passwor
 pub fn run(place: &Place) -> Result<Vec<String>, String> {
     let folder = place.folder.join("schemathesis");
     let python = python::environment(&folder, &["schemathesis"], include_str!("schemathesis/constraints.txt"))?;
-    let server = Server::start(&place.server)?;
+    let server = Server::start(place)?;
     server.register("schema")?;
     let reports = folder.join("reports");
     let _ = fs::remove_dir_all(&reports);
