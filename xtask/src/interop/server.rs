@@ -61,7 +61,10 @@ impl Server {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(file_error)?;
         let log = File::create(folder.join("log")).map_err(file_error)?;
-        let database = format!("sqlite:{}", folder.join("referral.db").display());
+        let database = match &place.cluster {
+            Some(cluster) => cluster.database(),
+            None => format!("sqlite:{}", folder.join("referral.db").display()),
+        };
         let mut command = own(program, &folder, &database);
         command.arg("serve").envs(settings.iter().map(|(name, value)| (name, value)));
         command.env("REFERRAL_LISTEN", address.to_string()).env("REFERRAL_LIMITS", "off");
