@@ -29,11 +29,7 @@ pub fn oauth4webapi(place: &Place) -> Result<Vec<String>, String> {
 
 fn in_python(place: &Place, name: &str, packages: &[&str], constraints: &str) -> Result<Vec<String>, String> {
     let python = python::environment(&place.folder.join(name), packages, constraints)?;
-    let scripts = shell::root().join("xtask/src/interop");
-    let mut command = shell::command(python, &[]);
-    command.arg(scripts.join(name).join("client.py")).env("PYTHONPATH", scripts.join("python"));
-    // Nothing is written beside the sources.
-    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "ignore");
+    let mut command = python::script(&python, &format!("{name}/client.py"));
     against_server(place, &mut command)
 }
 
