@@ -98,15 +98,16 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
 async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     let user = &entry.user;
     store::insert_user(tx, user).await?;
+    // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
+    if let Some(arrival) = &entry.arrival {
+        signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
+    }
     // A name that is one's own address is the same log-in.
     if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
         return Err(Refusal::UsernameTaken.into());
     }
     if !store::insert_login(tx, &user.email_key, user.id).await? {
         return Err(Refusal::EmailTaken.into());
-    }
-    if let Some(arrival) = &entry.arrival {
-        signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
     }
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;

@@ -96,26 +96,33 @@ pub enum Lost {
     Failed(SignInError),
 }
 
+/// Somebody who has not come back, and where they were going if that is known.
+pub struct Stray {
+    pub why: Lost,
+    pub next: Option<String>,
+}
+
 /// Finds out who has come back from a provider.
 pub async fn arrive(
     app: &App,
     provider: &str,
     visitor_hash: [u8; 32],
     answer: Answer<'_>,
-) -> Result<Result<Arrived, Lost>> {
+) -> Result<Result<Arrived, Stray>> {
     let now = app.clock.now();
     let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
     let departure = app.db.write((hash(answer.state), visitor_hash, now), take).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
-        return Ok(Err(Lost::Expired));
+        return Ok(Err(Stray { why: Lost::Expired, next: None }));
     };
-    let Some(code) = answer.code else { return Ok(Err(Lost::Denied)) };
+    let stray = |why, next| Ok(Err(Stray { why, next: Some(next) }));
+    let Some(code) = answer.code else { return stray(Lost::Denied, departure.next) };
     let redirect_uri = redirect_uri(app, provider);
     let flow = Flow { redirect_uri: &redirect_uri, nonce: &departure.nonce, verifier: &departure.verifier };
     let identity = match app.providers.finish(provider, &flow, code, answer.iss, now).await {
         Ok(identity) => identity,
-        Err(error) => return Ok(Err(Lost::Failed(error))),
+        Err(error) => return stray(Lost::Failed(error), departure.next),
     };
     if let Some(user) = store::owner(&app.db, &identity.issuer, &identity.subject).await? {
         return Ok(Ok(Arrived::Known(user, departure.next)));
