@@ -8,11 +8,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
-use referral::features::accounts::admin;
+use referral::features::accounts::model::ArrivalKey;
+use referral::features::accounts::{actions as accounts, admin};
+use referral::features::signin::actions as signin;
+use referral::features::tokens::browser;
+use referral::features::tokens::model::Credential;
+use referral::kernel::error::{Error, Refusal};
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
-use crate::support::app::{Setup, TestApp};
+use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::{Client, PASSWORD};
 use crate::support::hunter::{Hunter, Reply};
 use crate::support::log;
@@ -151,8 +156,19 @@ async fn tokens_of(visit: &mut Visit) -> Client {
     tokens(visit, &page).await
 }
 
+async fn is_refreshed(client: &Client) -> bool {
+    let token = client.refresh_token.as_deref().expect("a refresh token");
+    let form = [("grant_type", "refresh_token"), ("client_id", "docs"), ("refresh_token", token)];
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    client.anonymous().post_form("/oauth/token", &form).await.status == 200
+}
+
 async fn info(client: &Client) -> Value {
     client.get("/oauth/userinfo").await.expect(200).json()
+}
+
+fn is(error: Result<(), Error>, refusal: Refusal) -> bool {
+    matches!(error, Err(Error::Refused(found)) if found == refusal)
 }
 
 on_every_setup! {
@@ -373,6 +389,8 @@ on_every_setup! {
             json!({"sub": "a", "email": "a@example.com", "email_verified": false}),
             json!({"sub": "b", "email": "b@example.com"}),
             json!({"sub": "c"}),
+            // A mailbox whose name we would have to change is not the one that was looked at.
+            json!({"sub": "d", "email": "ｄ@example.com", "email_verified": true}),
         ]
         .into_iter()
         .enumerate()
@@ -387,6 +405,103 @@ on_every_setup! {
             let told = info(&tokens_of(&mut visit).await).await;
             assert_eq!((&told["email"], &told["email_verified"]), (&json!(email), &json!(false)));
         }
+    }
+
+    /// Two addresses that are one to us, when an account is made, are two mailboxes.
+    async fn a_mailbox_that_looks_alike_is_another_ones(setup: Setup) {
+        let (test, corp) = start(setup, &[TRUSTED]).await;
+        let strasse = test.user("strasse").await;
+        for address in ["straße@example.com", "ｓｔｒａｓｓｅ@example.com", "ﬆrasse@example.com"] {
+            is_now(&corp, json!({"sub": address, "email": address, "email_verified": true}));
+            let mut visit = browser_of(&test);
+            let page = come(&mut visit, "corp").await.expect(200);
+            let typed = [("username", "other"), ("email", address)];
+            visit.submit(&new_account(&page), &typed).await.expect(409);
+            assert_eq!(who(&visit).await, None, "{address}");
+        }
+        strasse.get("/api/v1/me").await.expect(200);
+        strasse.log_in("strasse", PASSWORD).await.expect(200);
+        // Letters of either case are the same mailbox everywhere that matters.
+        is_now(&corp, json!({"sub": "s", "email": "Strasse@Example.com", "email_verified": true}));
+        let mut visit = browser_of(&test);
+        come(&mut visit, "corp").await.expect(303);
+        assert_eq!(who(&visit).await.as_deref(), Some("strasse"));
+    }
+
+    /// Somebody has made an account with another person's address and waits, with every way in that there is.
+    async fn who_lay_in_wait_under_an_address_is_out_when_its_owner_comes(setup: Setup) {
+        let (corp, evil) = (Provider::start().await, Provider::start().await);
+        let settings = [corp.settings("corp"), evil.settings("evil")].concat();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut test = setup.start_with(&[&settings[..], &[TRUSTED]].concat()).await;
+        test.add_node().await;
+        let there = test.nodes[1].url.clone();
+        is_now(&evil, json!({"sub": "mallory", "email": "olga@example.com", "email_verified": true}));
+
+        let mut mallory = test.user("olga").await;
+        let mut waiting = browser_of(&test);
+        let page = come(&mut waiting, "evil").await.expect(200);
+        waiting.submit(&join_account(&page), &[("login", "olga"), ("password", PASSWORD)]).await.expect(303);
+        let program = tokens_of(&mut waiting).await;
+        let elsewhere = mallory.at(&there);
+        elsewhere.get("/api/v1/me").await.expect(200);
+        let page = waiting.get(&request(&[])).await.expect(200);
+        let sent = waiting.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.expect(303);
+        let unused = sent.sent("code").expect("a code");
+        is_now(&evil, json!({"sub": "mallory-2"}));
+        let mut second = browser_of(&test);
+        let open = come(&mut second, "evil").await.expect(200);
+        // As if the request were under way: the password was right, and then the owner comes.
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let (user, stored) = accounts::recognise(test.app(), "olga", PASSWORD, address).await.expect("olga");
+
+        // An address that is not verified is nobody's, and so is one that only looks alike.
+        for email in [json!({"email": "olga@example.com", "email_verified": false}), json!({"email": "ＯＬＧＡ@example.com"})] {
+            let mut person = json!({"sub": "not olga", "email_verified": true});
+            for (name, value) in email.as_object().expect("claims") {
+                person[name] = value.clone();
+            }
+            is_now(&corp, person);
+            let mut visit = browser_of(&test);
+            let page = come(&mut visit, "corp").await.expect(200);
+            visit.submit(&new_account(&page), &[("username", "o"), ("email", "olga@example.com")]).await.expect(409);
+            mallory.get("/api/v1/me").await.expect(200);
+        }
+        corp.is_honest();
+        let mut olga = browser_of(&test);
+        come(&mut olga, "corp").await.expect(303);
+        assert_eq!(who(&olga).await.as_deref(), Some("olga"));
+
+        mallory.log_in("olga", PASSWORD).await.expect_problem(401, "bad_credentials");
+        for client in [&mallory, &program] {
+            client.get("/api/v1/me").await.expect_problem(401, "invalid_token");
+        }
+        let token = mallory.refresh_token.take().expect("a refresh token");
+        mallory.refresh(&token).await.expect_problem(401, "invalid_refresh_token");
+        assert!(!is_refreshed(&program).await);
+        assert!(exchanged(&mallory.base, &unused).await.is_none());
+        assert_eq!(who(&waiting).await, None);
+        let began = std::time::Instant::now();
+        eventually("the other node knows", || async { elsewhere.get("/api/v1/me").await.status == 401 }).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        // Nor by a provider of their own, linked before, now, or while it happened.
+        is_now(&evil, json!({"sub": "mallory", "email": "olga@example.com", "email_verified": true}));
+        come(&mut waiting, "evil").await.expect(200);
+        assert_eq!(who(&waiting).await, None);
+        second.submit(&join_account(&open), &[("login", "olga"), ("password", PASSWORD)]).await.expect(422);
+        let key = || ArrivalKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
+        assert!(is(signin::link(test.app(), key(), user, stored.clone()).await, Refusal::BadCredentials));
+        let late = Credential::Password(stored);
+        assert!(is(browser::begin(test.app(), user, late, [3; 32]).await, Refusal::BadCredentials));
+        let late = Credential::Identity { issuer: evil.url.clone(), subject: "mallory".into() };
+        assert!(is(browser::begin(test.app(), user, late, [3; 32]).await, Refusal::BadCredentials));
+        // Nothing that they have allowed anybody is allowed.
+        assert_eq!(test.number("select count(*) from consents").await, 0);
+        assert_eq!(test.number("select count(*) from identities").await, 1);
+        let olga = tokens_of(&mut olga).await;
+        let told = info(&olga).await;
+        assert_eq!((&told["sub"], &told["email_verified"]), (&json!(mallory.id), &json!(true)));
+        assert_eq!(corp.asked("/token"), 3);
     }
 
     async fn a_proven_account_is_joined_and_keeps_what_it_has(setup: Setup) {
@@ -679,6 +794,39 @@ on_every_setup! {
         assert_eq!(who(&visit).await.as_deref(), Some("olga"));
     }
 
+    async fn of_an_erased_person_nothing_is_left_and_they_may_come_again(setup: Setup) {
+        let (test, corp) = start(setup, &[TRUSTED]).await;
+        let traces = ["wanderfalke", "kolkrabe", "elster-domain"];
+        let person = json!({
+            "sub": "Wanderfalke-7", "email": "kolkrabe@elster-domain.example", "email_verified": true, "name": "Wanderfalke",
+        });
+        is_now(&corp, person);
+        let mut visit = browser_of(&test);
+        let page = come(&mut visit, "corp").await.expect(200);
+        // Another window is still open at the form.
+        come(&mut browser_of(&test), "corp").await.expect(200);
+        visit.submit(&new_account(&page), &[("username", "Wanderfalke")]).await.expect(303);
+        let program = tokens_of(&mut visit).await;
+        let content = everything(&test).await;
+        for trace in traces {
+            assert!(content.contains(trace), "the search finds {trace} while it is there");
+        }
+        program.delete_with("/api/v1/me", &json!({})).await.expect(204);
+        assert_eq!(who(&visit).await, None);
+        program.get("/api/v1/me").await.expect_problem(401, "invalid_token");
+        let content = everything(&test).await;
+        for trace in traces {
+            assert!(!content.contains(trace), "{trace} is still there");
+        }
+        for table in ["identities", "consents", "logins", "sign_ins"] {
+            assert_eq!(test.number(&format!("select count(*) from {table}")).await, 0, "{table}");
+        }
+        // To us they are somebody new.
+        let page = come(&mut visit, "corp").await.expect(200);
+        visit.submit(&new_account(&page), &[]).await.expect(303);
+        assert_eq!(who(&visit).await.as_deref(), Some("Wanderfalke"));
+    }
+
     async fn an_account_without_a_password_is_changed_by_who_has_just_logged_in(setup: Setup) {
         let (test, corp) = start(setup, &[]).await;
         let mut visit = browser_of(&test);
@@ -826,6 +974,106 @@ on_every_setup! {
         assert_eq!(field(&page.form("/oauth/register"), "username"), "ivan");
         assert_eq!(field(&page.form("/oauth/register"), "code"), "NOBODYS2030X");
     }
+}
+
+/// A transaction of somebody else's that has changed an account and not yet said so. PostgreSQL shows those who wait for
+/// it the account as it is then, and of other tables what was there when their statement began.
+struct Underway(tokio_postgres::Client);
+
+impl Underway {
+    async fn begin(test: &TestApp, sql: &str) -> Underway {
+        let connected = tokio_postgres::connect(&test.database_url, tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("PostgreSQL");
+        tokio::spawn(connection);
+        client.batch_execute(&format!("begin; {sql}")).await.expect("the statements run");
+        Underway(client)
+    }
+
+    /// Commits once somebody waits.
+    async fn commit(self, test: &TestApp) {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
+                       and wait_event_type = 'Lock'";
+        eventually("somebody waits", || async { test.number(waiting).await > 0 }).await;
+        self.0.batch_execute("commit").await.expect("a commit");
+    }
+}
+
+/// Each of these has read that all is well, and then waits for a transaction after which it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_an_account_is_judged_by_what_it_is_then() {
+    let (test, _corp) = start(Setup::Postgres, &[]).await;
+    let mut visit = browser_of(&test);
+    let page = come(&mut visit, "corp").await.expect(200);
+    visit.submit(&new_account(&page), &[("username", "olga")]).await.expect(303);
+    let change = "update users set email_proven_at = 1, password_hash = null where name_key = 'olga'";
+
+    // By an identity that is taken away.
+    let mut second = browser_of(&test);
+    let back = leave(&mut second, "/oauth/login/corp").await;
+    let underway = Underway::begin(&test, &format!("{change}; delete from identities")).await;
+    let (page, ()) = tokio::join!(second.get(&back), underway.commit(&test));
+    page.expect(403);
+    assert_eq!(who(&second).await, None);
+
+    // By a password that is taken away: to log in, and to join.
+    test.client().register("ivan", None).await.expect(201);
+    let change = "update users set email_proven_at = 1, password_hash = null where name_key = 'ivan'";
+    let form = second.get(HOME).await.expect(200).form("/oauth/login");
+    let underway = Underway::begin(&test, change).await;
+    let typed = [("username", "ivan"), ("password", PASSWORD)];
+    let (page, ()) = tokio::join!(second.submit(&form, &typed), underway.commit(&test));
+    page.expect(403);
+    assert_eq!(who(&second).await, None);
+    test.client().register("boris", None).await.expect(201);
+    let page = come(&mut second, "corp").await.expect(200);
+    let underway = Underway::begin(&test, &change.replace("ivan", "boris")).await;
+    let (form, typed) = (join_account(&page), [("login", "boris"), ("password", PASSWORD)]);
+    let (page, ()) = tokio::join!(second.submit(&form, &typed), underway.commit(&test));
+    let page = page.expect(422);
+    assert_eq!(test.number("select count(*) from identities").await, 0);
+    // The ticket is still good.
+    second.submit(&new_account(&page), &[("username", "o"), ("email", "o@example.com")]).await.expect(303);
+
+    // By a session that ends: what it allows is not allowed.
+    let page = visit.get(&request(&[])).await.expect(200);
+    let ended = "update users set email_proven_at = 2 where name_key = 'olga'; \
+                 update browser_sessions set ended_at = 1; delete from consents";
+    let underway = Underway::begin(&test, ended).await;
+    let form = page.form("/oauth/consent");
+    let (page, ()) = tokio::join!(visit.submit(&form, &[("decision", "allow")]), underway.commit(&test));
+    page.expect(403);
+    assert_eq!(test.number("select count(*) from consents").await, 0);
+    assert_eq!(test.number("select count(*) from authorization_codes").await, 0);
+}
+
+/// Everything that is kept, and of SQLite the bytes of the file.
+async fn everything(test: &TestApp) -> String {
+    let columns = match test.setup {
+        Setup::Sqlite => {
+            "select t.name, c.name from sqlite_master t join pragma_table_info(t.name) c where t.type = 'table'"
+        }
+        Setup::Postgres | Setup::PostgresAndRedis => {
+            "select table_name, column_name from information_schema.columns where table_schema = 'public'"
+        }
+    };
+    let mut content = String::new();
+    for column in test.query(columns).await {
+        let [Some(table), Some(column)] = &column[..] else { panic!("no column: {column:?}") };
+        for row in test.query(&format!("select {column} from {table}")).await {
+            content += &format!("{table}.{column}: {}\n", row[0].clone().unwrap_or_default());
+        }
+    }
+    if test.setup == Setup::Sqlite {
+        eventually("the log is written back", || async {
+            test.query("pragma wal_checkpoint(truncate)").await[0][0].as_deref() == Some("0")
+        })
+        .await;
+        let path = test.database_url.trim_start_matches("sqlite:");
+        for file in [path.to_owned(), format!("{path}-wal")] {
+            content += &String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default());
+        }
+    }
+    content.to_lowercase()
 }
 
 /// One thread, so that the log of this thread is that of this test and of its node.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::actions::{self, Answer, Arrived, Lost, Stray, Traveller};
-use super::model::{Arrival, SignInError};
+use super::model::{Arrival, Identity, SignInError};
 use crate::app::App;
 use crate::features::accounts;
 use crate::features::accounts::actions::Invitation;
@@ -18,6 +18,7 @@ use crate::features::accounts::http::read_registration;
 use crate::features::accounts::model::{ArrivalKey, Entrance, Registration, check_name_against};
 use crate::features::oauth;
 use crate::features::tokens::browser;
+use crate::features::tokens::model::Credential;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Result};
@@ -114,7 +115,7 @@ async fn log_in(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
             Err(error) => Err(error),
         };
         match recognised {
-            Ok((user, stored)) => enter(&app, &visitor, user, Some(stored), next).await.map(Ok),
+            Ok((user, stored)) => enter(&app, &visitor, user, Credential::Password(stored), next).await.map(Ok),
             Err(error) => refused(error).map(Err),
         }
     };
@@ -148,16 +149,10 @@ fn refused(error: Error) -> Result<Told> {
 }
 
 /// Lets a person in under a new cookie and sends them on.
-pub async fn enter(
-    app: &App,
-    visitor: &Visitor,
-    user: UserId,
-    password_hash: Option<String>,
-    next: &str,
-) -> Result<Response> {
+pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
     let before = visitor.person(app).await?;
     let renewed = visitor.renewed(app)?;
-    browser::begin(app, user, password_hash, renewed.hash()).await?;
+    browser::begin(app, user, credential, renewed.hash()).await?;
     if let Some(before) = before {
         browser::end(app, before.id).await?;
     }
@@ -234,7 +229,9 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
         let error = match made.await {
             Ok(made) => {
                 accounts::actions::admit(&app, made.id).await?;
-                return enter(&app, &visitor, made.id, None, next).await;
+                let none = || Error::Internal("an account that was made by password has none".into());
+                let credential = Credential::Password(made.password_hash.ok_or_else(none)?);
+                return enter(&app, &visitor, made.id, credential, next).await;
             }
             Err(error) => error,
         };
@@ -313,10 +310,10 @@ async fn arrive(
         };
         let answer = Answer { state: state.unwrap_or_default(), code, iss };
         match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
-            Ok(Arrived::Known(user, next)) => {
+            Ok(Arrived::Known(user, identity, next)) => {
                 words = words_for(&visitor, &next);
                 accounts::actions::admit(&app, user).await?;
-                enter(&app, &visitor, user, None, safe_next(Some(&next))).await
+                enter(&app, &visitor, user, credential(identity), safe_next(Some(&next))).await
             }
             Ok(Arrived::New(ticket, arrival)) => {
                 words = words_for(&visitor, &arrival.next);
@@ -332,6 +329,10 @@ async fn arrive(
     };
     let answer = answer.await;
     or_say(&app, &visitor, words, answer)
+}
+
+fn credential(identity: Identity) -> Credential {
+    Credential::Identity { issuer: identity.issuer, subject: identity.subject }
 }
 
 /// Says why nobody has come back, and leads to where they can begin again.
@@ -439,7 +440,8 @@ async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
         let error = match join(&app, &visitor, client, &form, &arrival).await {
             Ok(user) => {
                 accounts::actions::admit(&app, user).await?;
-                return enter(&app, &visitor, user, None, safe_next(Some(&arrival.next))).await;
+                let next = safe_next(Some(&arrival.next));
+                return enter(&app, &visitor, user, credential(arrival.identity.clone()), next).await;
             }
             Err(error) => error,
         };
@@ -484,8 +486,8 @@ async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, a
     };
     if form.first("login").is_some() {
         app.limits.log_in_from(client)?;
-        let (user, _) = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
-        actions::link(app, key, user).await?;
+        let (user, stored) = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
+        actions::link(app, key, user, stored).await?;
         return Ok(user);
     }
     app.limits.register_from(client)?;
