@@ -41,7 +41,7 @@ sql! {
     /// The clock comes along even when nothing has changed.
     SINCE = "select clock.now, c.topic, c.subject, c.version
              from (select referral_now() as now) clock left join changes c on c.at > $1";
-    FORGET = "delete from changes where at < referral_now() - $1";
+    FORGET = "delete from changes where at < (select referral_now()) - $1";
 }
 
 #[derive(Default)]

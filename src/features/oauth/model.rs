@@ -381,7 +381,8 @@ mod tests {
             let query = good();
             let start = query.find("redirect_uri").unwrap();
             let end = query.find("response_type").unwrap();
-            let query = format!("{}{change}{}", &query[..start], &query[end..]);
+            let (before, after) = (query.get(..start).unwrap(), query.get(end..).unwrap());
+            let query = format!("{before}{change}{after}");
             assert!(matches!(read(&query), Err(Rejected::BadRedirect)), "{query}");
         }
         let twice = format!("{}&redirect_uri=https%3A%2F%2Fr.example%2Fdocs%2Fassets%2Foauth2-redirect.html", good());

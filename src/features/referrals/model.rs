@@ -108,13 +108,18 @@ mod tests {
 
     #[test]
     fn only_the_referrer_and_managers_see_addresses_unless_the_operator_says_otherwise() {
-        let (me, other) = (UserId::new(), UserId::new());
+        let (user, other) = (UserId::new(), UserId::new());
+        let (me, manages) = (Viewer::Person { user, may_manage: false }, Viewer::Person { user, may_manage: true });
         for setting in [Visibility::Owner, Visibility::Masked, Visibility::All] {
-            assert_eq!(View::of(me, false, me, setting), View::Full);
-            assert_eq!(View::of(me, true, other, setting), View::Full);
+            assert_eq!(View::of(me, false, user, setting), View::Full);
+            assert_eq!(View::of(manages, true, other, setting), View::Full);
+            assert_eq!(View::of(Viewer::Program, false, other, setting), View::Full);
         }
-        assert_eq!(View::of(me, false, other, Visibility::Owner), View::Nothing);
-        assert_eq!(View::of(me, false, other, Visibility::Masked), View::Masked);
-        assert_eq!(View::of(me, false, other, Visibility::All), View::Full);
+        // Neither a manager whose token is for less, nor a token for more than its bearer is.
+        for (viewer, is_manager) in [(me, false), (me, true), (manages, false)] {
+            assert_eq!(View::of(viewer, is_manager, other, Visibility::Owner), View::Nothing);
+            assert_eq!(View::of(viewer, is_manager, other, Visibility::Masked), View::Masked);
+            assert_eq!(View::of(viewer, is_manager, other, Visibility::All), View::Full);
+        }
     }
 }
