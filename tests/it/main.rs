@@ -21,6 +21,7 @@ mod pages;
 mod providers;
 mod reference;
 mod seam;
+mod signin;
 mod structure;
 mod tokens;
 mod verifier;

@@ -12,6 +12,7 @@ use crate::features::clients;
 use crate::features::clients::model::{Client, GrantType};
 use crate::features::tokens;
 use crate::features::tokens::actions::{Granted, NewFamily, Origin};
+use crate::features::tokens::browser;
 use crate::features::tokens::model::{BrowserSession, Caller, Family, Grant, RefreshToken, Subject};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -43,6 +44,7 @@ pub async fn has_consent(app: &App, user: UserId, request: &AuthorizationRequest
 
 struct Allowed {
     code: StoredCode,
+    person: BrowserSession,
     /// Whether the person was asked now.
     asked: bool,
     now: Time,
@@ -72,12 +74,14 @@ pub async fn issue_code(
         family: None,
     };
     let allow: Work<Allowed, ()> = |tx, allowed| Box::pin(allow(tx, allowed));
-    app.db.write(Allowed { code: stored, asked, now }, allow).await?;
+    app.db.write(Allowed { code: stored, person: person.clone(), asked, now }, allow).await?;
     Ok(code.text())
 }
 
 async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
     let code = &allowed.code;
+    // Who is out since they were asked allows nothing any more.
+    browser::hold(tx, &allowed.person).await?;
     if allowed.asked {
         // What was allowed before stays: this is more, not something else.
         let before = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);

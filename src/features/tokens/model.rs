@@ -103,6 +103,15 @@ impl Caller {
     }
 }
 
+/// What has let a person in; it must still hold when their session begins.
+#[derive(Clone)]
+pub enum Credential {
+    /// A password that was right against this stored hash.
+    Password(String),
+    /// An identity at another provider.
+    Identity { issuer: String, subject: String },
+}
+
 /// Somebody who is logged in at our own pages.
 #[derive(Clone, Debug)]
 pub struct BrowserSession {

@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::keyring::{Key, StoredKey};
-use super::model::{BrowserSession, Family, IdTokenAlgorithm, RefreshToken};
+use super::model::{BrowserSession, Credential, Family, IdTokenAlgorithm, RefreshToken};
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -74,18 +74,24 @@ sql! {
     AUTHENTICATED_AT = "select authenticated_at from token_families where id = $1";
     IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
     FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
-    /// Only for a user who can still log in, with the password that was checked if one was.
-    INSERT_BROWSER_SESSION = {
-        sqlite: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
-            select $1, $2, u.id, $4, $4, $5 from users u
-            where u.id = $3 and u.disabled_at is null and u.erased_at is null
-                and ($6 is null or u.password_hash = $6)",
-        postgres: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
-            select $1, $2, u.id, $4, $4, $5 from users u
-            where u.id = $3 and u.disabled_at is null and u.erased_at is null
-                and ($6::text is null or u.password_hash = $6)
-            for share of u",
+    /// A statement of its own, so that the next one sees everything that was done to the user before the lock was had:
+    /// of other tables a statement sees what was there when it began, however long it has waited since.
+    HOLD_USER = {
+        sqlite: "select 1 from users where id = $1",
+        postgres: "select 1 from users where id = $1 for share",
     };
+    /// Only for a user who can still log in, and in this way.
+    INSERT_BROWSER_SESSION_BY_PASSWORD = "insert into browser_sessions
+            (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
+        select $1, $2, u.id, $4, $4, $5 from users u
+        where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $6";
+    INSERT_BROWSER_SESSION_BY_IDENTITY = "insert into browser_sessions
+            (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
+        select $1, $2, u.id, $4, $4, $5 from users u join identities i on i.user_id = u.id
+        where u.id = $3 and u.disabled_at is null and u.erased_at is null and i.issuer = $6 and i.subject = $7";
+    IS_BROWSER_SESSION_LIVE = "select 1 from browser_sessions b join users u on u.id = b.user_id
+                               where b.id = $1 and u.id = $2 and b.ended_at is null
+                                   and u.disabled_at is null and u.erased_at is null";
     BROWSER_SESSION = "select b.id, b.user_id, u.username, b.authenticated_at, b.used_at
                        from browser_sessions b join users u on u.id = b.user_id
                        where b.secret_hash = $1 and b.ended_at is null and b.expires_at > $2
@@ -217,14 +223,30 @@ pub struct NewBrowserSession {
     pub user: UserId,
     pub now: Time,
     pub expires_at: Time,
-    /// The stored hash that a password was checked against, if one was.
-    pub password_hash: Option<String>,
+    pub credential: Credential,
 }
 
-/// False when the user cannot log in any more.
+/// False when the user cannot log in any more, or not in this way.
 pub async fn insert_browser_session(tx: &mut Tx<'_>, new: &NewBrowserSession) -> Result<bool> {
-    let values = params![new.id, &new.secret_hash, new.user, new.now, new.expires_at, new.password_hash.clone()];
-    Ok(tx.run(&INSERT_BROWSER_SESSION, &values).await? == 1)
+    tx.row(&HOLD_USER, &params![new.user]).await?;
+    let (id, hash, user, now, end) = (new.id, &new.secret_hash, new.user, new.now, new.expires_at);
+    let inserted = match &new.credential {
+        Credential::Password(stored) => {
+            let values = params![id, hash, user, now, end, stored];
+            tx.run(&INSERT_BROWSER_SESSION_BY_PASSWORD, &values).await?
+        }
+        Credential::Identity { issuer, subject } => {
+            let values = params![id, hash, user, now, end, issuer, subject];
+            tx.run(&INSERT_BROWSER_SESSION_BY_IDENTITY, &values).await?
+        }
+    };
+    Ok(inserted == 1)
+}
+
+/// False when it has ended; else it does not end before the unit of work has.
+pub async fn hold_browser_session(tx: &mut Tx<'_>, user: UserId, id: Uuid) -> Result<bool> {
+    tx.row(&HOLD_USER, &params![user]).await?;
+    Ok(tx.row(&IS_BROWSER_SESSION_LIVE, &params![id, user]).await?.is_some())
 }
 
 /// Somebody logged in, and when the session was last used.
