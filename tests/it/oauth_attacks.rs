@@ -1,0 +1,171 @@
+//! What somebody hostile, or merely unlucky, does to the authorization server.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures_util::future::join_all;
+use reqwest::header::{AUTHORIZATION, COOKIE};
+use serde_json::{Value, json};
+
+use crate::on_both_engines;
+use crate::support::app::{Setup, TestApp};
+use crate::support::client::{Answer, Client, PASSWORD};
+use crate::support::visit::Visit;
+
+const CALLBACK: &str = "https://shop.example.com/callback";
+const VERIFIER: &str = "a-verifier-of-43-characters-or-more-0123456789";
+
+/// A confidential client.
+#[derive(Clone)]
+struct Shop {
+    id: String,
+    secret: String,
+    base: String,
+}
+
+async fn manager(test: &TestApp) -> Client {
+    test.client().register("manager", None).await.expect(201);
+    test.sql("update users set is_manager = true where name_key = 'manager'").await;
+    test.client().logged_in("manager").await
+}
+
+async fn shop(manager: &Client) -> Shop {
+    let body = json!({
+        "name": "Shop", "confidential": true, "redirect_uris": [CALLBACK],
+        "grants": ["authorization_code", "refresh_token"], "scope": "openid profile account codes:read",
+    });
+    registered(manager, &body).await
+}
+
+async fn registered(manager: &Client, body: &Value) -> Shop {
+    let made = manager.post("/api/v1/clients", body).await.expect(201).json();
+    Shop { id: text(&made, "client_id"), secret: text(&made, "client_secret"), base: manager.base.clone() }
+}
+
+fn text(body: &Value, name: &str) -> String {
+    body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}")).to_owned()
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+impl Shop {
+    fn request(&self, scope: &str, more: &[(&str, &str)]) -> String {
+        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, VERIFIER.as_bytes()));
+        let usual = [
+            ("client_id", self.id.as_str()),
+            ("redirect_uri", CALLBACK),
+            ("response_type", "code"),
+            ("scope", scope),
+            ("state", "s"),
+            ("code_challenge", challenge.as_str()),
+            ("code_challenge_method", "S256"),
+        ];
+        format!("/oauth/authorize?{}", form(&[&usual, more].concat()))
+    }
+
+    async fn call(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let client = Client::new(&self.base);
+        let basic = STANDARD.encode(format!("{}:{}", self.id, self.secret));
+        let request = client.request(reqwest::Method::POST, path).header(AUTHORIZATION, format!("Basic {basic}"));
+        client.send(request.header("content-type", "application/x-www-form-urlencoded").body(form(fields))).await
+    }
+
+    async fn exchange(&self, code: &str) -> Answer {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+        ];
+        self.call("/oauth/token", &fields).await
+    }
+
+    /// A code for a browser that is logged in.
+    async fn code(&self, visit: &mut Visit) -> String {
+        let page = visit.get(&self.request("profile", &[("prompt", "consent")])).await.expect(200);
+        let page = visit.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.expect(303);
+        page.sent("code").expect("a code")
+    }
+}
+
+async fn logged_in(base: &str, name: &str) -> Visit {
+    let mut visit = Visit::new(base);
+    let page = visit.get("/oauth/apps").await.expect(200);
+    visit.log_in(&page, name, PASSWORD).await.expect(303);
+    visit
+}
+
+on_both_engines! {
+    /// Whatever comes first, nobody keeps what was taken back.
+    async fn a_code_that_is_exchanged_while_it_is_taken_back_gives_nothing_that_lasts(setup: Setup) {
+        let test = setup.start().await;
+        let manager = manager(&test).await;
+        for turn in 0..4 {
+            for taken_back in ["consent", "client", "password", "erasure", "disabled"] {
+                let shop = shop(&manager).await;
+                let name = format!("{taken_back}{turn}");
+                let olga = test.user(&name).await;
+                let mut visit = logged_in(&shop.base, &name).await;
+                let codes = [shop.code(&mut visit).await, shop.code(&mut visit).await, shop.code(&mut visit).await];
+                let take_back = async {
+                    match taken_back {
+                        "consent" => olga.delete(&format!("/api/v1/me/consents/{}", shop.id)).await.expect(204),
+                        "client" => manager.delete(&format!("/api/v1/clients/{}", shop.id)).await.expect(204),
+                        "password" => {
+                            let body = json!({"current_password": PASSWORD, "new_password": "Another-Pass-77"});
+                            olga.post("/api/v1/me/password", &body).await.expect(204)
+                        }
+                        "erasure" => olga.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204),
+                        _ => {
+                            let found = referral::features::accounts::admin::find(test.app(), &name).await;
+                            let id = found.expect("a look").expect("a user").id;
+                            referral::features::accounts::admin::disable(test.app(), id).await.expect("disabled");
+                            manager.get("/api/v1/me").await.expect(200)
+                        }
+                    };
+                };
+                // A password is hashed first: other requests fill the time, so that some codes come before, some after.
+                let between = if matches!(taken_back, "password" | "erasure") { 4 * turn } else { 0 };
+                let exchanges = join_all((0..).zip(&codes).map(|(number, code)| {
+                    let shop = &shop;
+                    async move {
+                        for _ in 0..between * number {
+                            shop.exchange("nothing").await.expect(400);
+                        }
+                        shop.exchange(code).await
+                    }
+                }));
+                let (answers, ()) = tokio::join!(exchanges, take_back);
+                for answer in answers.iter().filter(|answer| answer.status == 200) {
+                    let tokens = answer.json();
+                    let program = Client::new(&shop.base).with_token(&text(&tokens, "access_token"));
+                    program.get("/api/v1/me").await.expect_problem(401, "invalid_token");
+                    let fields = [("grant_type", "refresh_token"), ("refresh_token", &text(&tokens, "refresh_token"))];
+                    assert!(matches!(shop.call("/oauth/token", &fields).await.status, 400 | 401), "{taken_back}");
+                }
+                for code in &codes {
+                    assert_ne!(shop.exchange(code).await.status, 200, "{taken_back}");
+                }
+            }
+        }
+    }
+}
+
+/// Of two cookies of one name nobody knows whose which is; the loopback has no better names for them.
+#[tokio::test]
+async fn a_cookie_of_another_port_is_not_taken_over() {
+    let test = Setup::Sqlite.start().await;
+    test.user("olga").await;
+    let base = &test.nodes[0].url;
+    let planted = URL_SAFE_NO_PAD.encode([7; 32]);
+    let mut visit = Visit::new(base);
+    visit.cookies = vec![("referral".to_owned(), planted.clone())];
+    let page = visit.get("/oauth/apps").await.expect(200);
+    visit.log_in(&page, "olga", PASSWORD).await.expect(303);
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let stolen = http.get(format!("{base}/oauth/apps")).header(COOKIE, format!("referral={planted}")).send().await;
+    let stolen = stolen.expect("an answer").text().await.expect("a page");
+    assert!(stolen.contains("action=\"/oauth/login\""), "{stolen}");
+}
