@@ -18,9 +18,11 @@ pub const HOME: &str = "/oauth/apps";
 /// Where the way of most begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
-/// A way on that forms carry with them: only paths of ours, whatever they say.
+/// A way on that forms carry with them: only paths of ours, whatever they say, as we write them ourselves: encoded, so
+/// that headers take them and databases too.
 pub fn safe_next(next: Option<&str>) -> &str {
-    next.filter(|next| next.starts_with(AUTHORIZE)).unwrap_or(HOME)
+    let ours = |next: &&str| next.starts_with(AUTHORIZE) && next.bytes().all(|byte| byte.is_ascii_graphic());
+    next.filter(ours).unwrap_or(HOME)
 }
 
 /// A page, with the cookie if the browser has none.

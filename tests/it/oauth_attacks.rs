@@ -4,13 +4,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
-use reqwest::header::{AUTHORIZATION, COOKIE};
+use reqwest::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::{Answer, Client, PASSWORD};
-use crate::support::visit::Visit;
+use crate::support::provider::Provider;
+use crate::support::visit::{Page, Visit};
 
 const CALLBACK: &str = "https://shop.example.com/callback";
 const VERIFIER: &str = "a-verifier-of-43-characters-or-more-0123456789";
@@ -97,7 +98,57 @@ async fn logged_in(base: &str, name: &str) -> Visit {
     visit
 }
 
+fn csrf(page: &Page, action: &str) -> String {
+    let form = page.form(action);
+    form.fields.into_iter().find(|(name, _)| name == "csrf").expect("a token").1
+}
+
 on_both_engines! {
+    /// PostgreSQL has no text with a NUL in it.
+    async fn a_nul_is_no_fault_of_ours(setup: Setup) {
+        let provider = Provider::start().await;
+        let settings = provider.settings("corp");
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let test = setup.start_with(&settings).await;
+        let shop = shop(&manager(&test).await).await;
+        let olga = test.user("olga").await;
+        let mut visit = logged_in(&shop.base, "olga").await;
+        let page = visit.get(&shop.request("openid", &[("nonce", "a\0b")])).await;
+        let page = match page.status {
+            200 => visit.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await,
+            _ => page,
+        };
+        assert_eq!(page.expect(303).sent("error").as_deref(), Some("invalid_request"));
+        olga.delete("/api/v1/me/consents/%00").await.expect_problem(404, "consent_not_found");
+        let apps = visit.get("/oauth/apps").await.expect(200);
+        let token = csrf(&apps, "/oauth/logout");
+        visit.post("/oauth/apps", &[("csrf", &token), ("client_id", "\0")]).await.expect(200);
+        for query in ["next=/oauth/authorize?a%2500=%00", "code=%00", "next=%00&code=a%00"] {
+            Visit::new(&shop.base).get(&format!("/oauth/login/corp?{query}")).await.expect(303);
+        }
+        for path in ["/oauth/callback/corp?state=%00&code=%00&iss=%00", "/oauth/register?code=%00&next=%00"] {
+            assert!(Visit::new(&shop.base).get(path).await.status < 500);
+        }
+        let nul = [("grant_type", "authorization_code"), ("code", "\0"), ("redirect_uri", "\0"), ("code_verifier", "\0")];
+        assert_eq!(shop.call("/oauth/token", &nul).await.status, 400);
+    }
+
+    /// Where a form leads is written into a header.
+    async fn a_way_that_no_header_takes_is_not_gone(setup: Setup) {
+        let test = setup.start().await;
+        test.user("olga").await;
+        let base = &test.nodes[0].url;
+        for next in ["?a\r\nSet-Cookie: referral=x", "?\0", "?\u{e9}", "?\u{7f}", "?a b"] {
+            let mut visit = Visit::new(base);
+            let page = visit.get("/oauth/apps").await.expect(200);
+            let next = format!("/oauth/authorize{next}");
+            let typed = [("username", "olga"), ("password", PASSWORD), ("next", next.as_str())];
+            let page = visit.submit(&page.form("/oauth/login"), &typed).await.expect(303);
+            assert_eq!(page.location(), Some("/oauth/apps"), "{next:?}");
+            assert_eq!(page.headers.get_all(SET_COOKIE).iter().count(), 1);
+        }
+    }
+
     /// Whatever comes first, nobody keeps what was taken back.
     async fn a_code_that_is_exchanged_while_it_is_taken_back_gives_nothing_that_lasts(setup: Setup) {
         let test = setup.start().await;
@@ -149,6 +200,27 @@ on_both_engines! {
                     assert_ne!(shop.exchange(code).await.status, 200, "{taken_back}");
                 }
             }
+        }
+    }
+
+    async fn what_a_client_sends_along_is_stored_within_bounds(setup: Setup) {
+        let test = setup.start().await;
+        let shop = shop(&manager(&test).await).await;
+        test.user("olga").await;
+        let mut visit = logged_in(&shop.base, "olga").await;
+        let page = visit.get("/oauth/apps").await.expect(200);
+        let token = csrf(&page, "/oauth/logout");
+        let next = shop.request("openid", &[("nonce", &"n".repeat(40_000))]);
+        let page = visit.post("/oauth/consent", &[("csrf", &token), ("next", &next), ("decision", "allow")]).await;
+        assert_eq!(page.expect(303).sent("error").as_deref(), Some("invalid_request"));
+        for (name, value) in [("max_age", "18446744073709551615"), ("max_age", "00"), ("nonce", &"n".repeat(1000))] {
+            let page = visit.get(&shop.request("openid", &[(name, value)])).await;
+            assert!(matches!(page.status, 200 | 303) && page.location().is_none_or(|to| !to.contains("error=")), "{name}");
+        }
+        let endless = [("max_age", "18446744073709551616"), ("max_age", "1e3"), ("max_age", " 1"), ("max_age", "-0")];
+        for change in endless {
+            let page = visit.get(&shop.request("openid", &[change])).await.expect(303);
+            assert_eq!(page.sent("error").as_deref(), Some("invalid_request"), "{change:?}");
         }
     }
 }

@@ -71,6 +71,11 @@ pub async fn get(app: &App, id: &str) -> Result<Client> {
     let found = find(app, id).await?.filter(|client| client.uuid.is_some());
     found.ok_or_else(|| Refusal::ClientNotFound.into())
 }
+/// Whether a client might have this id, removed ones included.
+pub fn may_be_id(text: &str) -> bool {
+    text == DOCS || parse_id(text).is_some()
+}
+
 
 /// One spelling only: clients are compared by the text of their ids.
 fn parse_id(text: &str) -> Option<Uuid> {

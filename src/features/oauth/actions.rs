@@ -308,6 +308,10 @@ pub async fn consents(app: &App, user: UserId) -> Result<Vec<Consent>> {
 
 /// Takes back what a person has allowed a client: its tokens end on every node.
 pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
+    // Not every text is one that each database can be asked about.
+    if !clients::actions::may_be_id(client) {
+        return Err(Refusal::ConsentNotFound.into());
+    }
     let withdraw: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, client, now)| {
         Box::pin(async move {
             if !store::withdraw(tx, *user, client).await? {

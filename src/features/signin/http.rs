@@ -277,7 +277,8 @@ async fn depart(
     let words = words_for(&visitor, next);
     let answer = async {
         app.limits.log_in_from(client)?;
-        let code = query.first("code").filter(|code| code.len() <= MOST_CODE).map(str::to_owned);
+        let possible = |code: &&str| code.len() <= MOST_CODE && !code.contains(char::is_control);
+        let code = query.first("code").filter(possible).map(str::to_owned);
         let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code };
         match actions::depart(&app, &provider, traveller).await? {
             Ok(address) => see_other(&app, &visitor, &address),
