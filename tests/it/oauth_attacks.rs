@@ -149,6 +149,36 @@ on_both_engines! {
         }
     }
 
+    /// A browser sends our cookie with no form of another site's. Whatever is answered must not replace it.
+    async fn a_form_on_another_site_logs_nobody_out(setup: Setup) {
+        let test = setup.start().await;
+        let shop = shop(&manager(&test).await).await;
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+        let http = http.expect("a client");
+        let posted = async |path: &str, site: Option<&str>| {
+            let request = http.post(format!("{}{path}", shop.base)).body(form(&[("client_id", &shop.id)]));
+            let request = request.header("content-type", "application/x-www-form-urlencoded");
+            let request = match site {
+                Some(site) => request.header("sec-fetch-site", site),
+                None => request,
+            };
+            request.send().await.expect("an answer")
+        };
+        let paths = ["/oauth/login", "/oauth/register", "/oauth/consent", "/oauth/apps", "/oauth/logout", "/oauth/finish"];
+        for path in paths {
+            let answer = posted(path, Some("cross-site")).await;
+            assert_eq!(answer.headers().get(SET_COOKIE), None, "{path}");
+            // Whose cookie was lost can send our own form again.
+            let answer = posted(path, Some("same-origin")).await;
+            assert!(answer.headers().contains_key(SET_COOKIE), "{path}");
+        }
+        // Clients may send people here by a form; they take their cookie along only to where that leads.
+        for site in [Some("cross-site"), None] {
+            let answer = posted("/oauth/authorize", site).await;
+            assert_eq!((answer.status().as_u16(), answer.headers().get(SET_COOKIE)), (303, None));
+        }
+    }
+
     /// Whatever comes first, nobody keeps what was taken back.
     async fn a_code_that_is_exchanged_while_it_is_taken_back_gives_nothing_that_lasts(setup: Setup) {
         let test = setup.start().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
+use axum::http::header::SET_COOKIE;
 use axum::response::Response;
 
 use crate::app::App;
@@ -33,7 +34,11 @@ pub async fn authorize(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(q
 pub async fn authorize_by_post(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {
     let words = visitor.words(form.first("ui_locales"));
     let location = format!("{AUTHORIZE}{}", form.query(|_, value| Some(value.to_owned())));
-    let answer = see_other(&app, &visitor, &location);
+    let answer = see_other(&app, &visitor, &location).map(|mut response| {
+        // The form is the client's, so a browser that is logged in here has sent no cookie. It keeps the one it has.
+        response.headers_mut().remove(SET_COOKIE);
+        response
+    });
     or_say(&app, &visitor, words, answer)
 }
 
