@@ -233,6 +233,15 @@ on_both_engines! {
         }
     }
 
+    async fn a_redirect_uri_means_the_same_to_us_and_to_a_browser(setup: Setup) {
+        let test = setup.start().await;
+        let manager = manager(&test).await;
+        for uri in ["https:shop.example.com/cb", "https:/shop.example.com/cb", "https:///shop.example.com/cb", "http:127.0.0.1/cb"] {
+            let body = json!({"name": "Shop", "redirect_uris": [uri], "scope": "openid"});
+            manager.post("/api/v1/clients", &body).await.expect_problem(422, "invalid");
+        }
+    }
+
     async fn what_a_client_sends_along_is_stored_within_bounds(setup: Setup) {
         let test = setup.start().await;
         let shop = shop(&manager(&test).await).await;

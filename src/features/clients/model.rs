@@ -122,6 +122,12 @@ impl RedirectUri {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("A redirect URI has no user name or password");
         }
+        // What browsers and we would otherwise read each in their own way.
+        let behind = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
+        let authority = behind.is_some_and(|rest| !rest.starts_with('/'));
+        if matches!(url.scheme(), "https" | "http") && !authority {
+            return Err("A redirect URI has two slashes behind https: and then a host");
+        }
         match url.scheme() {
             "https" if url.has_host() => Ok(Self(text.to_owned())),
             "http" if is_loopback(&url) => Ok(Self(text.to_owned())),
@@ -285,6 +291,10 @@ mod tests {
         ] {
             assert!(RedirectUri::parse(bad).is_err(), "{bad}");
         }
+            "https:app.example.com/cb",
+            "https:/app.example.com/cb",
+            "https:///app.example.com/cb",
+            "https:/app.example.com/x://y",
         assert!(RedirectUri::parse(&format!("https://a.example/{}", "x".repeat(1000))).is_err());
     }
 
