@@ -179,6 +179,24 @@ on_both_engines! {
         }
     }
 
+    async fn changes_of_a_client_at_once_are_all_kept(setup: Setup) {
+        let test = setup.start().await;
+        let manager = manager(&test).await;
+        let shop = shop(&manager).await;
+        let path = format!("/api/v1/clients/{}", shop.id);
+        for turn in 0..30 {
+            let (name, uri) = (format!("Shop {turn}"), format!("https://shop.example.com/{turn}"));
+            let scope = if turn % 2 == 0 { "openid" } else { "openid profile" };
+            let changes = [json!({"name": name}), json!({"redirect_uris": [uri]}), json!({"scope": scope})];
+            for answer in join_all(changes.iter().map(|change| manager.patch(&path, change))).await {
+                answer.expect(200);
+            }
+            let now = manager.get(&path).await.expect(200).json();
+            let kept = (&now["name"], &now["redirect_uris"][0], &now["scope"]);
+            assert_eq!(kept, (&json!(name), &json!(uri), &json!(scope)), "turn {turn}");
+        }
+    }
+
     /// Whatever comes first, nobody keeps what was taken back.
     async fn a_code_that_is_exchanged_while_it_is_taken_back_gives_nothing_that_lasts(setup: Setup) {
         let test = setup.start().await;
