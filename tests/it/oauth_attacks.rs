@@ -197,6 +197,29 @@ on_both_engines! {
         }
     }
 
+    async fn consents_given_at_once_add_up(setup: Setup) {
+        let test = setup.start().await;
+        let shop = shop(&manager(&test).await).await;
+        let olga = test.user("olga").await;
+        let visit = logged_in(&shop.base, "olga").await;
+        let path = format!("/api/v1/me/consents/{}", shop.id);
+        for turn in 0..5 {
+            let given = ["openid", "profile", "account", "codes:read"].iter().map(|scope| {
+                let (shop, mut visit) = (shop.clone(), visit.clone());
+                async move {
+                    let page = visit.get(&shop.request(scope, &[("prompt", "consent")])).await.expect(200);
+                    visit.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.expect(303)
+                }
+            });
+            for page in join_all(given).await {
+                shop.exchange(&page.sent("code").expect("a code")).await.expect(200);
+            }
+            let consents = olga.get("/api/v1/me/consents").await.expect(200).json();
+            assert_eq!(consents["items"][0]["scope"], json!("openid profile account codes:read"), "turn {turn}");
+            olga.delete(&path).await.expect(204);
+        }
+    }
+
     /// Whatever comes first, nobody keeps what was taken back.
     async fn a_code_that_is_exchanged_while_it_is_taken_back_gives_nothing_that_lasts(setup: Setup) {
         let test = setup.start().await;

@@ -79,9 +79,7 @@ pub async fn issue_code(
 async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
     let code = &allowed.code;
     if allowed.asked {
-        // What was allowed before stays: this is more, not something else.
-        let before = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
-        store::set_consent(tx, code.user, &code.client, code.scopes.or(before), allowed.now).await?;
+        store::add_consent(tx, code.user, &code.client, code.scopes, allowed.now).await?;
     }
     store::insert_code(tx, code).await
 }
