@@ -1,9 +1,12 @@
 //! What somebody hostile, or merely unlucky, does to the authorization server.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
+use referral::worker;
 use reqwest::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
 
@@ -35,6 +38,12 @@ async fn shop(manager: &Client) -> Shop {
         "name": "Shop", "confidential": true, "redirect_uris": [CALLBACK],
         "grants": ["authorization_code", "refresh_token"], "scope": "openid profile account codes:read",
     });
+    registered(manager, &body).await
+}
+
+async fn machine(manager: &Client) -> Shop {
+    let body =
+        json!({"name": "Robot", "confidential": true, "grants": ["client_credentials"], "scope": "program:read"});
     registered(manager, &body).await
 }
 
@@ -272,6 +281,22 @@ on_both_engines! {
                 }
             }
         }
+    }
+
+    async fn sessions_of_programs_are_kept_no_longer_than_their_tokens_live(setup: Setup) {
+        let test = setup.start().await;
+        let robot = machine(&manager(&test).await).await;
+        test.user("olga").await;
+        for _ in 0..5 {
+            robot.call("/oauth/token", &[("grant_type", "client_credentials")]).await.expect(200);
+        }
+        worker::clean(test.app()).await.expect("it cleans");
+        assert_eq!(test.number("select count(*) from token_families where user_id is null").await, 5);
+        let people = test.number("select count(*) from token_families where user_id is not null").await;
+        test.move_clock(Duration::from_secs(3600));
+        worker::clean(test.app()).await.expect("it cleans");
+        assert_eq!(test.number("select count(*) from token_families where user_id is null").await, 0);
+        assert_eq!(test.number("select count(*) from token_families where user_id is not null").await, people);
     }
 
     async fn a_redirect_uri_means_the_same_to_us_and_to_a_browser(setup: Setup) {

@@ -10,7 +10,7 @@ use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm,
 pub use super::store::{NewFamily, Origin};
 use super::{keys, store};
 use crate::app::App;
-use crate::cache::changes::announce_session;
+use crate::cache::changes::{MEMORY, announce_session};
 use crate::db::{Tx, Work};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, TokenId, UserId};
@@ -250,9 +250,12 @@ async fn is_over(app: &App, session: SessionId) -> Result<bool> {
     })
 }
 
-/// Removes sessions that ended or expired before a time.
+/// Removes sessions that ended or expired before a time; those of programs, of which there is one for each token, as
+/// soon as no node can ask for them.
 pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
-    app.db.write(before, |tx, before| Box::pin(store::forget_families(tx, *before))).await
+    let work: Work<(Time, Time), u64> =
+        |tx, (before, programs)| Box::pin(store::forget_families(tx, *before, *programs));
+    app.db.write((before, app.clock.now().minus(MEMORY)), work).await
 }
 
 /// Signs an ID token.

@@ -75,6 +75,7 @@ sql! {
     IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
     FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
     /// Only for a user who can still log in, with the password that was checked if one was.
+    FORGET_FAMILIES_OF_PROGRAMS = "delete from token_families where user_id is null and expires_at < $1";
     INSERT_BROWSER_SESSION = {
         sqlite: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
             select $1, $2, u.id, $4, $4, $5 from users u
@@ -251,9 +252,10 @@ pub async fn is_live(db: &Db, id: SessionId) -> Result<bool> {
     Ok(db.row(&IS_LIVE, params![id]).await?.is_some())
 }
 
-pub async fn forget_families(tx: &mut Tx<'_>, before: Time) -> Result<u64> {
+pub async fn forget_families(tx: &mut Tx<'_>, before: Time, programs: Time) -> Result<u64> {
     tx.run(&FORGET_BROWSER_SESSIONS, &params![before]).await?;
-    tx.run(&FORGET_FAMILIES, &params![before]).await
+    let forgotten = tx.run(&FORGET_FAMILIES_OF_PROGRAMS, &params![programs]).await?;
+    Ok(forgotten + tx.run(&FORGET_FAMILIES, &params![before]).await?)
 }
 
 pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {
