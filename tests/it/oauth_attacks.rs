@@ -1,6 +1,6 @@
 //! What somebody hostile, or merely unlucky, does to the authorization server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -227,6 +227,40 @@ on_both_engines! {
             assert_eq!(consents["items"][0]["scope"], json!("openid profile account codes:read"), "turn {turn}");
             olga.delete(&path).await.expect(204);
         }
+    }
+
+    /// Taking a program out must not fail for its success.
+    async fn a_client_with_very_many_sessions_is_removed(setup: Setup) {
+        const SESSIONS: u32 = 150_000;
+        let test = setup.start().await;
+        let manager = manager(&test).await;
+        let shop = shop(&manager).await;
+        let olga = test.user("olga").await;
+        let code = shop.code(&mut logged_in(&shop.base, "olga").await).await;
+        let tokens = shop.exchange(&code).await.expect(200).json();
+        let program = Client::new(&shop.base).with_token(&text(&tokens, "access_token"));
+        let (id, handle, series) = match setup {
+            Setup::Sqlite => (
+                "randomblob(16)",
+                "randomblob(16)",
+                format!("(with recursive n (i) as (select 1 union all select i + 1 from n where i < {SESSIONS}) select i from n)"),
+            ),
+            _ => ("gen_random_uuid()", "decode(md5(i::text), 'hex')", format!("generate_series(1, {SESSIONS}) n (i)")),
+        };
+        test.sql(&format!(
+            "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at, authenticated_at,
+                 expires_at, counter, current_hash, salt)
+             select {id}, {handle}, user_id, client_id, scope, created_at, used_at, authenticated_at, expires_at, counter,
+                 current_hash, salt
+             from token_families, {series} where client_id = '{}'", shop.id)).await;
+        let began = Instant::now();
+        manager.delete(&format!("/api/v1/clients/{}", shop.id)).await.expect(204);
+        let took = began.elapsed();
+        program.get("/api/v1/me").await.expect_problem(401, "invalid_token");
+        let live = format!("select count(*) from token_families where client_id = '{}' and ended_at is null", shop.id);
+        assert_eq!(test.number(&live).await, 0);
+        olga.get("/api/v1/me").await.expect(200);
+        assert!(took < Duration::from_secs(10), "{took:?}");
     }
 
     /// Whatever comes first, nobody keeps what was taken back.

@@ -10,7 +10,7 @@ use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm,
 pub use super::store::{NewFamily, Origin};
 use super::{keys, store};
 use crate::app::App;
-use crate::cache::changes::{MEMORY, announce_session};
+use crate::cache::changes::{MEMORY, announce_session, announce_sessions};
 use crate::db::{Tx, Work};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, TokenId, UserId};
@@ -188,9 +188,7 @@ pub async fn end_all_of_consent(tx: &mut Tx<'_>, user: UserId, client: &str, now
 }
 
 async fn announce(tx: &mut Tx<'_>, ended: Vec<SessionId>) -> Result<Vec<SessionId>> {
-    for session in &ended {
-        announce_session(tx, *session).await?;
-    }
+    announce_sessions(tx, &ended).await?;
     Ok(ended)
 }
 
