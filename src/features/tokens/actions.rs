@@ -117,14 +117,14 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
         let Some(user) = family.user else { return Ok(Refreshed::Refused) };
         let hash = input.token.hash();
         let (current, predecessor) = (same(&hash, &family.current_hash), is_predecessor(&family, &hash, input.now));
-        if (current || predecessor) && input.narrowed.is_some_and(|asked| !asked.within(family.scopes)) {
+        if (current || predecessor) && input.narrowed.is_some_and(|asked| !asked.within(family.allows())) {
             return Ok(Refreshed::Beyond);
         }
         let granted = Granted {
             subject: Subject::Person(user),
             client: family.client.clone(),
             session: family.id,
-            scopes: family.scopes,
+            scopes: family.allows(),
         };
         if current {
             let next = input.token.successor(&input.salt);

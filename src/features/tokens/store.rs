@@ -57,9 +57,10 @@ sql! {
             from clients c where c.id = $3 and c.deleted_at is null
             for share of c",
     };
-    FAMILY_BY_HANDLE = "select id, user_id, expires_at, used_at, counter, current_hash, previous_hash, rotated_at, salt,
-                               ended_at is not null, client_id, scope
-                        from token_families where handle = $1";
+    FAMILY_BY_HANDLE = "select f.id, f.user_id, f.expires_at, f.used_at, f.counter, f.current_hash, f.previous_hash,
+                               f.rotated_at, f.salt, f.ended_at is not null, f.client_id, f.scope,
+                               coalesce(u.is_manager, false)
+                        from token_families f left join users u on u.id = f.user_id where f.handle = $1";
     /// One step of the counter: of any number of callers with the same token one succeeds.
     ROTATE = "update token_families
               set counter = counter + 1, previous_hash = current_hash, current_hash = $4, salt = $5, rotated_at = $6,
@@ -177,6 +178,7 @@ pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>
         rotated_at: row.get::<Option<i64>>(7)?.map(Time),
         salt: row.get(8)?,
         ended: row.get(9)?,
+        by_manager: row.get(12)?,
     }))
 }
 
