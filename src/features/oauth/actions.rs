@@ -162,7 +162,7 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
         tokens::actions::end(tx, family, now).await?;
         return Ok(Exchanged::Replayed(family));
     }
-    if code.expires_at <= now {
+    if code.expires_at <= now || !now.is_soon_after(code.expires_at.minus(CODE_LIFE), CODE_LIFE) {
         return Ok(Exchanged::Refused);
     }
     // Both may have been taken back since the code was given.

@@ -152,7 +152,7 @@ pub async fn end(tx: &mut Tx<'_>, session: SessionId, now: Time) -> Result<()> {
 
 /// The token replaced last, by a successor that nobody has used yet, a moment ago.
 fn is_predecessor(family: &Family, hash: &[u8; 32], now: Time) -> bool {
-    let recent = family.rotated_at.is_some_and(|at| now.since(at) <= GRACE);
+    let recent = family.rotated_at.is_some_and(|at| now.is_soon_after(at, GRACE));
     recent && family.previous_hash.as_ref().is_some_and(|previous| same(hash, previous))
 }
 
@@ -211,7 +211,7 @@ pub async fn current_family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<
 /// Whether the person behind a session proved who they are a moment ago.
 pub async fn is_fresh(app: &App, session: SessionId) -> Result<bool> {
     let at = store::authenticated_at(&app.db, session).await?;
-    Ok(at.is_some_and(|at| app.clock.now().since(at) <= FRESH))
+    Ok(at.is_some_and(|at| app.clock.now().is_soon_after(at, FRESH)))
 }
 
 /// The caller behind an access token whose session goes on.

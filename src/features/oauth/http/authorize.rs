@@ -58,8 +58,8 @@ async fn lead(app: &App, visitor: &Visitor, words: &'static Words, parameters: &
     }
     let now = app.clock.now();
     let young = |person: &BrowserSession| {
-        let age = now.since(person.authenticated_at);
-        !prompt.login && wishes.max_age.is_none_or(|most| age <= Duration::from_secs(most))
+        let at = person.authenticated_at;
+        !prompt.login && wishes.max_age.is_none_or(|most| now.is_soon_after(at, Duration::from_secs(most)))
     };
     let Some(person) = visitor.person(app).await?.filter(young) else {
         if prompt.none {
