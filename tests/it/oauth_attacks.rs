@@ -381,6 +381,15 @@ on_both_engines! {
             assert_eq!(page.sent("error").as_deref(), Some("invalid_request"), "{change:?}");
         }
     }
+
+    /// A node of before the tables of OAuth looks at the keys every ten minutes. It must go on signing with the key it
+    /// has, not with the first that is no Ed25519 key of the open.
+    async fn an_older_node_takes_over_no_key_that_it_cannot_sign_with(setup: Setup) {
+        let test: TestApp = setup.start().await;
+        referral::features::tokens::keys::rs256_ready(test.app()).await.expect("the RSA key");
+        let said = test.refusal("select generation, kid, private_key, public_key from signing_keys order by generation");
+        assert!(said.await.contains("private_key"));
+    }
 }
 
 /// The first schema with a person, a manager and a session of each, as a binary of then has written them.

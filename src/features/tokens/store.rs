@@ -75,8 +75,8 @@ sql! {
     AUTHENTICATED_AT = "select authenticated_at from token_families where id = $1";
     IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
     FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
-    /// Only for a user who can still log in, with the password that was checked if one was.
     FORGET_FAMILIES_OF_PROGRAMS = "delete from token_families where user_id is null and expires_at < $1";
+    /// Only for a user who can still log in, with the password that was checked if one was.
     INSERT_BROWSER_SESSION = {
         sqlite: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
             select $1, $2, u.id, $4, $4, $5 from users u
@@ -97,7 +97,7 @@ sql! {
     END_BROWSER_SESSIONS_OF = "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null";
     FORGET_BROWSER_SESSIONS = "delete from browser_sessions where (expires_at < $1 or ended_at < $1)
             and not exists (select 1 from authorization_codes a where a.browser_session_id = browser_sessions.id)";
-    KEYS = "select generation, kid, algorithm, public_key, private_key, sealed, created_at, active_from, retired_at
+    KEYS = "select generation, kid, algorithm, public_key, private_half, sealed, created_at, active_from, retired_at
             from signing_keys order by generation";
     /// Whoever changes keys does so alone; SQLite has one writer anyhow.
     LOCK_KEYS = {
@@ -105,12 +105,12 @@ sql! {
         postgres: "lock table signing_keys in share row exclusive mode",
     };
     INSERT_KEY = "insert into signing_keys
-            (generation, kid, algorithm, public_key, private_key, sealed, created_at, active_from)
+            (generation, kid, algorithm, public_key, private_half, sealed, created_at, active_from)
         select coalesce(max(generation), 0) + 1, $1, $2, $3, $4, $5, $6, $7 from signing_keys";
     /// Nobody signs with it again, so nobody needs its private half.
-    RETIRE_KEY = "update signing_keys set retired_at = $2, private_key = $3, sealed = false
+    RETIRE_KEY = "update signing_keys set retired_at = $2, private_half = $3, sealed = false
                   where generation = $1 and retired_at is null";
-    SEAL_KEY = "update signing_keys set private_key = $2, sealed = true
+    SEAL_KEY = "update signing_keys set private_half = $2, sealed = true
                 where generation = $1 and not sealed and retired_at is null";
 }
 
