@@ -19,7 +19,8 @@ pub const HOME: &str = "/oauth/apps";
 /// Where the way of most begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
-/// A way on that forms carry with them: only paths of ours, whatever they say, and spelled as addresses are.
+/// A way on that forms carry with them: only paths of ours, whatever they say, spelled as we do:
+/// encoded, so that headers take them and databases too.
 pub fn safe_next(next: Option<&str>) -> &str {
     let ours = |next: &&str| next.starts_with(AUTHORIZE) && next.bytes().all(|byte| byte.is_ascii_graphic());
     next.filter(ours).unwrap_or(HOME)

@@ -17,6 +17,7 @@ mod laws;
 mod lists;
 mod nodes;
 mod oauth;
+mod oauth_attacks;
 mod pages;
 mod providers;
 mod reference;

@@ -83,9 +83,7 @@ async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
     // Who is out since they were asked allows nothing any more.
     browser::hold(tx, &allowed.person).await?;
     if allowed.asked {
-        // What was allowed before stays: this is more, not something else.
-        let before = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
-        store::set_consent(tx, code.user, &code.client, code.scopes.or(before), allowed.now).await?;
+        store::add_consent(tx, code.user, &code.client, code.scopes, allowed.now).await?;
     }
     store::insert_code(tx, code).await
 }
@@ -168,7 +166,7 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
         tokens::actions::end(tx, family, now).await?;
         return Ok(Exchanged::Replayed(family));
     }
-    if code.expires_at <= now {
+    if code.expires_at <= now || !now.is_soon_after(code.expires_at.minus(CODE_LIFE), CODE_LIFE) {
         return Ok(Exchanged::Refused);
     }
     // Both may have been taken back since the code was given.
@@ -312,6 +310,10 @@ pub async fn consents(app: &App, user: UserId) -> Result<Vec<Consent>> {
 
 /// Takes back what a person has allowed a client: its tokens end on every node.
 pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
+    // Not every text is one that each database can be asked about.
+    if !clients::actions::may_be_id(client) {
+        return Err(Refusal::ConsentNotFound.into());
+    }
     let withdraw: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, client, now)| {
         Box::pin(async move {
             if !store::withdraw(tx, *user, client).await? {
