@@ -28,6 +28,9 @@ options="-c listen_addresses=127.0.0.1 -c port=$2 -c unix_socket_directories='$P
 echo ready >&3
 read -r _ || true
 "${1}pg_ctl" -D data -m immediate stop
+folder=$PWD
+cd /
+rm -rf "$folder"
 "#;
 
 pub struct Cluster {
