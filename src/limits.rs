@@ -21,6 +21,8 @@ pub struct Limits {
     logins_per_address: DefaultKeyedRateLimiter<IpAddr>,
     registrations_per_address: DefaultKeyedRateLimiter<IpAddr>,
     validations_per_address: DefaultKeyedRateLimiter<IpAddr>,
+    /// Of whoever has shown no secret.
+    tokens_per_address: DefaultKeyedRateLimiter<IpAddr>,
     /// Tries of one's own password while logged in.
     proofs_per_user: DefaultKeyedRateLimiter<Uuid>,
     lookups_per_user: DefaultKeyedRateLimiter<Uuid>,
@@ -37,6 +39,7 @@ impl Limits {
             logins_per_address: RateLimiter::keyed(quota(settings.logins_per_address)),
             registrations_per_address: RateLimiter::keyed(quota(settings.registrations_per_address)),
             validations_per_address: RateLimiter::keyed(quota(settings.validations_per_address)),
+            tokens_per_address: RateLimiter::keyed(quota(settings.tokens_per_address)),
             lookups_per_user: RateLimiter::keyed(quota(settings.lookups_per_user)),
         }
     }
@@ -66,6 +69,11 @@ impl Limits {
         self.check(&self.validations_per_address, &prefix(client))
     }
 
+    /// A step of OAuth by somebody who has shown no secret: a public client, or a browser on its way.
+    pub fn oauth_from(&self, client: IpAddr) -> Result<()> {
+        self.check(&self.tokens_per_address, &prefix(client))
+    }
+
     /// A look-up by e-mail, of a person or a program.
     pub fn look_up(&self, caller: Uuid) -> Result<()> {
         self.check(&self.lookups_per_user, &caller)
@@ -78,6 +86,7 @@ impl Limits {
         self.registrations_per_address.retain_recent();
         self.validations_per_address.retain_recent();
         self.lookups_per_user.retain_recent();
+        self.tokens_per_address.retain_recent();
         self.proofs_per_user.retain_recent();
     }
 

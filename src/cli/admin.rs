@@ -37,7 +37,7 @@ pub enum Admin {
         /// User name or e-mail address
         user: String,
     },
-    /// Set a user's password, read from the standard input, and end all their sessions
+    /// Set a user's password, read from the standard input; all their sessions end, and other providers are unlinked
     ResetPassword {
         /// User name or e-mail address
         user: String,

@@ -253,6 +253,7 @@ pub struct Limits {
     pub registrations_per_address: u32,
     pub validations_per_address: u32,
     pub lookups_per_user: u32,
+    pub tokens_per_address: u32,
     trusted_proxies: Vec<String>,
 }
 
@@ -355,6 +356,7 @@ impl Config {
             ("registrations_per_address", self.limits.registrations_per_address),
             ("validations_per_address", self.limits.validations_per_address),
             ("lookups_per_user", self.limits.lookups_per_user),
+            ("tokens_per_address", self.limits.tokens_per_address),
         ] {
             range(&format!("limits.{name}"), value.into(), 1, 1_000_000)?;
         }

@@ -263,7 +263,7 @@ pub fn explanation(refusal: Refusal) -> &'static str {
             "The way to another provider and back took longer than ten minutes, was gone before, or belongs to another browser."
         }
         R::LogInAgain => {
-            "An account without a password is changed within five minutes of a log-in. Log in again through the provider that you use."
+            "An account without a password is changed within five minutes of a log-in. Log in again through the provider that you use. Its first password is set through the documentation page, not through other programs."
         }
         R::NotFound => "No route has this path. See /docs for those there are.",
         R::MethodNotAllowed => "The path exists, but not with this method. `Allow` lists those it takes.",

@@ -761,6 +761,44 @@ on_every_setup! {
         manager.get("/api/v1/clients").await.expect_problem(403, "managers_only");
     }
 
+    /// Who could be anybody may only do so much; who has shown a secret is held to none of it.
+    async fn steps_without_a_secret_are_counted_by_address(setup: Setup) {
+        let limits = [("REFERRAL_LIMITS", "on"), ("REFERRAL_LIMITS_TOKENS_PER_ADDRESS", "3")];
+        let test = setup.start_with(&limits).await;
+        let manager = test.manager("manager").await;
+        let machine = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
+        let machine = register(&manager, machine).await;
+        let public = register(&manager, json!({"confidential": false})).await;
+        for _ in 0..3 {
+            assert_eq!(wrong(&public.refresh("rt_nonsense").await), (400, "invalid_grant".to_owned()));
+        }
+        let limited = public.refresh("rt_nonsense").await.expect_problem(429, "rate_limited");
+        assert!(limited.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
+        public.call("/oauth/revoke", &[("token", "rt_nonsense")]).await.expect_problem(429, "rate_limited");
+        let mut visit = Visit::new(&public.base);
+        for path in [public.request(&[]), "/oauth/callback/nobody?state=x".to_owned()] {
+            let page = visit.get(&path).await.expect(429);
+            assert!(!page.header("retry-after").is_empty() && page.text.contains("<h1>"), "{page:?}");
+        }
+        for _ in 0..5 {
+            machine.call("/oauth/token", &[("grant_type", "client_credentials")]).await.expect(200);
+        }
+    }
+
+    /// A password opens everything: a program that may change the account may not make itself one.
+    async fn a_program_sets_no_first_password(setup: Setup) {
+        let test = setup.start().await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
+        test.user("olga").await;
+        let tokens = shop.tokens("olga", &[]).await;
+        // As for who came by another provider.
+        test.sql("update users set password_hash = null where username = 'olga'").await;
+        let program = bearer(&shop.base, &tokens);
+        let new = json!({"new_password": "Another-Pass-77"});
+        program.post("/api/v1/me/password", &new).await.expect_problem(403, "log_in_again");
+        program.delete_with("/api/v1/me", &json!({})).await.expect(204);
+    }
+
     async fn the_metadata_names_this_server_and_all_it_names_is_there(setup: Setup) {
         let test = setup.start().await;
         let client = test.client();

@@ -567,8 +567,8 @@ on_every_setup! {
             visit.get(&format!("{path}?{query}")).await.expect(400);
         }
         visit.get(path).await.expect(400);
-        visit.get("/oauth/callback/nobody?state=x&code=y").await.expect(400);
-        visit.get("/oauth/callback/%00?state=x&code=y").await.expect(400);
+        visit.get("/oauth/callback/nobody?state=x&code=y").await.expect(404);
+        visit.get("/oauth/callback/%00?state=x&code=y").await.expect(404);
         visit.get("/oauth/login/nobody").await.expect(404);
         visit.get("/oauth/login/%00").await.expect(404);
         assert_eq!((asked(&corp), asked(&other)), before, "nobody was asked");

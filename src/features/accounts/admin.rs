@@ -5,7 +5,7 @@ use super::model::{Credentials, Registration, login_key};
 use super::{password, store};
 use crate::app::App;
 use crate::db::Work;
-use crate::features::{codes, tokens};
+use crate::features::{codes, signin, tokens};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -31,7 +31,8 @@ pub async fn set_manager(app: &App, user: UserId, is_manager: bool) -> Result<bo
     app.db.write((user, is_manager), set).await
 }
 
-/// Sets a password without the old one and ends every session. The rules for passwords hold.
+/// Sets a password without the old one, ends every session and unlinks other identity providers. The rules for
+/// passwords hold.
 pub async fn reset_password(app: &App, user: &Credentials, new: &str) -> Result<Result<(), String>> {
     let least = app.config.accounts.min_password_length;
     if let Err(reason) = password::check(new, least, &user.username, &user.email) {
@@ -41,6 +42,8 @@ pub async fn reset_password(app: &App, user: &Credentials, new: &str) -> Result<
     let reset: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, hash, now)| {
         Box::pin(async move {
             store::reset_password(tx, *user, hash).await?;
+            // Who was in may have linked a way back.
+            signin::actions::forget(tx, *user).await?;
             tokens::actions::end_all(tx, *user, *now).await
         })
     };

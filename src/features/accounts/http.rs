@@ -16,6 +16,7 @@ use super::me::{self, Profile, Proof};
 use super::model::{Entrance, Registration, check_name_against};
 use super::password;
 use crate::app::App;
+use crate::features::clients::model::DOCS;
 use crate::features::codes::http::CodeOut;
 use crate::features::tokens;
 use crate::features::tokens::http::TokenOut;
@@ -335,7 +336,7 @@ async fn change_password(
     Json(mut fields): Json,
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
-    let current = proof(&app, &caller, &mut fields, "current_password").await?;
+    let current = proof(&app, &caller, &mut fields, "current_password", &[FIRST_PARTY, DOCS]).await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
     me::change_password(&app, caller.user, &current, &new).await?;
@@ -364,24 +365,26 @@ async fn erase(
     Json(mut fields): Json,
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
-    let password = proof(&app, &caller, &mut fields, "password").await?;
+    let password = proof(&app, &caller, &mut fields, "password", &[]).await?;
     me::erase(&app, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in.
+/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in
+/// by one of these clients (any, if none is named): whoever sets a password can do all that its owner can, which is more
+/// than a program was allowed.
 async fn proof(
     app: &App,
     caller: &Person<need::Account>,
     fields: &mut Fields,
     field: &str,
+    clients: &[&str],
 ) -> Result<Option<Proof>, Problem> {
     if me::has_password(app, caller.user).await? {
         return Ok(fields.text(field).map(Proof::Password));
     }
-    if tokens::actions::is_fresh(app, caller.session).await? {
-        Ok(Some(Proof::FreshLogIn))
-    } else {
-        Err(Refusal::LogInAgain.into())
+    match tokens::actions::fresh_client(app, caller.session).await? {
+        Some(client) if clients.is_empty() || clients.contains(&client.as_str()) => Ok(Some(Proof::FreshLogIn)),
+        _ => Err(Refusal::LogInAgain.into()),
     }
 }

@@ -297,6 +297,7 @@ const MOST_CODE: usize = 100;
 /// Back from another provider.
 async fn arrive(
     State(app): State<Arc<App>>,
+    Client(client): Client,
     visitor: Visitor,
     PathText(provider): PathText,
     RawQuery(query): RawQuery,
@@ -304,6 +305,7 @@ async fn arrive(
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let mut words = visitor.words(None);
     let answer = async {
+        app.limits.oauth_from(client)?;
         // As on the way there. Nothing is looked up, so it does not matter what else is wrong.
         if app.providers.settings(&provider).is_none() {
             let to_log_in = Way::LogIn("/oauth/apps");

@@ -208,10 +208,10 @@ pub async fn current_family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<
     Ok(family.filter(|family| same(&token.hash(), &family.current_hash)))
 }
 
-/// Whether the person behind a session proved who they are a moment ago.
-pub async fn is_fresh(app: &App, session: SessionId) -> Result<bool> {
-    let at = store::authenticated_at(&app.db, session).await?;
-    Ok(at.is_some_and(|at| app.clock.now().is_soon_after(at, FRESH)))
+/// Whether the person behind a session proved who they are a moment ago, and which client the session is.
+pub async fn fresh_client(app: &App, session: SessionId) -> Result<Option<String>> {
+    let found = store::authenticated(&app.db, session).await?;
+    Ok(found.and_then(|(at, client)| app.clock.now().is_soon_after(at, FRESH).then_some(client)))
 }
 
 /// The caller behind an access token whose session goes on.

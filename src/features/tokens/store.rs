@@ -72,7 +72,7 @@ sql! {
                               returning id";
     END_FAMILIES_OF_CONSENT = "update token_families set ended_at = $3
                                where user_id = $1 and client_id = $2 and ended_at is null returning id";
-    AUTHENTICATED_AT = "select authenticated_at from token_families where id = $1";
+    AUTHENTICATED = "select authenticated_at, client_id from token_families where id = $1";
     IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
     FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
     FORGET_FAMILIES_OF_PROGRAMS = "delete from token_families where user_id is null and expires_at < $1";
@@ -215,9 +215,9 @@ fn sessions(rows: Vec<Row>) -> Result<Vec<SessionId>> {
     rows.iter().map(|row| row.get::<Uuid>(0).map(SessionId)).collect()
 }
 
-/// When the person behind a session last proved who they are.
-pub async fn authenticated_at(db: &Db, session: SessionId) -> Result<Option<Time>> {
-    db.row(&AUTHENTICATED_AT, params![session]).await?.map(|row| row.time(0)).transpose()
+/// When the person behind a session last proved who they are, and whose session it is.
+pub async fn authenticated(db: &Db, session: SessionId) -> Result<Option<(Time, String)>> {
+    db.row(&AUTHENTICATED, params![session]).await?.map(|row| Ok((row.time(0)?, row.get(1)?))).transpose()
 }
 
 pub struct NewBrowserSession {

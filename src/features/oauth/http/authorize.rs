@@ -16,6 +16,7 @@ use crate::features::signin::http::{LogInPage, ask_to_log_in};
 use crate::features::tokens::model::BrowserSession;
 use crate::kernel::error::Result;
 use crate::kernel::parameters::Parameters;
+use crate::web::caller::Client;
 use crate::web::extract::Form;
 use crate::web::pages::{AUTHORIZE, or_say, page, safe_next, say, see_other};
 use crate::web::views::policy::FormSource;
@@ -23,10 +24,18 @@ use crate::web::views::words::Words;
 use crate::web::views::{Consent, Message, Way};
 use crate::web::visitor::Visitor;
 
-pub async fn authorize(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(query): RawQuery) -> Response {
+pub async fn authorize(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visitor: Visitor,
+    RawQuery(query): RawQuery,
+) -> Response {
     let parameters = Parameters::parse(query.unwrap_or_default().as_bytes());
     let words = visitor.words(parameters.first("ui_locales"));
-    let answer = lead(&app, &visitor, words, &parameters).await;
+    let answer = match app.limits.oauth_from(client) {
+        Ok(()) => lead(&app, &visitor, words, &parameters).await,
+        Err(error) => Err(error),
+    };
     or_say(&app, &visitor, words, answer)
 }
 

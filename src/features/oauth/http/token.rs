@@ -1,5 +1,6 @@
 //! The endpoints that programs call as clients: tokens, their revocation, and what they are good for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -21,6 +22,7 @@ use crate::features::tokens::model::Grant;
 use crate::kernel::error::Error;
 use crate::kernel::parameters::Parameters;
 use crate::problems;
+use crate::web::caller::Client as Address;
 use crate::web::extract::Form;
 use crate::web::problem::Problem;
 
@@ -84,7 +86,7 @@ fn required<'a>(form: &'a Parameters, name: &str, sentence: &'static str) -> Res
 }
 
 /// The client that asks: by its secret in the header or in the form, or by its name where it is public.
-async fn client(app: &App, headers: &HeaderMap, form: &Parameters) -> Result<Client, Failure> {
+async fn client(app: &App, address: IpAddr, headers: &HeaderMap, form: &Parameters) -> Result<Client, Failure> {
     let unknown = || Fault::new(Wrong::InvalidClient, "The client is unknown, or its secret is not right");
     let (named, secret) = (one(form, "client_id")?, one(form, "client_secret")?);
     let (id, secret) = match headers.get(AUTHORIZATION) {
@@ -98,6 +100,9 @@ async fn client(app: &App, headers: &HeaderMap, form: &Parameters) -> Result<Cli
             (id, Some(basic).filter(|basic| !basic.is_empty()))
         }
     };
+    if secret.is_none() {
+        app.limits.oauth_from(address)?;
+    }
     let client = clients::actions::find(app, &id).await?.ok_or_else(unknown)?;
     let proven = match &secret {
         Some(secret) => client.has_secret(secret),
@@ -182,7 +187,7 @@ impl OAuthTokens {
     }
 }
 
-problems!(OAuthProblems: []);
+problems!(OAuthProblems: [RateLimited]);
 
 /// Get tokens as a client
 ///
@@ -196,11 +201,12 @@ problems!(OAuthProblems: []);
         OAuthProblems))]
 pub async fn token(
     State(app): State<Arc<App>>,
+    Address(address): Address,
     headers: HeaderMap,
     body: Result<Form, Problem>,
 ) -> Result<Response, Failure> {
     let form = form(body)?;
-    let client = client(&app, &headers, &form).await?;
+    let client = client(&app, address, &headers, &form).await?;
     let grant_type = required(&form, "grant_type", "The grant_type is missing")?;
     let tokens = match GrantType::parse(grant_type) {
         Some(GrantType::AuthorizationCode) => {
@@ -253,11 +259,12 @@ struct TokenQuestion {
         OAuthProblems))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
+    Address(address): Address,
     headers: HeaderMap,
     body: Result<Form, Problem>,
 ) -> Result<StatusCode, Failure> {
     let form = form(body)?;
-    let client = client(&app, &headers, &form).await?;
+    let client = client(&app, address, &headers, &form).await?;
     actions::revoke(&app, &client, required(&form, "token", "The token is missing")?).await?;
     Ok(StatusCode::OK)
 }
@@ -330,11 +337,12 @@ impl Introspection {
         OAuthProblems))]
 pub async fn introspect(
     State(app): State<Arc<App>>,
+    Address(address): Address,
     headers: HeaderMap,
     body: Result<Form, Problem>,
 ) -> Result<Response, Failure> {
     let form = form(body)?;
-    let client = client(&app, &headers, &form).await?;
+    let client = client(&app, address, &headers, &form).await?;
     if !client.is_confidential() {
         return Err(Fault::new(Wrong::InvalidClient, "Introspection is for confidential clients").into());
     }
