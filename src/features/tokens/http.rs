@@ -67,6 +67,7 @@ problems!(LogOutProblems: caller[]);
 ///
 /// The access token and its refresh token stop working, on every node within seconds. Other log-ins go on.
 #[utoipa::path(post, path = "/auth/logout", tag = "Accounts", operation_id = "log_out",
+    security(("oauth" = []), ("password" = []), ("machine" = []), ("bearer" = [])),
     responses((status = 204, description = "Ended"), LogOutProblems))]
 async fn log_out(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Problem> {
     actions::log_out(&app, caller.session).await?;
