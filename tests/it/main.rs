@@ -13,6 +13,7 @@ mod accounts;
 mod binary;
 mod gallery;
 mod input;
+mod journeys;
 mod keys;
 mod laws;
 mod lists;
