@@ -133,6 +133,9 @@ create index sign_ins_by_expiry on sign_ins (expires_at);
 -- When the person has shown that the address is theirs.
 alter table users add column email_proven_at bigint;
 
+-- Under another name, for nodes of the older version read all keys every ten minutes and would sign with the newest,
+-- whatever it is. Now they fail to, and keep the key that they have.
+alter table signing_keys rename column private_key to private_half;
 -- A key is published before it signs, and believed until it is retired.
 alter table signing_keys add column active_from bigint not null default 0;
 alter table signing_keys add column retired_at bigint;

@@ -38,10 +38,17 @@ pub const MEMORY: Duration = Duration::from_secs(15 * 60);
 
 sql! {
     RECORD = "insert into changes (at, topic, subject, version) values (referral_now(), $1, $2, $3)";
+    /// As many as there are, in one statement: a client may have had hundreds of thousands of sessions.
+    RECORD_ALL = {
+        sqlite: "insert into changes (at, topic, subject, version)
+                 select referral_now(), $1, unhex(value), 0 from json_each($2)",
+        postgres: "insert into changes (at, topic, subject, version)
+                   select referral_now(), $1, value::uuid, 0 from json_array_elements_text($2::text::json)",
+    };
     /// The clock comes along even when nothing has changed.
     SINCE = "select clock.now, c.topic, c.subject, c.version
              from (select referral_now() as now) clock left join changes c on c.at > $1";
-    FORGET = "delete from changes where at < referral_now() - $1";
+    FORGET = "delete from changes where at < (select referral_now()) - $1";
 }
 
 #[derive(Default)]
@@ -179,6 +186,15 @@ pub async fn announce_code(tx: &mut Tx<'_>, owner: UserId, version: i64) -> Resu
 /// Announces, with the transaction's commit, that a session has ended.
 pub async fn announce_session(tx: &mut Tx<'_>, session: SessionId) -> Result<()> {
     tx.run(&RECORD, &params![SESSION, session, 0]).await.map(drop)
+}
+
+/// As [`announce_session`], for many.
+pub async fn announce_sessions(tx: &mut Tx<'_>, sessions: &[SessionId]) -> Result<()> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<String> = sessions.iter().map(|session| format!("\"{}\"", session.0.simple())).collect();
+    tx.run(&RECORD_ALL, &params![SESSION, format!("[{}]", texts.join(","))]).await.map(drop)
 }
 
 /// Announces, with the transaction's commit, that the signing keys are not what they were.

@@ -29,9 +29,10 @@ pub struct PostgresOptions {
 
 /// Connections that reads share: one saturates a core of ours, two keep the second busy.
 const SHARED: usize = 2;
-/// A statement that takes longer is cancelled: nothing of ours may hold a lock for longer.
-const STATEMENT_LIMIT: &str =
-    "set statement_timeout = '15s'; set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'";
+/// A statement that takes longer is cancelled: nothing of ours may hold a lock for longer. And each has one plan for
+/// all parameters: planned for one long list, a page of it may look cheaper by a walk through everybody's.
+const SESSION: &str = "set statement_timeout = '15s'; set lock_timeout = '5s'; \
+     set idle_in_transaction_session_timeout = '10s'; set plan_cache_mode = force_generic_plan";
 /// How often a read is tried on connections that turn out to be broken.
 const READS: u32 = 8;
 const WAIT: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl Postgres {
             // A pooler hands its connections around: what is set on one would reach others.
             let own = options.prepared_statements;
             let limit = Hook::async_fn(move |client: &mut ClientWrapper, _| {
-                let limit = if own { STATEMENT_LIMIT } else { "" };
+                let limit = if own { SESSION } else { "" };
                 Box::pin(async move { client.batch_execute(limit).await.map_err(HookError::Backend) })
             });
             Pool::builder(manager)

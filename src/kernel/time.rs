@@ -19,6 +19,9 @@ const LAST: i64 = 253_402_300_799_999_999;
 /// 0001-01-01T00:00:00Z
 const FIRST: i64 = -62_135_596_800_000_000;
 
+/// By which the clocks of nodes may differ.
+const SKEW: Duration = Duration::from_secs(60);
+
 impl Time {
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(micros(span)))
@@ -31,6 +34,12 @@ impl Time {
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whether this is at most so long after `earlier`. Not if it is long before it: then a clock has stepped back, and
+    /// what counted on it counts no more.
+    pub fn is_soon_after(self, earlier: Time, span: Duration) -> bool {
+        self.since(earlier) <= span && earlier.since(self) <= SKEW
     }
 
     /// Whole seconds, as JSON Web Tokens count them.

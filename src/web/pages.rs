@@ -12,15 +12,23 @@ use super::views::{Message, MessagePage, View, Way, render};
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::parameters::Parameters;
 
 /// Where people land who were on no way.
 pub const HOME: &str = "/oauth/apps";
 /// Where the way of most begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
-/// A way on that forms carry with them: only paths of ours, whatever they say.
+/// A way on that forms carry with them: only paths of ours, whatever they say, spelled as we do:
+/// encoded, so that headers take them and databases too.
 pub fn safe_next(next: Option<&str>) -> &str {
-    next.filter(|next| next.starts_with(AUTHORIZE)).unwrap_or(HOME)
+    let ours = |next: &&str| next.starts_with(AUTHORIZE) && next.bytes().all(|byte| byte.is_ascii_graphic());
+    next.filter(ours).unwrap_or(HOME)
+}
+
+/// The parameters of the authorization request that a way leads to.
+pub fn request_on(next: &str) -> Parameters {
+    Parameters::parse(next.strip_prefix(AUTHORIZE).unwrap_or_default().as_bytes())
 }
 
 /// A page, with the cookie if the browser has none.
@@ -75,13 +83,19 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
         Refusal::Unavailable => Message::Unavailable,
         Refusal::Internal => Message::Internal,
         Refusal::NotFound => Message::NotFound,
+        Refusal::SignInExpired => Message::Expired,
         _ => Message::AccessDenied,
     };
+    let way = if problem.refusal == Refusal::SignInExpired { Way::LogIn(HOME) } else { Way::Nowhere };
     if let Some(context) = problem.context.as_ref().filter(|_| problem.refusal == Refusal::Internal) {
         tracing::error!(context, "a page failed");
     }
-    let status = status(problem.refusal);
-    match say(app, visitor, words, status, message, Way::Nowhere) {
+    let status = match problem.refusal {
+        // A page asks for no scheme of HTTP's, which a 401 would have to name.
+        Refusal::BadCredentials => StatusCode::FORBIDDEN,
+        refusal => status(refusal),
+    };
+    match say(app, visitor, words, status, message, way) {
         Ok(mut response) => {
             retry(&mut response, problem.retry_after);
             response

@@ -6,7 +6,7 @@ use aws_lc_rs::{digest, hmac};
 use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
@@ -27,8 +27,10 @@ const PLAIN_NAME: &str = "referral";
 /// A browser, told from others by its cookie, logged in or not.
 pub struct Visitor {
     secret: [u8; 32],
-    /// Whether the browser has to be given the cookie.
+    /// Whether the browser has sent no cookie of ours.
     new: bool,
+    /// Whether it may have one all the same: with forms of other sites browsers send none.
+    withheld: bool,
     accept_language: Option<String>,
 }
 
@@ -42,8 +44,10 @@ impl FromRequestParts<Arc<App>> for Visitor {
             Some(secret) => secret,
             None => app.random()?,
         };
+        let withheld = parts.method == Method::POST
+            && parts.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
         let language = parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        Ok(Self { secret, new, accept_language: language.map(str::to_owned) })
+        Ok(Self { secret, new, withheld, accept_language: language.map(str::to_owned) })
     }
 }
 
@@ -82,16 +86,16 @@ impl Visitor {
 
     /// The browser under another cookie, for who has just logged in or out: what was known before is worth nothing.
     pub fn renewed(&self, app: &App) -> Result<Self> {
-        Ok(Self { secret: app.random()?, new: true, accept_language: self.accept_language.clone() })
+        Ok(Self { secret: app.random()?, new: true, withheld: false, accept_language: self.accept_language.clone() })
     }
 
     pub fn words(&self, ui_locales: Option<&str>) -> &'static Words {
         Language::of(self.accept_language.as_deref(), ui_locales).words()
     }
 
-    /// Gives the browser its cookie, if it has it not.
+    /// Gives the browser its cookie, if it has none.
     pub fn remember(&self, app: &App, headers: &mut HeaderMap) {
-        if !self.new {
+        if !self.new || self.withheld {
             return;
         }
         let secure = if app.is_behind_tls() { "; Secure" } else { "" };

@@ -14,7 +14,7 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::oauth::{CALLBACK, Registered, bearer, manager, register, text};
+use crate::oauth::{CALLBACK, Registered, bearer, register, text};
 use crate::on_every_setup;
 use crate::support::app::TestApp;
 use crate::support::client::{Answer, Client, PASSWORD};
@@ -286,7 +286,7 @@ async fn everybody(test: &TestApp) -> (Vec<Caller>, Client) {
     let late = test.user("late").await.token.expect("a token");
     test.move_clock(Duration::from_secs(11 * 60));
 
-    let manager = manager(test).await;
+    let manager = test.manager("manager").await;
     let olga = test.user("olga").await;
     olga.create_code("OLGA2030CODE").await.expect(201);
     let everything = json!({"scope": Scopes::PERSON.to_string()});
@@ -425,7 +425,7 @@ on_every_setup! {
     /// Being let in is not owning: what is another's is neither seen nor changed.
     async fn what_is_anothers_stays_anothers(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
         olga.create_code("OLGA2030CODE").await.expect(201);
         let shop = register(&manager, json!({"scope": Scopes::PERSON.to_string()})).await;
@@ -474,7 +474,7 @@ on_every_setup! {
         for setting in ["owner", "all"] {
             test.add_node_with(&[("REFERRAL_ACCOUNTS_REFEREES_VISIBLE_TO", setting)]).await;
         }
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
         olga.create_code("OLGA2030CODE").await.expect(201);
         test.client().register("friend", Some("OLGA2030CODE")).await.expect(201);
@@ -637,7 +637,7 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("GET", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Form(200, "/oauth/logout")]),
     ("POST", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Says(403)]),
     ("GET", "/oauth/login/{provider}", [Says(404), Says(404), Says(404)]),
-    ("GET", "/oauth/callback/{provider}", [Says(400), Says(400), Says(400)]),
+    ("GET", "/oauth/callback/{provider}", [Says(404), Says(404), Says(404)]),
     ("POST", "/oauth/finish", [Says(403), Says(403), Says(403)]),
     // The last: it takes the browser's log-in away.
     ("POST", "/oauth/logout", [Says(200), Says(200), Says(403)]),
@@ -749,7 +749,7 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
 on_every_setup! {
     async fn every_page_shows_itself_to_whom_it_should_and_takes_its_own_forms_only(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         for name in ["olga", "ivan", "disabled", "erased"] {
             test.client().register(name, None).await.expect(201);
         }

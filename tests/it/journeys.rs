@@ -8,7 +8,7 @@ use fantoccini::Locator;
 use fantoccini::key::Key;
 use serde_json::{Value, json};
 
-use crate::oauth::{Registered, VERIFIER, bearer, challenge, form, manager, register, text};
+use crate::oauth::{Registered, VERIFIER, bearer, challenge, form, register, text};
 use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::browser::{Browser, Habits, Screen};
 use crate::support::client::{Answer, PASSWORD};
@@ -28,7 +28,7 @@ impl Shop {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let change = json!({"name": "Bookshop", "redirect_uris": [format!("{origin}/callback")], "scope": SCOPES});
-        let client = register(&manager(test).await, change).await;
+        let client = register(&test.manager("manager").await, change).await;
         let shop = Shop { origin, client };
         let front = format!(
             "<!doctype html><title>Bookshop</title><a href=\"{}\">Log in</a>",

@@ -138,9 +138,9 @@ on_every_setup! {
         let refusal = keys::retire(&command, "unknown").await.expect("no fault").expect_err("there is none");
         assert!(refusal.contains("no signing key unknown"), "{refusal}");
         // Nothing is left to sign with.
-        let sql = "select count(*) from signing_keys where retired_at is not null and length(private_key) = 0";
+        let sql = "select count(*) from signing_keys where retired_at is not null and length(private_half) = 0";
         assert_eq!(test.number(sql).await, 2);
-        assert_eq!(test.number("select count(*) from signing_keys where length(private_key) > 0").await, 2);
+        assert_eq!(test.number("select count(*) from signing_keys where length(private_half) > 0").await, 2);
     }
 
     async fn a_successor_can_be_called_off_before_it_signs(setup: Setup) {
@@ -230,7 +230,7 @@ on_every_setup! {
         }
         let states = states(test.app()).await;
         assert!(former.iter().chain(&next).all(|kid| states[kid] == State::Retired), "{states:?}");
-        assert_eq!(test.number("select count(*) from signing_keys where length(private_key) > 0").await, 2);
+        assert_eq!(test.number("select count(*) from signing_keys where length(private_half) > 0").await, 2);
         // Housekeeping, which reads the keys as well, brings nothing back.
         for node in &test.nodes {
             worker::clean(&node.app).await.expect("it cleans");
@@ -381,7 +381,7 @@ on_every_setup! {
         test.open(&[(MASTER_KEY, &ours)]).await.expect("a node starts with the master key");
 
         // Sealed for its own name: another row's does not open.
-        test.sql("update signing_keys set private_key = (select private_key from signing_keys where generation = 1) \
+        test.sql("update signing_keys set private_half = (select private_half from signing_keys where generation = 1) \
                   where generation = 3").await;
         let Err(sentence) = test.open(&[(MASTER_KEY, &ours)]).await else { panic!("it takes one key for another") };
         assert!(sentence.contains("does not open"), "{sentence}");
@@ -409,7 +409,7 @@ on_every_setup! {
 }
 
 async fn private_keys(test: &TestApp) -> Vec<Vec<u8>> {
-    let rows = test.query("select private_key from signing_keys order by generation").await;
+    let rows = test.query("select private_half from signing_keys order by generation").await;
     rows.iter().map(|row| bytes(&row[0])).collect()
 }
 

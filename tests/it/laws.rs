@@ -842,8 +842,7 @@ impl People {
         let body = json!({"username": address, "email": address, "password": PASSWORD, "code": "SPRING2030AB"});
         test.client().post("/api/v1/auth/user", &body).await.expect(201);
         test.client().logged_in(address).await.create_code("SECRET2030AB").await.expect(201);
-        let manager = test.user("manager").await;
-        test.sql("update users set is_manager = true where username = 'manager'").await;
+        let manager = test.manager("manager").await;
         let (guest, stranger) = (test.client().logged_in("guest").await, test.user("stranger").await);
         Self { referrer, guest, stranger, manager }
     }

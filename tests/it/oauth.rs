@@ -11,7 +11,7 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
-use crate::support::app::{TestApp, eventually};
+use crate::support::app::eventually;
 use crate::support::client::{Answer, Client, PASSWORD};
 use crate::support::visit::{Page, Visit};
 
@@ -26,12 +26,6 @@ pub struct Registered {
     pub id: String,
     pub secret: Option<String>,
     pub base: String,
-}
-
-pub async fn manager(test: &TestApp) -> Client {
-    test.client().register("manager", None).await.expect(201);
-    test.sql("update users set is_manager = true where name_key = 'manager'").await;
-    test.client().logged_in("manager").await
 }
 
 pub async fn register(manager: &Client, change: Value) -> Registered {
@@ -150,7 +144,7 @@ pub fn bearer(base: &str, tokens: &Value) -> Client {
 on_every_setup! {
     async fn a_person_lets_a_program_in_and_it_acts_for_them(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         let olga = test.user("olga").await;
         let mut visit = Visit::new(&shop.base);
 
@@ -189,7 +183,7 @@ on_every_setup! {
 
     async fn an_id_token_says_who_logged_in_and_when(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let olga = test.user("olga").await;
         for algorithm in [Algorithm::RS256, Algorithm::EdDSA] {
             let word = if algorithm == Algorithm::RS256 { "RS256" } else { "EdDSA" };
@@ -225,7 +219,7 @@ on_every_setup! {
 
     async fn what_is_wrong_with_a_request_is_told_to_the_client(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let shop = register(&manager, json!({"scope": "openid profile"})).await;
         let mut visit = Visit::new(&shop.base);
         let good = [("scope", "openid")];
@@ -274,7 +268,7 @@ on_every_setup! {
     /// BCP 9700, 4.1: nothing but the very characters, and nobody is sent anywhere else.
     async fn a_redirect_uri_that_is_not_the_registered_one_leads_nowhere(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         let mut visit = Visit::new(&shop.base);
         let others = [
             "https://shop.example.com/callback/", "https://shop.example.com/Callback", "https://shop.example.com",
@@ -306,7 +300,7 @@ on_every_setup! {
 
     async fn a_code_is_good_once_for_its_client_address_and_verifier(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let (shop, other) = (register(&manager, json!({})).await, register(&manager, json!({"name": "Other"})).await);
         let public = register(&manager, json!({"name": "App", "confidential": false})).await;
         test.user("olga").await;
@@ -355,7 +349,7 @@ on_every_setup! {
 
     async fn of_many_who_use_one_code_at_once_nobody_keeps_more_than_one_session(setup: Setup) {
         let test = setup.start_two().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         test.user("olga").await;
         let code = shop.code(&mut Visit::new(&shop.base), "olga", &[]).await;
         let uses = (0..16).map(|number| {
@@ -378,7 +372,7 @@ on_every_setup! {
 
     async fn a_refresh_token_is_its_clients_alone_and_may_be_asked_for_less(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let (shop, other) = (register(&manager, json!({})).await, register(&manager, json!({"name": "Other"})).await);
         let olga = test.user("olga").await;
         let tokens = shop.tokens("olga", &[]).await;
@@ -411,7 +405,7 @@ on_every_setup! {
 
     async fn fifty_refreshes_at_once_are_one_lineage(setup: Setup) {
         let test = setup.start_two().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         test.user("olga").await;
         let tokens = shop.tokens("olga", &[]).await;
         let token = text(&tokens, "refresh_token").to_owned();
@@ -436,7 +430,7 @@ on_every_setup! {
 
     async fn a_program_acts_alone_with_scopes_for_programs_and_is_no_person(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let machine = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
         let machine = register(&manager, machine).await;
         let shop = register(&manager, json!({})).await;
@@ -472,7 +466,7 @@ on_every_setup! {
 
     async fn a_client_is_believed_by_its_secret_only(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let machine = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
         let machine = register(&manager, machine).await;
         let public = register(&manager, json!({"confidential": false})).await;
@@ -523,7 +517,7 @@ on_every_setup! {
 
     async fn introspection_and_revocation_tell_a_client_about_its_own_tokens_only(setup: Setup) {
         let test = setup.start_two().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let (shop, other) = (register(&manager, json!({})).await, register(&manager, json!({"name": "Other"})).await);
         let public = register(&manager, json!({"confidential": false})).await;
         let olga = test.user("olga").await;
@@ -567,7 +561,7 @@ on_every_setup! {
 
     async fn consents_are_seen_and_withdrawn_over_the_api_and_on_the_page(setup: Setup) {
         let test = setup.start_two().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let shop = register(&manager, json!({})).await;
         let olga = test.user("olga").await;
         let tokens = shop.tokens("olga", &[]).await;
@@ -599,7 +593,7 @@ on_every_setup! {
 
     async fn forms_of_others_do_nothing(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         test.user("olga").await;
         let mut visit = Visit::new(&shop.base);
         let page = visit.get(&shop.request(&[])).await.expect(200);
@@ -644,7 +638,7 @@ on_every_setup! {
 
     async fn a_log_in_is_asked_for_when_the_client_wants_a_fresh_one(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         test.user("olga").await;
         let mut visit = Visit::new(&shop.base);
         shop.code(&mut visit, "olga", &[]).await;
@@ -667,7 +661,7 @@ on_every_setup! {
 
     async fn whoever_is_out_is_out_of_the_browser_too(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         let olga = test.user("olga").await;
         let mut visit = Visit::new(&shop.base);
         let code = shop.code(&mut visit, "olga", &[]).await;
@@ -688,7 +682,7 @@ on_every_setup! {
 
     async fn an_account_is_made_on_the_page_with_a_referral_code(setup: Setup) {
         let test = setup.start().await;
-        let shop = register(&manager(&test).await, json!({})).await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
         let olga = test.user("olga").await;
         olga.create_code("OLGA2030CODE").await.expect(201);
         let mut visit = Visit::new(&shop.base);
@@ -711,7 +705,7 @@ on_every_setup! {
 
     async fn clients_are_the_managers_business(setup: Setup) {
         let test = setup.start().await;
-        let manager = manager(&test).await;
+        let manager = test.manager("manager").await;
         let olga = test.user("olga").await;
         let shop = register(&manager, json!({})).await;
         let path = format!("/api/v1/clients/{}", shop.id);
@@ -778,6 +772,20 @@ on_every_setup! {
             else { continue };
             let status = Visit::new(&client.base).get(path).await.status;
             assert!(status != 404, "{name}: {path} is {status}");
+        }
+    }
+}
+
+/// A program that was made from the document would send the word "null", and with it a secret of that name.
+#[test]
+fn no_form_of_a_client_has_fields_that_may_be_null() {
+    let document = serde_json::to_value(referral::web::router::document()).expect("the document is JSON");
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
+        let content = &document["paths"][path]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
+        let name = content["schema"]["$ref"].as_str().and_then(|name| name.rsplit('/').next()).expect("a schema");
+        let fields = document["components"]["schemas"][name]["properties"].as_object().expect("fields");
+        for (field, schema) in fields {
+            assert_eq!(schema["type"], "string", "{path}: {field}");
         }
     }
 }

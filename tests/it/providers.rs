@@ -1,8 +1,6 @@
 //! Signing in with identity providers, honest ones and others: who is let in, and every way in which nobody is.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,10 +15,12 @@ use referral::worker;
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
-use crate::support::app::{TestApp, eventually};
+use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::PASSWORD;
+use crate::support::log;
 use crate::support::process::Operator;
 use crate::support::provider::{CLIENT, Fault, Play, Provider, SECRET, Signing};
+use crate::support::visit::Visit;
 
 const REDIRECT: &str = "https://referral.test/oauth/callback/corp";
 const NONCE: &str = "n-0S6_WzA2Mj";
@@ -669,34 +669,10 @@ async fn discovery_is_tried_twice_and_those_who_wait_share_its_failure() {
 
 // -------------------------------------------------------------------------------------------------------------- log
 
-thread_local! {
-    /// What this thread has logged; nothing is kept of threads that do not ask for it.
-    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-struct OwnLog;
-
-impl Write for OwnLog {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.as_mut().map(|log| log.extend_from_slice(bytes)));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// One thread, so that the log of this thread is that of this test.
 #[tokio::test(flavor = "current_thread")]
 async fn the_log_says_why_and_nothing_that_is_secret_or_personal() {
-    // For the whole process: of a subscriber of one thread the others' first use of a line would make it silent.
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("referral=trace,openidconnect=trace,oauth2=trace,warn")
-        .with_writer(|| OwnLog)
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
-    LOG.set(Some(Vec::new()));
+    log::listen();
     let provider = Provider::start().await;
     let now = provider.clock.now();
     let lies: &[Lie] = &[
@@ -717,7 +693,7 @@ async fn the_log_says_why_and_nothing_that_is_secret_or_personal() {
         let _ = sign_in(&all, "corp", now).await;
         provider.is_honest();
     }
-    let text = String::from_utf8(LOG.take().expect("a log")).expect("a text");
+    let text = log::heard();
     for word in ["token_nonce", "token_subject", "client_refused", "userinfo_subject", "metadata_issuer", "corp"] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -915,5 +891,16 @@ on_both_engines! {
         assert!(!link(&test, "olga-7", id).await);
         assert!(!link(&test, "olga-9", UserId::new()).await, "nobody");
         assert_eq!(test.number("select count(*) from identities").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_is_not_set_up_is_told_so_on_the_way_there_and_back() {
+    let test = Setup::Sqlite.start().await;
+    let mut visit = Visit::new(&test.nodes[0].url);
+    for path in ["/oauth/login/corp?next=/oauth/apps", "/oauth/callback/corp", "/oauth/callback/corp?state=a&code=b"] {
+        let page = visit.get(path).await.expect(404);
+        assert!(page.header("content-type").starts_with("text/html"), "{path}: {page:?}");
+        assert!(page.text.contains("There is no such way to log in"), "{path}: {page:?}");
     }
 }

@@ -91,6 +91,25 @@ fn begins_statements(line: &str) -> bool {
     !line.starts_with("//") && line.contains("sql! {") && !line.starts_with("macro_rules!")
 }
 
+/// What is asked every second, or for many rows, by the clock: a plan that may not scan finds its rows by the index only
+/// if the clock is one value to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_found_by_the_clock_through_an_index() {
+    let test = Setup::Postgres.start().await;
+    let statements = [codes::store::STATEMENTS, cache::changes::STATEMENTS].concat();
+    for (name, expected) in [
+        ("HAS_EXPIRED", "Index Only Scan using code_slots_by_expiry"),
+        ("EMPTY_EXPIRED", "Index Cond: (expires_at <="),
+        ("FORGET", "Index Cond: (at <"),
+    ] {
+        let sql = statements.iter().find(|sql| sql.name == name).expect("the statement");
+        let text = sql.postgres.replace("$1", "1");
+        let plan = test.query(&format!("set enable_seqscan = off; explain {text}")).await;
+        let plan: Vec<&str> = plan.iter().filter_map(|row| row[0].as_deref()).collect();
+        assert!(plan.iter().any(|line| line.contains(expected)), "{name}: {plan:#?}");
+    }
+}
+
 on_both_engines! {
     async fn every_statement_prepares_on_both_engines(setup: Setup) {
         let test = setup.start().await;

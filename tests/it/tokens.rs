@@ -106,7 +106,7 @@ on_every_setup! {
         );
         let x = URL_SAFE_NO_PAD.decode(key["x"].as_str().expect("a text")).expect("base64url");
         assert_eq!(x.len(), 32);
-        let stored = test.query("select public_key, private_key from signing_keys").await;
+        let stored = test.query("select public_key, private_half from signing_keys").await;
         assert_eq!(bytes(&stored[0][0]), x);
 
         // A node that comes later publishes and believes the same.
@@ -493,7 +493,7 @@ struct Forge {
 impl Forge {
     async fn of(test: &TestApp, user: &Client) -> Self {
         keys::rs256_ready(test.app()).await.expect("the RSA key");
-        let stored = test.query("select private_key from signing_keys order by generation").await;
+        let stored = test.query("select private_half from signing_keys order by generation").await;
         let token = user.token.clone().expect("a token");
         let (header, claims) = opened(&token);
         Self {

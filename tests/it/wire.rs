@@ -103,7 +103,7 @@ on_every_setup! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_beyond_64_kib_is_refused_and_its_sender_hears_it() {
     let test = Setup::Sqlite.start().await;
-    let user = test.user("user").await;
+    let user = test.manager("user").await;
     let authorization = bearer(&user);
     let padded = |body: &Value, length: usize| {
         let text = body.to_string();
@@ -290,7 +290,7 @@ async fn what_no_route_has_is_404_in_our_own_shape() {
          /api/v1/auth/user/a/b|/api/v1/codes/a/b|/api/v1/users|/api/v1/users/a/b|/api/v1/users/a/referrals/b|\
          /api/v1/me/password/x|/api//v1/me|//api/v1/me|//|///|/api/v1/./me|/api/v1/../v1/me|/api/v1/%6De|/api/v1%2Fme|\
          /api/v1/me;a=b|/api/v1/me.json|/.env|/favicon.ico|/metrics|/docs/x|/docs/assets|/docs/assets/../docs.html|\
-         /docs/assets/%2e%2e/docs.html|/openapi.yaml|/.well-known/openid-configuration|/%00|/%ff|/%",
+         /docs/assets/%2e%2e/docs.html|/openapi.yaml|/.well-known/nothing|/oauth|/oauth/nothing|/%00|/%ff|/%",
     ) {
         for method in ["GET", "POST", "DELETE", "BREW"] {
             let answer = raw::ask(&user.base, method, path, &[("Content-Length", "0")], b"").await;

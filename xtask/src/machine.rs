@@ -92,11 +92,16 @@ pub fn provide(needs: &[Need]) -> Result<(), String> {
 /// The same places are searched by the tests, in `tests/it/support/servers.rs`: what is in PATH under these names
 /// may be something else, so each has to say what it is.
 fn has_postgresql() -> bool {
+    postgresql_programs().is_some()
+}
+
+/// The folder that PostgreSQL's programs are in, empty when they are in PATH.
+pub fn postgresql_programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     folders.push(PathBuf::new()); // makes a bare name, which is looked up in PATH
     let programs = ["initdb", "postgres", "pg_ctl"];
-    folders.iter().any(|folder| programs.iter().all(|program| says(folder.join(program), "(PostgreSQL)")))
+    folders.into_iter().find(|folder| programs.iter().all(|program| says(folder.join(program), "(PostgreSQL)")))
 }
 
 fn has_node() -> bool {
@@ -109,6 +114,6 @@ fn says(program: impl AsRef<std::path::Path>, word: &str) -> bool {
     shell::output(program, &["--version"]).is_some_and(|text| text.contains(word))
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what developing this repository needs beyond plain cargo. No dependencies, so that it is there
 //! in seconds on a machine that has Rust alone.
 
+mod bench;
 mod interop;
 mod machine;
 mod shell;
@@ -16,6 +17,7 @@ Usage: cargo xtask <TASK>
 Tasks:
   test     Run every test; installs the servers they need where they are missing
   interop  Let other people's clients loose on the server
+  bench    Measure the service beside yardsticks
 
 `cargo xtask <TASK> --help` tells more about a task.
 ";
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match task {
         "test" => test::run(rest),
         "interop" => interop::run(rest),
+        "bench" => bench::run(rest),
         "-h" | "--help" | "help" => help(HELP),
         "" => Err(Failure::Usage("which task?".to_owned(), HELP)),
         other => Err(Failure::Usage(format!("there is no task `{other}`"), HELP)),

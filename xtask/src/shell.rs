@@ -36,6 +36,13 @@ pub fn run_with(command: &mut Command, input: &str) -> Result<u8, String> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
+/// The same; returns what it prints on its standard output, whatever its exit code.
+pub fn output_with(command: &mut Command, input: &str) -> Result<String, String> {
+    let child = spawn_with(command.stdout(Stdio::piped()), input)?;
+    let output = child.wait_with_output().map_err(|error| format!("a program was lost: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Lets it run beside us, with this on its standard input.
 pub fn spawn_with(command: &mut Command, input: &str) -> Result<Child, String> {
     let name = command.get_program().to_string_lossy().into_owned();

@@ -16,16 +16,17 @@ use crate::jobs::{self, Kind};
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 
 /// A new account.
-#[derive(Clone, Debug)]
 pub struct Registered {
     pub id: UserId,
     pub username: String,
     pub email: String,
+    /// As it is stored; nothing for people who came with another provider.
+    pub password_hash: Option<String>,
 }
 
 /// How a registration was told its code.
@@ -85,8 +86,12 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         check: verdict == Verdict::Pending,
         status: if waits { Status::Pending } else { Status::Confirmed },
     };
-    let registered =
-        Registered { id: entry.user.id, username: entry.user.username.clone(), email: entry.user.email.clone() };
+    let registered = Registered {
+        id: entry.user.id,
+        username: entry.user.username.clone(),
+        email: entry.user.email.clone(),
+        password_hash: entry.user.password_hash.clone(),
+    };
     let check = entry.check;
     app.db.write(entry, |tx, entry| Box::pin(enter(tx, entry))).await?;
     if check {
@@ -98,15 +103,16 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
 async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     let user = &entry.user;
     store::insert_user(tx, user).await?;
+    // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
+    if let Some(arrival) = &entry.arrival {
+        signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
+    }
     // A name that is one's own address is the same log-in.
     if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
         return Err(Refusal::UsernameTaken.into());
     }
     if !store::insert_login(tx, &user.email_key, user.id).await? {
         return Err(Refusal::EmailTaken.into());
-    }
-    if let Some(arrival) = &entry.arrival {
-        signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
     }
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
@@ -141,20 +147,27 @@ pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -
     Ok((user.id, stored))
 }
 
-/// The account with this address, if there is one.
+/// The account with this very address, if there is one. Look-alikes are one address when somebody asks for an account,
+/// but they are other people's mailboxes when somebody shows that one is theirs.
 pub async fn with_email(app: &App, email: &Email) -> Result<Option<UserId>> {
-    Ok(store::credentials(&app.db, email.key()).await?.map(|found| found.id))
+    let found = store::credentials(&app.db, email.key()).await?;
+    let same = |user: &Credentials| {
+        Email::parse(&user.email)
+            .is_ok_and(|known| known.local().eq_ignore_ascii_case(email.local()) && known.domain() == email.domain())
+    };
+    Ok(found.filter(same).map(|user| user.id))
 }
 
-/// Gives an account to whoever has shown that its address is theirs, as part of a unit of work: where nobody had shown
-/// that before, its password and its sessions were perhaps somebody else's and end. False when the address is not the
-/// account's any more.
-pub async fn hand_over(tx: &mut Tx<'_>, user: UserId, email: &Email, now: Time) -> Result<Option<Vec<SessionId>>> {
-    match store::prove_email(tx, user, email.key(), now).await? {
-        None => Ok(None),
-        Some(true) => tokens::actions::end_all(tx, user, now).await.map(Some),
-        Some(false) => Ok(Some(Vec::new())),
-    }
+/// Notes, as part of a unit of work, that whoever has this address has come. Where nobody had shown before that it is
+/// theirs, the password goes, the answer is true, and the caller removes whatever else may be somebody else's. Nothing
+/// when the address is not the account's any more.
+pub async fn prove_email(tx: &mut Tx<'_>, user: UserId, email: &Email, now: Time) -> Result<Option<bool>> {
+    store::prove_email(tx, user, email.key(), now).await
+}
+
+/// Makes sure, as part of a unit of work, that a password still is what lets its user in.
+pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Result<()> {
+    if store::hold_password(tx, user, stored).await? { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
 }
 
 /// Whether a person who has proven who they are may log in; if not, why.

@@ -20,6 +20,10 @@ const OUTPUT: usize = 32;
 const MOST_MEMORY_KIB: u32 = 1 << 21;
 const MOST_PASSES: u32 = 20;
 
+/// Makes the output of a hash from a password and a salt, with scratch memory that is kept from one to the next. The
+/// service knows argon2id alone; a load run that looks at everything but hashing links this library and brings another.
+pub type Compute = fn(&Params, &[u8], &[u8], &mut Vec<Block>) -> Result<[u8; OUTPUT]>;
+
 #[derive(Clone)]
 pub struct Hasher {
     queue: Sender<Task>,
@@ -46,6 +50,10 @@ enum Done {
 
 impl Hasher {
     pub fn start(settings: &Hashing) -> Result<Self, String> {
+        Self::start_with(settings, argon2id)
+    }
+
+    pub fn start_with(settings: &Hashing, compute: Compute) -> Result<Self, String> {
         let params = Params::new(settings.memory_kib, settings.passes, 1, Some(OUTPUT))
             .map_err(|error| format!("the settings in [hashing] are not valid: {error}"))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -55,7 +63,7 @@ impl Hasher {
             let (tasks, params) = (tasks.clone(), params.clone());
             std::thread::Builder::new()
                 .name("password-hash".to_owned())
-                .spawn(move || serve(&tasks, &params))
+                .spawn(move || serve(&tasks, &params, compute))
                 .map_err(|error| format!("cannot start a thread for password hashes: {error}"))?;
         }
         let mut noise = [0; 48];
@@ -102,7 +110,7 @@ impl Hasher {
     }
 }
 
-fn serve(tasks: &Receiver<Task>, params: &Params) {
+fn serve(tasks: &Receiver<Task>, params: &Params, compute: Compute) {
     // Made by the first hash and kept: hashing is bound by memory as it is, and an idle service has none of it.
     let mut scratch = Vec::new();
     while let Ok(task) = tasks.recv() {
@@ -114,7 +122,7 @@ fn serve(tasks: &Receiver<Task>, params: &Params) {
             Work::Hash { salt } => {
                 compute(params, &task.password, salt, &mut scratch).map(|output| Done::Hash(phc(params, salt, &output)))
             }
-            Work::Verify { stored } => verify(&task.password, stored, &mut scratch).map(Done::Verified),
+            Work::Verify { stored } => verify(&task.password, stored, &mut scratch, compute).map(Done::Verified),
         }));
         // The thread lives on whatever a hash does to it.
         let done = done.unwrap_or_else(|_| Err(Error::Internal("a password hash panicked".into())));
@@ -122,7 +130,7 @@ fn serve(tasks: &Receiver<Task>, params: &Params) {
     }
 }
 
-fn compute(params: &Params, password: &[u8], salt: &[u8], scratch: &mut Vec<Block>) -> Result<[u8; OUTPUT]> {
+fn argon2id(params: &Params, password: &[u8], salt: &[u8], scratch: &mut Vec<Block>) -> Result<[u8; OUTPUT]> {
     if scratch.len() < params.block_count() {
         scratch.resize(params.block_count(), Block::default());
     }
@@ -133,7 +141,7 @@ fn compute(params: &Params, password: &[u8], salt: &[u8], scratch: &mut Vec<Bloc
     Ok(output)
 }
 
-fn verify(password: &[u8], stored: &str, scratch: &mut Vec<Block>) -> Result<bool> {
+fn verify(password: &[u8], stored: &str, scratch: &mut Vec<Block>, compute: Compute) -> Result<bool> {
     if stored.starts_with("$2") {
         return bcrypt::verify(password, stored)
             .map_err(|error| Error::Internal(format!("inconsistent data: users.password_hash: {error}")));

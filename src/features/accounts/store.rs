@@ -35,6 +35,13 @@ sql! {
                           password_hash = case when email_proven_at is null then null else password_hash end
                    where id = $1 and email_key = $3 and erased_at is null and disabled_at is null
                    returning email_proven_at = $2";
+    /// Locked against being given another, or to somebody else, by whoever uses this one.
+    HOLD_PASSWORD = {
+        sqlite: "select 1 from users
+                 where id = $1 and password_hash = $2 and disabled_at is null and erased_at is null",
+        postgres: "select 1 from users
+                   where id = $1 and password_hash = $2 and disabled_at is null and erased_at is null for share",
+    };
     DELETE_LOGINS = "delete from logins where user_id = $1
                      and login_key in (select name_key from users where id = $1
                                        union all select email_key from users where id = $1)";
@@ -138,6 +145,11 @@ pub async fn set_disabled(tx: &mut Tx<'_>, user: UserId, since: Option<Time>) ->
 pub async fn prove_email(tx: &mut Tx<'_>, user: UserId, email_key: &str, now: Time) -> Result<Option<bool>> {
     let row = tx.row(&PROVE_EMAIL, &params![user, now, email_key]).await?;
     row.map(|row| row.get(0)).transpose()
+}
+
+/// False when the user cannot log in with the password any more whose stored hash this is.
+pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Result<bool> {
+    Ok(tx.row(&HOLD_PASSWORD, &params![user, stored]).await?.is_some())
 }
 
 /// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was theirs;

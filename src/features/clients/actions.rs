@@ -4,14 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-use super::model::{Client, DOCS, Fault, RedirectUri, Registration, hash_secret};
+use super::model::{Change, Client, DOCS, Fault, Registration, hash_secret};
 use super::store;
 use crate::app::App;
 use crate::db::Work;
 use crate::features::{oauth, tokens};
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{ClientId, SessionId, UserId};
-use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 
 /// A client with its secret, which is told this once.
@@ -72,6 +71,11 @@ pub async fn get(app: &App, id: &str) -> Result<Client> {
     found.ok_or_else(|| Refusal::ClientNotFound.into())
 }
 
+/// Whether a client might have this id, removed ones included.
+pub fn may_be_id(text: &str) -> bool {
+    text == DOCS || parse_id(text).is_some()
+}
+
 /// One spelling only: clients are compared by the text of their ids.
 fn parse_id(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
@@ -82,31 +86,22 @@ pub async fn list(app: &App) -> Result<Vec<Client>> {
     store::clients(&app.db).await
 }
 
-/// What is to be different.
-pub struct Change {
-    pub name: Option<String>,
-    pub redirect_uris: Option<Vec<RedirectUri>>,
-    pub scopes: Option<Scopes>,
-}
-
 /// Changes a client. Scopes that it loses are gone from the next token on; what people allowed stays as it is.
 pub async fn change(app: &App, id: &str, change: Change) -> Result<Client> {
-    let mut client = get(app, id).await?;
-    client.name = change.name.unwrap_or(client.name);
-    client.redirect_uris = change.redirect_uris.unwrap_or(client.redirect_uris);
-    client.scopes = change.scopes.unwrap_or(client.scopes);
+    let client = get(app, id).await?;
+    // Each rule is about one of what can be changed, and what never is: it holds whatever others change meanwhile.
     let whole = Registration {
-        name: client.name.clone(),
         confidential: client.is_confidential(),
-        redirect_uris: client.redirect_uris.clone(),
-        grants: client.grants.clone(),
-        scopes: client.scopes,
+        name: change.name.clone().unwrap_or(client.name),
+        redirect_uris: change.redirect_uris.clone().unwrap_or(client.redirect_uris),
+        grants: client.grants,
+        scopes: change.scopes.unwrap_or(client.scopes),
         id_token_algorithm: client.id_token_algorithm,
     };
     refuse(whole.faults())?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
-    let update: Work<(Uuid, Client), bool> = |tx, (id, client)| Box::pin(store::update(tx, *id, client));
-    if app.db.write((uuid, client.clone()), update).await? { Ok(client) } else { Err(Refusal::ClientNotFound.into()) }
+    let update: Work<(Uuid, Change), Option<Client>> = |tx, (id, change)| Box::pin(store::update(tx, *id, change));
+    app.db.write((uuid, change), update).await?.ok_or_else(|| Refusal::ClientNotFound.into())
 }
 
 /// Gives a confidential client another secret; the old one is no good from here on.

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::actions::{self, Change};
-use super::model::{Client, GrantType, MOST_REDIRECTS, RedirectUri, Registration, parse_name};
+use super::actions;
+use super::model::{Change, Client, GrantType, MOST_REDIRECTS, RedirectUri, Registration, parse_name};
 use crate::app::App;
 use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::scope::Scopes;

@@ -122,6 +122,12 @@ impl RedirectUri {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("A redirect URI has no user name or password");
         }
+        // What browsers and we would otherwise read each in their own way.
+        let behind = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
+        let authority = behind.is_some_and(|rest| !rest.starts_with('/'));
+        if matches!(url.scheme(), "https" | "http") && !authority {
+            return Err("A redirect URI has two slashes behind https: and then a host");
+        }
         match url.scheme() {
             "https" if url.has_host() => Ok(Self(text.to_owned())),
             "http" if is_loopback(&url) => Ok(Self(text.to_owned())),
@@ -185,6 +191,13 @@ pub struct Registration {
     pub grants: Vec<GrantType>,
     pub scopes: Scopes,
     pub id_token_algorithm: IdTokenAlgorithm,
+}
+
+/// What is to be different about a client.
+pub struct Change {
+    pub name: Option<String>,
+    pub redirect_uris: Option<Vec<RedirectUri>>,
+    pub scopes: Option<Scopes>,
 }
 
 /// A field that breaks a rule, and the rule.
@@ -278,6 +291,10 @@ mod tests {
             "https://app.example.com/\u{442}",
             "https://app.example.com\\cb",
             "https://",
+            "https:app.example.com/cb",
+            "https:/app.example.com/cb",
+            "https:///app.example.com/cb",
+            "https:/app.example.com/x://y",
             "javascript:alert(1)",
             "data:text/html,x",
             "file:///etc/passwd",

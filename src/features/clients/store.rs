@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::model::{Client, GrantType, RedirectUri};
+use super::model::{Change, Client, GrantType, RedirectUri};
 use crate::db::{Db, Row, Tx};
 use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::error::{Error, Result};
@@ -19,7 +19,11 @@ sql! {
               from clients where id = $1 and deleted_at is null";
     CLIENTS = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at
                from clients where deleted_at is null order by created_at, id";
-    UPDATE = "update clients set name = $2, redirect_uris = $3, scope = $4 where id = $1 and deleted_at is null";
+    /// What is null stays as it is now, which may be what somebody else has just made of it.
+    UPDATE = "update clients
+              set name = coalesce($2, name), redirect_uris = coalesce($3, redirect_uris), scope = coalesce($4, scope)
+              where id = $1 and deleted_at is null
+              returning id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at";
     SET_SECRET = "update clients set secret_hash = $2
                   where id = $1 and deleted_at is null and secret_hash is not null";
     DELETE = "update clients set deleted_at = $2, secret_hash = null where id = $1 and deleted_at is null";
@@ -49,10 +53,12 @@ pub async fn clients(db: &Db) -> Result<Vec<Client>> {
     db.scan(&CLIENTS, params![]).await?.iter().map(read).collect()
 }
 
-/// False when there is none.
-pub async fn update(tx: &mut Tx<'_>, id: Uuid, client: &Client) -> Result<bool> {
-    let uris = joined(client.redirect_uris.iter().map(RedirectUri::as_str));
-    Ok(tx.run(&UPDATE, &params![id, &client.name, uris, client.scopes.to_string()]).await? == 1)
+/// The client as it is then; nothing when there is none.
+pub async fn update(tx: &mut Tx<'_>, id: Uuid, change: &Change) -> Result<Option<Client>> {
+    let uris = change.redirect_uris.as_ref().map(|uris| joined(uris.iter().map(RedirectUri::as_str)));
+    let scope = change.scopes.map(|scopes| scopes.to_string());
+    let row = tx.row(&UPDATE, &params![id, change.name.clone(), uris, scope]).await?;
+    row.map(|row| read(&row)).transpose()
 }
 
 /// False when there is none, or it is public.

@@ -12,6 +12,7 @@ use crate::features::clients;
 use crate::features::clients::model::{Client, GrantType};
 use crate::features::tokens;
 use crate::features::tokens::actions::{Granted, NewFamily, Origin};
+use crate::features::tokens::browser;
 use crate::features::tokens::model::{BrowserSession, Caller, Family, Grant, RefreshToken, Subject};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -43,6 +44,7 @@ pub async fn has_consent(app: &App, user: UserId, request: &AuthorizationRequest
 
 struct Allowed {
     code: StoredCode,
+    person: BrowserSession,
     /// Whether the person was asked now.
     asked: bool,
     now: Time,
@@ -72,16 +74,16 @@ pub async fn issue_code(
         family: None,
     };
     let allow: Work<Allowed, ()> = |tx, allowed| Box::pin(allow(tx, allowed));
-    app.db.write(Allowed { code: stored, asked, now }, allow).await?;
+    app.db.write(Allowed { code: stored, person: person.clone(), asked, now }, allow).await?;
     Ok(code.text())
 }
 
 async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
     let code = &allowed.code;
+    // Who is out since they were asked allows nothing any more.
+    browser::hold(tx, &allowed.person).await?;
     if allowed.asked {
-        // What was allowed before stays: this is more, not something else.
-        let before = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
-        store::set_consent(tx, code.user, &code.client, code.scopes.or(before), allowed.now).await?;
+        store::add_consent(tx, code.user, &code.client, code.scopes, allowed.now).await?;
     }
     store::insert_code(tx, code).await
 }
@@ -164,7 +166,7 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
         tokens::actions::end(tx, family, now).await?;
         return Ok(Exchanged::Replayed(family));
     }
-    if code.expires_at <= now {
+    if code.expires_at <= now || !now.is_soon_after(code.expires_at.minus(CODE_LIFE), CODE_LIFE) {
         return Ok(Exchanged::Refused);
     }
     // Both may have been taken back since the code was given.
@@ -308,6 +310,10 @@ pub async fn consents(app: &App, user: UserId) -> Result<Vec<Consent>> {
 
 /// Takes back what a person has allowed a client: its tokens end on every node.
 pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
+    // Not every text is one that each database can be asked about.
+    if !clients::actions::may_be_id(client) {
+        return Err(Refusal::ConsentNotFound.into());
+    }
     let withdraw: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, client, now)| {
         Box::pin(async move {
             if !store::withdraw(tx, *user, client).await? {

@@ -14,6 +14,9 @@ use crate::kernel::parameters::{Parameters, Repeated};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 
+/// Bytes of a nonce: it is stored, and comes back in the ID token.
+const MOST_NONCE: usize = 1024;
+
 /// The words of RFC 6749 and OpenID Connect for what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
@@ -213,7 +216,12 @@ impl Wishes {
             .ok_or(Fault::new(Wrong::InvalidRequest, "The prompt is none, or of login, consent and create"))?;
         let max_age = one("max_age")?.map(str::parse).transpose();
         let max_age = max_age.map_err(|_| Fault::new(Wrong::InvalidRequest, "The max_age is a number of seconds"))?;
-        Ok(Self { scopes, challenge, nonce: one("nonce")?.map(str::to_owned), prompt, max_age })
+        let nonce = one("nonce")?;
+        if nonce.is_some_and(|nonce| nonce.len() > MOST_NONCE || nonce.contains(char::is_control)) {
+            let sentence = "The nonce has at most 1024 bytes, and none of them is a control character";
+            return Err(Fault::new(Wrong::InvalidRequest, sentence));
+        }
+        Ok(Self { scopes, challenge, nonce: nonce.map(str::to_owned), prompt, max_age })
     }
 }
 
@@ -359,6 +367,7 @@ mod tests {
             ("&prompt=none+login", Wrong::InvalidRequest),
             ("&prompt=other", Wrong::InvalidRequest),
             ("&max_age=-1", Wrong::InvalidRequest),
+            ("&nonce=a%00b", Wrong::InvalidRequest),
         ] {
             assert_eq!(wrong(&format!("{}{change}", good())), expected, "{change}");
         }
@@ -381,7 +390,8 @@ mod tests {
             let query = good();
             let start = query.find("redirect_uri").unwrap();
             let end = query.find("response_type").unwrap();
-            let query = format!("{}{change}{}", &query[..start], &query[end..]);
+            let (before, after) = (query.get(..start).unwrap(), query.get(end..).unwrap());
+            let query = format!("{before}{change}{after}");
             assert!(matches!(read(&query), Err(Rejected::BadRedirect)), "{query}");
         }
         let twice = format!("{}&redirect_uri=https%3A%2F%2Fr.example%2Fdocs%2Fassets%2Foauth2-redirect.html", good());

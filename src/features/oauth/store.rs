@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::model::{Consent, StoredCode};
 use crate::db::{Db, Tx};
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
@@ -31,8 +31,12 @@ sql! {
         sqlite: "select scope from consents where user_id = $1 and client_id = $2",
         postgres: "select scope from consents where user_id = $1 and client_id = $2 for share",
     };
-    SET_CONSENT = "insert into consents (user_id, client_id, scope, granted_at) values ($1, $2, $3, $4)
-                   on conflict (user_id, client_id) do update set scope = excluded.scope, granted_at = excluded.granted_at";
+    /// Makes an empty one if there is none, so that there is a row to lock: of two who add to it at once, the second
+    /// adds to what the first has made.
+    OPEN_CONSENT = "insert into consents (user_id, client_id, scope, granted_at) values ($1, $2, '', $3)
+                    on conflict (user_id, client_id) do update set granted_at = excluded.granted_at
+                    returning scope";
+    SET_CONSENT = "update consents set scope = $3 where user_id = $1 and client_id = $2";
     WITHDRAW = "delete from consents where user_id = $1 and client_id = $2";
     FORGET_CLIENT = "delete from consents where client_id = $1";
     FORGET_USER = "delete from consents where user_id = $1";
@@ -95,8 +99,12 @@ pub async fn hold_consent(tx: &mut Tx<'_>, user: UserId, client: &str) -> Result
     row.map(|row| Ok(Scopes::known(&row.get::<String>(0)?))).transpose()
 }
 
-pub async fn set_consent(tx: &mut Tx<'_>, user: UserId, client: &str, scopes: Scopes, now: Time) -> Result<()> {
-    tx.run(&SET_CONSENT, &params![user, client, scopes.to_string(), now]).await.map(drop)
+/// Adds to what was allowed before: this is more, not something else.
+pub async fn add_consent(tx: &mut Tx<'_>, user: UserId, client: &str, scopes: Scopes, now: Time) -> Result<()> {
+    let row = tx.row(&OPEN_CONSENT, &params![user, client, now]).await?;
+    let row = row.ok_or_else(|| Error::inconsistent("consents", "scope", user))?;
+    let before = Scopes::known(&row.get::<String>(0)?);
+    tx.run(&SET_CONSENT, &params![user, client, scopes.or(before).to_string()]).await.map(drop)
 }
 
 /// False when there was none.

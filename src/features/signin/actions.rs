@@ -11,8 +11,8 @@ use super::provider::Flow;
 use super::store;
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::accounts;
 use crate::features::accounts::model::ArrivalKey;
+use crate::features::{accounts, oauth, tokens};
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -82,8 +82,8 @@ pub struct Answer<'a> {
 
 /// Who has come back.
 pub enum Arrived {
-    /// Somebody with an account, and where they were going.
-    Known(UserId, String),
+    /// Somebody with an account, by which identity, and where they were going.
+    Known(UserId, Identity, String),
     /// Somebody new, under this ticket.
     New(String, Arrival),
 }
@@ -96,32 +96,39 @@ pub enum Lost {
     Failed(SignInError),
 }
 
+/// Somebody who has not come back, and where they were going if that is known.
+pub struct Stray {
+    pub why: Lost,
+    pub next: Option<String>,
+}
+
 /// Finds out who has come back from a provider.
 pub async fn arrive(
     app: &App,
     provider: &str,
     visitor_hash: [u8; 32],
     answer: Answer<'_>,
-) -> Result<Result<Arrived, Lost>> {
+) -> Result<Result<Arrived, Stray>> {
     let now = app.clock.now();
     let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
     let departure = app.db.write((hash(answer.state), visitor_hash, now), take).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
-        return Ok(Err(Lost::Expired));
+        return Ok(Err(Stray { why: Lost::Expired, next: None }));
     };
-    let Some(code) = answer.code else { return Ok(Err(Lost::Denied)) };
+    let stray = |why, next| Ok(Err(Stray { why, next: Some(next) }));
+    let Some(code) = answer.code else { return stray(Lost::Denied, departure.next) };
     let redirect_uri = redirect_uri(app, provider);
     let flow = Flow { redirect_uri: &redirect_uri, nonce: &departure.nonce, verifier: &departure.verifier };
     let identity = match app.providers.finish(provider, &flow, code, answer.iss, now).await {
         Ok(identity) => identity,
-        Err(error) => return Ok(Err(Lost::Failed(error))),
+        Err(error) => return stray(Lost::Failed(error), departure.next),
     };
     if let Some(user) = store::owner(&app.db, &identity.issuer, &identity.subject).await? {
-        return Ok(Ok(Arrived::Known(user, departure.next)));
+        return Ok(Ok(Arrived::Known(user, identity, departure.next)));
     }
     if let Some(user) = join_by_address(app, provider, &identity, now).await? {
-        return Ok(Ok(Arrived::Known(user, departure.next)));
+        return Ok(Ok(Arrived::Known(user, identity, departure.next)));
     }
     let ticket = secret(app)?;
     let arrival = Arrival {
@@ -140,8 +147,11 @@ pub async fn arrive(
 /// The address of an identity, if its provider's word counts that it is the person's.
 pub fn proven_email(app: &App, provider: &str, identity: &Identity) -> Option<Email> {
     let trusted = app.providers.settings(provider).is_some_and(|settings| settings.trust_email);
-    let email = identity.email.as_deref().filter(|_| trusted && identity.email_verified)?;
-    Email::parse(email).ok()
+    let text = identity.email.as_deref().filter(|_| trusted && identity.email_verified)?;
+    let email = Email::parse(text).ok()?;
+    // A mailbox whose name had to be changed to fit ours is another one than the provider has looked at.
+    let same = text.rsplit_once('@').is_some_and(|(local, _)| local == email.local());
+    same.then_some(email)
 }
 
 struct Joining {
@@ -157,18 +167,27 @@ async fn join_by_address(app: &App, provider: &str, identity: &Identity, now: Ti
     let Some(email) = proven_email(app, provider, identity) else { return Ok(None) };
     let Some(user) = accounts::actions::with_email(app, &email).await? else { return Ok(None) };
     let joining = Joining { user, email, issuer: identity.issuer.clone(), subject: identity.subject.clone(), now };
-    let join: Work<Joining, Option<Vec<SessionId>>> = |tx, joining| {
-        Box::pin(async move {
-            let ended = accounts::actions::hand_over(tx, joining.user, &joining.email, joining.now).await?;
-            if ended.is_some() {
-                store::link(tx, &joining.issuer, &joining.subject, joining.user, joining.now).await?;
-            }
-            Ok(ended)
-        })
-    };
+    let join: Work<Joining, Option<Vec<SessionId>>> = |tx, joining| Box::pin(take_over(tx, joining));
     let Some(ended) = app.db.write(joining, join).await? else { return Ok(None) };
     app.sessions_ended(&ended).await;
     Ok(Some(user))
+}
+
+/// Nothing when the address is not the account's any more; else the sessions that have ended.
+async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<SessionId>>> {
+    let Joining { user, email, issuer, subject, now } = joining;
+    let Some(first) = accounts::actions::prove_email(tx, *user, email, *now).await? else { return Ok(None) };
+    // Somebody else may have made the account to lie in wait: no way in that they may have stays, and nothing that they
+    // have allowed.
+    if first {
+        forget(tx, *user).await?;
+        oauth::actions::forget_user(tx, *user).await?;
+    }
+    if !store::link(tx, issuer, subject, *user, *now).await? && store::holder(tx, issuer, subject).await? != Some(*user)
+    {
+        return Err(Refusal::SignInExpired.into());
+    }
+    if first { tokens::actions::end_all(tx, *user, *now).await.map(Some) } else { Ok(Some(Vec::new())) }
 }
 
 /// Who is waiting under a ticket of our form.
@@ -187,10 +206,17 @@ pub async fn settle(tx: &mut Tx<'_>, key: &ArrivalKey, user: UserId, now: Time) 
     }
 }
 
-/// Makes whoever waits under a ticket the user's who has just shown the password.
-pub async fn link(app: &App, key: ArrivalKey, user: UserId) -> Result<()> {
-    let work: Work<(ArrivalKey, UserId, Time), ()> = |tx, (key, user, now)| Box::pin(settle(tx, key, *user, *now));
-    app.db.write((key, user, app.clock.now()), work).await
+/// Makes whoever waits under a ticket the user's who has just shown the password, which was right against the stored
+/// hash.
+pub async fn link(app: &App, key: ArrivalKey, user: UserId, stored: String) -> Result<()> {
+    let work: Work<(ArrivalKey, UserId, String, Time), ()> = |tx, (key, user, stored, now)| {
+        Box::pin(async move {
+            // The account may have been given to somebody else since.
+            accounts::actions::hold_password(tx, *user, stored).await?;
+            settle(tx, key, *user, *now).await
+        })
+    };
+    app.db.write((key, user, stored, app.clock.now()), work).await
 }
 
 /// Takes everything away that says who a user is elsewhere, as part of a unit of work.

@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::actions::{self, Answer, Arrived, Lost, Traveller};
-use super::model::{Arrival, SignInError};
+use super::actions::{self, Answer, Arrived, Lost, Stray, Traveller};
+use super::model::{Arrival, Identity, SignInError};
 use crate::app::App;
 use crate::features::accounts;
 use crate::features::accounts::actions::Invitation;
@@ -18,6 +18,7 @@ use crate::features::accounts::http::read_registration;
 use crate::features::accounts::model::{ArrivalKey, Entrance, Registration, check_name_against};
 use crate::features::oauth;
 use crate::features::tokens::browser;
+use crate::features::tokens::model::Credential;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Result};
@@ -26,7 +27,7 @@ use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
 use crate::web::extract::{Fields, Form, PathText};
-use crate::web::pages::{AUTHORIZE, or_say, page, retry, safe_next, say, see_other};
+use crate::web::pages::{AUTHORIZE, HOME, or_say, page, request_on, retry, safe_next, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
 use crate::web::views::policy::FormSource;
@@ -89,8 +90,13 @@ fn providers(app: &App) -> Vec<Provider<'_>> {
 
 /// The words of who is on the way to `next`.
 pub fn words_for(visitor: &Visitor, next: &str) -> &'static Words {
-    let query = Parameters::parse(next.strip_prefix(AUTHORIZE).unwrap_or_default().as_bytes());
-    visitor.words(query.first("ui_locales"))
+    visitor.words(request_on(next).first("ui_locales"))
+}
+
+/// The referral code that somebody brings along, by the address itself or by the client's request.
+fn code_on(query: &Parameters, next: &str) -> Option<String> {
+    let code = query.first("code").filter(|code| !code.is_empty()).map(str::to_owned);
+    code.or_else(|| request_on(next).first("referral_code").map(str::to_owned))
 }
 
 async fn log_in(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
@@ -109,14 +115,15 @@ async fn log_in(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
             Err(error) => Err(error),
         };
         match recognised {
-            Ok((user, stored)) => enter(&app, &visitor, user, Some(stored), next).await.map(Ok),
+            Ok((user, stored)) => enter(&app, &visitor, user, Credential::Password(stored), next).await.map(Ok),
             Err(error) => refused(error).map(Err),
         }
     };
     let answer = match tried.await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err((status, alert, after))) => {
-            let again = LogInPage { next, username, code: form.first("code"), alert: Some(alert) };
+            let code = code_on(&form, next);
+            let again = LogInPage { next, username, code: code.as_deref(), alert: Some(alert) };
             ask_to_log_in(&app, &visitor, words, status, &again).await.map(|mut response| {
                 retry(&mut response, after);
                 response
@@ -142,16 +149,10 @@ fn refused(error: Error) -> Result<Told> {
 }
 
 /// Lets a person in under a new cookie and sends them on.
-pub async fn enter(
-    app: &App,
-    visitor: &Visitor,
-    user: UserId,
-    password_hash: Option<String>,
-    next: &str,
-) -> Result<Response> {
+pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
     let before = visitor.person(app).await?;
     let renewed = visitor.renewed(app)?;
-    browser::begin(app, user, password_hash, renewed.hash()).await?;
+    browser::begin(app, user, credential, renewed.hash()).await?;
     if let Some(before) = before {
         browser::end(app, before.id).await?;
     }
@@ -172,9 +173,8 @@ async fn registration(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(qu
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let next = safe_next(query.first("next"));
     let words = words_for(&visitor, next);
-    let on_the_way = Parameters::parse(next.strip_prefix(AUTHORIZE).unwrap_or_default().as_bytes());
-    let code = query.first("code").or_else(|| on_the_way.first("referral_code")).unwrap_or_default();
-    let asked = RegistrationPage { code, ..RegistrationPage::default() };
+    let code = code_on(&query, next).unwrap_or_default();
+    let asked = RegistrationPage { code: &code, ..RegistrationPage::default() };
     let answer = ask_to_register(&app, &visitor, words, StatusCode::OK, next, &asked).await;
     or_say(&app, &visitor, words, answer)
 }
@@ -229,7 +229,9 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
         let error = match made.await {
             Ok(made) => {
                 accounts::actions::admit(&app, made.id).await?;
-                return enter(&app, &visitor, made.id, None, next).await;
+                let none = || Error::Internal("an account that was made by password has none".into());
+                let credential = Credential::Password(made.password_hash.ok_or_else(none)?);
+                return enter(&app, &visitor, made.id, credential, next).await;
             }
             Err(error) => error,
         };
@@ -277,11 +279,12 @@ async fn depart(
     let words = words_for(&visitor, next);
     let answer = async {
         app.limits.log_in_from(client)?;
-        let code = query.first("code").filter(|code| code.len() <= MOST_CODE).map(str::to_owned);
+        let possible = |code: &String| code.len() <= MOST_CODE && !code.chars().any(char::is_control);
+        let code = code_on(&query, next).filter(possible);
         let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code };
         match actions::depart(&app, &provider, traveller).await? {
             Ok(address) => see_other(&app, &visitor, &address),
-            Err(error) => lost(&app, &visitor, words, &provider, Lost::Failed(error)),
+            Err(error) => lost(&app, &visitor, words, &provider, Lost::Failed(error), next),
         }
     };
     let answer = answer.await;
@@ -299,31 +302,53 @@ async fn arrive(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
-    let words = visitor.words(None);
+    let mut words = visitor.words(None);
     let answer = async {
+        // As on the way there. Nothing is looked up, so it does not matter what else is wrong.
+        if app.providers.settings(&provider).is_none() {
+            let to_log_in = Way::LogIn("/oauth/apps");
+            return say(&app, &visitor, words, StatusCode::NOT_FOUND, Message::UnknownProvider, to_log_in);
+        }
         // Of what is given twice nobody knows which is meant.
         let (Ok(state), Ok(code), Ok(iss)) = (query.one("state"), query.one("code"), query.one("iss")) else {
-            return lost(&app, &visitor, words, &provider, Lost::Expired);
+            return lost(&app, &visitor, words, &provider, Lost::Expired, HOME);
         };
         let answer = Answer { state: state.unwrap_or_default(), code, iss };
         match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
-            Ok(Arrived::Known(user, next)) => {
+            Ok(Arrived::Known(user, identity, next)) => {
+                words = words_for(&visitor, &next);
                 accounts::actions::admit(&app, user).await?;
-                enter(&app, &visitor, user, None, safe_next(Some(&next))).await
+                enter(&app, &visitor, user, credential(identity), safe_next(Some(&next))).await
             }
             Ok(Arrived::New(ticket, arrival)) => {
-                let words = words_for(&visitor, &arrival.next);
+                words = words_for(&visitor, &arrival.next);
                 let typed = Typed::first(&arrival);
                 ask_to_finish(&app, &visitor, words, StatusCode::OK, &ticket, &arrival, &typed).await
             }
-            Err(reason) => lost(&app, &visitor, words, &provider, reason),
+            Err(Stray { why, next }) => {
+                let next = safe_next(next.as_deref());
+                words = words_for(&visitor, next);
+                lost(&app, &visitor, words, &provider, why, next)
+            }
         }
     };
     let answer = answer.await;
     or_say(&app, &visitor, words, answer)
 }
 
-fn lost(app: &App, visitor: &Visitor, words: &'static Words, provider: &str, reason: Lost) -> Result<Response> {
+fn credential(identity: Identity) -> Credential {
+    Credential::Identity { issuer: identity.issuer, subject: identity.subject }
+}
+
+/// Says why nobody has come back, and leads to where they can begin again.
+fn lost(
+    app: &App,
+    visitor: &Visitor,
+    words: &'static Words,
+    provider: &str,
+    reason: Lost,
+    next: &str,
+) -> Result<Response> {
     let label = app.providers.settings(provider).map_or("", |settings| settings.label.as_str());
     let (status, message) = match reason {
         Lost::Expired => (StatusCode::BAD_REQUEST, Message::Expired),
@@ -334,7 +359,7 @@ fn lost(app: &App, visitor: &Visitor, words: &'static Words, provider: &str, rea
         }
         Lost::Failed(_) => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
     };
-    let mut response = say(app, visitor, words, status, message, Way::LogIn("/oauth/apps"))?;
+    let mut response = say(app, visitor, words, status, message, Way::LogIn(next))?;
     if status == StatusCode::SERVICE_UNAVAILABLE {
         retry(&mut response, Some(std::time::Duration::from_secs(10)));
     }
@@ -356,10 +381,19 @@ impl Typed {
     /// What the provider knows.
     fn first(arrival: &Arrival) -> Self {
         let email = arrival.identity.email.clone().unwrap_or_default();
-        let name = arrival.identity.name.as_deref().unwrap_or_default();
-        let name = if Username::parse(name).is_ok() { name } else { email.split('@').next().unwrap_or_default() };
+        let address = Email::parse(&email).ok();
+        // Only what the form would take: a name that is another address is not.
+        let possible = |name: &str| {
+            let name = Username::parse(name).ok()?;
+            let fits = match &address {
+                Some(address) => check_name_against(&name, address).is_ok(),
+                None => Email::parse(name.as_str()).is_err(),
+            };
+            fits.then(|| name.as_str().to_owned())
+        };
+        let name = arrival.identity.name.as_deref().and_then(possible);
         Self {
-            username: Username::parse(name).map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            username: name.or_else(|| possible(email.split('@').next()?)).unwrap_or_default(),
             email,
             code: arrival.code.clone().unwrap_or_default(),
             ..Self::default()
@@ -397,8 +431,8 @@ async fn ask_to_finish(
 /// A first visit becomes a new account, or joins one that there is.
 async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
     let text = |name| form.first(name).unwrap_or_default();
+    let mut words = visitor.words(None);
     let answer = async {
-        let words = visitor.words(None);
         let arrival = if visitor.sent(text("csrf")) {
             actions::waiting(&app, text("ticket"), &visitor.hash()).await?
         } else {
@@ -407,11 +441,12 @@ async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
         let Some(arrival) = arrival else {
             return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::LogIn("/oauth/apps"));
         };
-        let words = words_for(&visitor, &arrival.next);
+        words = words_for(&visitor, &arrival.next);
         let error = match join(&app, &visitor, client, &form, &arrival).await {
             Ok(user) => {
                 accounts::actions::admit(&app, user).await?;
-                return enter(&app, &visitor, user, None, safe_next(Some(&arrival.next))).await;
+                let next = safe_next(Some(&arrival.next));
+                return enter(&app, &visitor, user, credential(arrival.identity.clone()), next).await;
             }
             Err(error) => error,
         };
@@ -423,7 +458,8 @@ async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
             alert: Alert::of(&error),
             notes: Notes::of(&error),
         };
-        if typed.username.is_empty() && typed.email.is_empty() {
+        // Of two forms one was sent; the other begins as it did.
+        if form.first("login").is_some() {
             typed = Typed { login: typed.login, alert: typed.alert, notes: typed.notes, ..Typed::first(&arrival) };
         }
         if typed.notes.is_empty() && typed.alert.is_none() {
@@ -441,7 +477,7 @@ async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
         })
     };
     let answer = answer.await;
-    or_say(&app, &visitor, visitor.words(None), answer)
+    or_say(&app, &visitor, words, answer)
 }
 
 /// Whose the identity is from now on.
@@ -455,8 +491,8 @@ async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, a
     };
     if form.first("login").is_some() {
         app.limits.log_in_from(client)?;
-        let (user, _) = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
-        actions::link(app, key, user).await?;
+        let (user, stored) = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
+        actions::link(app, key, user, stored).await?;
         return Ok(user);
     }
     app.limits.register_from(client)?;

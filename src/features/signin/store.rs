@@ -39,6 +39,10 @@ sql! {
     LINKS_OF = "select issuer, subject, user_id, linked_at from identities where user_id = $1
                 order by linked_at, issuer, subject";
     UNLINK = "delete from identities where user_id = $1 and issuer = $2 and subject = $3";
+    /// What a provider has told of a user who comes again.
+    FORGET_ARRIVALS_OF = "delete from sign_ins where exists (
+            select 1 from identities i
+            where i.user_id = $1 and i.issuer = sign_ins.issuer and i.subject = sign_ins.subject)";
     UNLINK_ALL = "delete from identities where user_id = $1";
 }
 
@@ -122,6 +126,11 @@ pub async fn owner(db: &Db, issuer: &str, subject: &str) -> Result<Option<UserId
     db.row(&OWNER, params![issuer, subject]).await?.map(|row| row.user(0)).transpose()
 }
 
+/// As [`owner`], as part of a unit of work.
+pub async fn holder(tx: &mut Tx<'_>, issuer: &str, subject: &str) -> Result<Option<UserId>> {
+    tx.row(&OWNER, &params![issuer, subject]).await?.map(|row| row.user(0)).transpose()
+}
+
 /// False when the identity is somebody's already, be it this user's, or when the user is erased.
 pub async fn link(tx: &mut Tx<'_>, issuer: &str, subject: &str, user: UserId, now: Time) -> Result<bool> {
     Ok(tx.run(&LINK, &params![issuer, subject, user, now]).await? == 1)
@@ -140,8 +149,9 @@ pub async fn unlink(tx: &mut Tx<'_>, user: UserId, issuer: &str, subject: &str) 
     Ok(tx.run(&UNLINK, &params![user, issuer, subject]).await? == 1)
 }
 
-/// Says how many there were.
+/// Says how many there were. Whoever is under way with one of them is forgotten, too.
 pub async fn unlink_all(tx: &mut Tx<'_>, user: UserId) -> Result<u64> {
+    tx.run(&FORGET_ARRIVALS_OF, &params![user]).await?;
     tx.run(&UNLINK_ALL, &params![user]).await
 }
 

@@ -10,7 +10,7 @@ use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm,
 pub use super::store::{NewFamily, Origin};
 use super::{keys, store};
 use crate::app::App;
-use crate::cache::changes::announce_session;
+use crate::cache::changes::{MEMORY, announce_session, announce_sessions};
 use crate::db::{Tx, Work};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, TokenId, UserId};
@@ -117,14 +117,14 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
         let Some(user) = family.user else { return Ok(Refreshed::Refused) };
         let hash = input.token.hash();
         let (current, predecessor) = (same(&hash, &family.current_hash), is_predecessor(&family, &hash, input.now));
-        if (current || predecessor) && input.narrowed.is_some_and(|asked| !asked.within(family.scopes)) {
+        if (current || predecessor) && input.narrowed.is_some_and(|asked| !asked.within(family.allows())) {
             return Ok(Refreshed::Beyond);
         }
         let granted = Granted {
             subject: Subject::Person(user),
             client: family.client.clone(),
             session: family.id,
-            scopes: family.scopes,
+            scopes: family.allows(),
         };
         if current {
             let next = input.token.successor(&input.salt);
@@ -152,7 +152,7 @@ pub async fn end(tx: &mut Tx<'_>, session: SessionId, now: Time) -> Result<()> {
 
 /// The token replaced last, by a successor that nobody has used yet, a moment ago.
 fn is_predecessor(family: &Family, hash: &[u8; 32], now: Time) -> bool {
-    let recent = family.rotated_at.is_some_and(|at| now.since(at) <= GRACE);
+    let recent = family.rotated_at.is_some_and(|at| now.is_soon_after(at, GRACE));
     recent && family.previous_hash.as_ref().is_some_and(|previous| same(hash, previous))
 }
 
@@ -188,9 +188,7 @@ pub async fn end_all_of_consent(tx: &mut Tx<'_>, user: UserId, client: &str, now
 }
 
 async fn announce(tx: &mut Tx<'_>, ended: Vec<SessionId>) -> Result<Vec<SessionId>> {
-    for session in &ended {
-        announce_session(tx, *session).await?;
-    }
+    announce_sessions(tx, &ended).await?;
     Ok(ended)
 }
 
@@ -213,7 +211,7 @@ pub async fn current_family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<
 /// Whether the person behind a session proved who they are a moment ago.
 pub async fn is_fresh(app: &App, session: SessionId) -> Result<bool> {
     let at = store::authenticated_at(&app.db, session).await?;
-    Ok(at.is_some_and(|at| app.clock.now().since(at) <= FRESH))
+    Ok(at.is_some_and(|at| app.clock.now().is_soon_after(at, FRESH)))
 }
 
 /// The caller behind an access token whose session goes on.
@@ -250,9 +248,12 @@ async fn is_over(app: &App, session: SessionId) -> Result<bool> {
     })
 }
 
-/// Removes sessions that ended or expired before a time.
+/// Removes sessions that ended or expired before a time; those of programs, of which there is one for each token, as
+/// soon as no node can ask for them.
 pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
-    app.db.write(before, |tx, before| Box::pin(store::forget_families(tx, *before))).await
+    let work: Work<(Time, Time), u64> =
+        |tx, (before, programs)| Box::pin(store::forget_families(tx, *before, *programs));
+    app.db.write((before, app.clock.now().minus(MEMORY)), work).await
 }
 
 /// Signs an ID token.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::model::BrowserSession;
+use super::model::{BrowserSession, Credential};
 use super::store::{self, NewBrowserSession};
 use crate::app::App;
-use crate::db::Work;
+use crate::db::{Tx, Work};
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -15,14 +15,20 @@ use crate::kernel::time::Time;
 /// Use is noted this often at most: a page view should not be a write.
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
 
-/// Begins a session for a person who has proven who they are; by a password, then it comes with the stored hash it was
-/// checked against.
-pub async fn begin(app: &App, user: UserId, password_hash: Option<String>, secret_hash: [u8; 32]) -> Result<()> {
+/// Begins a session for a person who has proven who they are.
+pub async fn begin(app: &App, user: UserId, credential: Credential, secret_hash: [u8; 32]) -> Result<()> {
     let now = app.clock.now();
     let expires_at = now.plus(app.config.tokens.absolute());
-    let new = NewBrowserSession { id: SessionId::new().0, secret_hash, user, now, expires_at, password_hash };
+    let new = NewBrowserSession { id: SessionId::new().0, secret_hash, user, now, expires_at, credential };
     let insert: Work<NewBrowserSession, bool> = |tx, new| Box::pin(store::insert_browser_session(tx, new));
     if app.db.write(new, insert).await? { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
+}
+
+/// Makes sure, as part of a unit of work, that somebody is logged in and stays so until it has ended: whoever ends all
+/// sessions of a user has changed the user before.
+pub async fn hold(tx: &mut Tx<'_>, session: &BrowserSession) -> Result<()> {
+    let live = store::hold_browser_session(tx, session.user, session.id).await?;
+    if live { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
 }
 
 /// Who is logged in with this cookie.

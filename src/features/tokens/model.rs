@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::kernel::ids::{SessionId, UserId};
-use crate::kernel::scope::Scopes;
+use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 
 /// The client that log-ins by name and password belong to.
@@ -90,6 +90,9 @@ impl Caller {
     /// What the claims of a token of ours say; nothing when they are not what we write.
     pub fn of(claims: &Claims) -> Option<Self> {
         let subject = claimed_id(&claims.sub)?;
+        let scopes = Scopes::known(&claims.scope);
+        // A node of an older version, during an upgrade, writes fewer.
+        let scopes = if claims.client_id == FIRST_PARTY { scopes.or(Scopes::FIRST_PARTY) } else { scopes };
         Some(Self {
             subject: if claims.sub == claims.client_id {
                 Subject::Program(subject)
@@ -97,10 +100,19 @@ impl Caller {
                 Subject::Person(UserId(subject))
             },
             session: SessionId(claimed_id(&claims.sid)?),
-            scopes: Scopes::known(&claims.scope),
+            scopes,
             expires_at: Time(claims.exp.checked_mul(1_000_000)?),
         })
     }
+}
+
+/// What has let a person in; it must still hold when their session begins.
+#[derive(Clone)]
+pub enum Credential {
+    /// A password that was right against this stored hash.
+    Password(String),
+    /// An identity at another provider.
+    Identity { issuer: String, subject: String },
 }
 
 /// Somebody who is logged in at our own pages.
@@ -128,6 +140,20 @@ pub struct Family {
     pub rotated_at: Option<Time>,
     pub salt: Vec<u8>,
     pub ended: bool,
+    /// Whether the person is a manager now.
+    pub by_manager: bool,
+}
+
+impl Family {
+    /// What its next token allows at most. A log-in of our own allows what such log-ins do today, whatever was written
+    /// when it began: by an older version, or before the person became a manager, or ceased to be one.
+    pub fn allows(&self) -> Scopes {
+        match (self.client.as_str(), self.by_manager) {
+            (FIRST_PARTY, true) => Scopes::FIRST_PARTY.with(Scope::Admin),
+            (FIRST_PARTY, false) => Scopes::FIRST_PARTY,
+            _ => self.scopes,
+        }
+    }
 }
 
 /// What a caller gets from a log-in or a refresh.

@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::keyring::{Key, StoredKey};
-use super::model::{BrowserSession, Family, IdTokenAlgorithm, RefreshToken};
+use super::model::{BrowserSession, Credential, Family, IdTokenAlgorithm, RefreshToken};
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -57,9 +57,10 @@ sql! {
             from clients c where c.id = $3 and c.deleted_at is null
             for share of c",
     };
-    FAMILY_BY_HANDLE = "select id, user_id, expires_at, used_at, counter, current_hash, previous_hash, rotated_at, salt,
-                               ended_at is not null, client_id, scope
-                        from token_families where handle = $1";
+    FAMILY_BY_HANDLE = "select f.id, f.user_id, f.expires_at, f.used_at, f.counter, f.current_hash, f.previous_hash,
+                               f.rotated_at, f.salt, f.ended_at is not null, f.client_id, f.scope,
+                               coalesce(u.is_manager, false)
+                        from token_families f left join users u on u.id = f.user_id where f.handle = $1";
     /// One step of the counter: of any number of callers with the same token one succeeds.
     ROTATE = "update token_families
               set counter = counter + 1, previous_hash = current_hash, current_hash = $4, salt = $5, rotated_at = $6,
@@ -74,18 +75,25 @@ sql! {
     AUTHENTICATED_AT = "select authenticated_at from token_families where id = $1";
     IS_LIVE = "select 1 from token_families where id = $1 and ended_at is null";
     FORGET_FAMILIES = "delete from token_families where expires_at < $1 or ended_at < $1";
-    /// Only for a user who can still log in, with the password that was checked if one was.
-    INSERT_BROWSER_SESSION = {
-        sqlite: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
-            select $1, $2, u.id, $4, $4, $5 from users u
-            where u.id = $3 and u.disabled_at is null and u.erased_at is null
-                and ($6 is null or u.password_hash = $6)",
-        postgres: "insert into browser_sessions (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
-            select $1, $2, u.id, $4, $4, $5 from users u
-            where u.id = $3 and u.disabled_at is null and u.erased_at is null
-                and ($6::text is null or u.password_hash = $6)
-            for share of u",
+    FORGET_FAMILIES_OF_PROGRAMS = "delete from token_families where user_id is null and expires_at < $1";
+    /// A statement of its own, so that the next one sees everything that was done to the user before the lock was had:
+    /// of other tables a statement sees what was there when it began, however long it has waited since.
+    HOLD_USER = {
+        sqlite: "select 1 from users where id = $1",
+        postgres: "select 1 from users where id = $1 for share",
     };
+    /// Only for a user who can still log in, and in this way.
+    INSERT_BROWSER_SESSION_BY_PASSWORD = "insert into browser_sessions
+            (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
+        select $1, $2, u.id, $4, $4, $5 from users u
+        where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $6";
+    INSERT_BROWSER_SESSION_BY_IDENTITY = "insert into browser_sessions
+            (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
+        select $1, $2, u.id, $4, $4, $5 from users u join identities i on i.user_id = u.id
+        where u.id = $3 and u.disabled_at is null and u.erased_at is null and i.issuer = $6 and i.subject = $7";
+    IS_BROWSER_SESSION_LIVE = "select 1 from browser_sessions b join users u on u.id = b.user_id
+                               where b.id = $1 and u.id = $2 and b.ended_at is null
+                                   and u.disabled_at is null and u.erased_at is null";
     BROWSER_SESSION = "select b.id, b.user_id, u.username, b.authenticated_at, b.used_at
                        from browser_sessions b join users u on u.id = b.user_id
                        where b.secret_hash = $1 and b.ended_at is null and b.expires_at > $2
@@ -95,7 +103,7 @@ sql! {
     END_BROWSER_SESSIONS_OF = "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null";
     FORGET_BROWSER_SESSIONS = "delete from browser_sessions where (expires_at < $1 or ended_at < $1)
             and not exists (select 1 from authorization_codes a where a.browser_session_id = browser_sessions.id)";
-    KEYS = "select generation, kid, algorithm, public_key, private_key, sealed, created_at, active_from, retired_at
+    KEYS = "select generation, kid, algorithm, public_key, private_half, sealed, created_at, active_from, retired_at
             from signing_keys order by generation";
     /// Whoever changes keys does so alone; SQLite has one writer anyhow.
     LOCK_KEYS = {
@@ -103,12 +111,12 @@ sql! {
         postgres: "lock table signing_keys in share row exclusive mode",
     };
     INSERT_KEY = "insert into signing_keys
-            (generation, kid, algorithm, public_key, private_key, sealed, created_at, active_from)
+            (generation, kid, algorithm, public_key, private_half, sealed, created_at, active_from)
         select coalesce(max(generation), 0) + 1, $1, $2, $3, $4, $5, $6, $7 from signing_keys";
     /// Nobody signs with it again, so nobody needs its private half.
-    RETIRE_KEY = "update signing_keys set retired_at = $2, private_key = $3, sealed = false
+    RETIRE_KEY = "update signing_keys set retired_at = $2, private_half = $3, sealed = false
                   where generation = $1 and retired_at is null";
-    SEAL_KEY = "update signing_keys set private_key = $2, sealed = true
+    SEAL_KEY = "update signing_keys set private_half = $2, sealed = true
                 where generation = $1 and not sealed and retired_at is null";
 }
 
@@ -176,6 +184,7 @@ pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>
         rotated_at: row.get::<Option<i64>>(7)?.map(Time),
         salt: row.get(8)?,
         ended: row.get(9)?,
+        by_manager: row.get(12)?,
     }))
 }
 
@@ -217,14 +226,30 @@ pub struct NewBrowserSession {
     pub user: UserId,
     pub now: Time,
     pub expires_at: Time,
-    /// The stored hash that a password was checked against, if one was.
-    pub password_hash: Option<String>,
+    pub credential: Credential,
 }
 
-/// False when the user cannot log in any more.
+/// False when the user cannot log in any more, or not in this way.
 pub async fn insert_browser_session(tx: &mut Tx<'_>, new: &NewBrowserSession) -> Result<bool> {
-    let values = params![new.id, &new.secret_hash, new.user, new.now, new.expires_at, new.password_hash.clone()];
-    Ok(tx.run(&INSERT_BROWSER_SESSION, &values).await? == 1)
+    tx.row(&HOLD_USER, &params![new.user]).await?;
+    let (id, hash, user, now, end) = (new.id, &new.secret_hash, new.user, new.now, new.expires_at);
+    let inserted = match &new.credential {
+        Credential::Password(stored) => {
+            let values = params![id, hash, user, now, end, stored];
+            tx.run(&INSERT_BROWSER_SESSION_BY_PASSWORD, &values).await?
+        }
+        Credential::Identity { issuer, subject } => {
+            let values = params![id, hash, user, now, end, issuer, subject];
+            tx.run(&INSERT_BROWSER_SESSION_BY_IDENTITY, &values).await?
+        }
+    };
+    Ok(inserted == 1)
+}
+
+/// False when it has ended; else it does not end before the unit of work has.
+pub async fn hold_browser_session(tx: &mut Tx<'_>, user: UserId, id: Uuid) -> Result<bool> {
+    tx.row(&HOLD_USER, &params![user]).await?;
+    Ok(tx.row(&IS_BROWSER_SESSION_LIVE, &params![id, user]).await?.is_some())
 }
 
 /// Somebody logged in, and when the session was last used.
@@ -251,9 +276,10 @@ pub async fn is_live(db: &Db, id: SessionId) -> Result<bool> {
     Ok(db.row(&IS_LIVE, params![id]).await?.is_some())
 }
 
-pub async fn forget_families(tx: &mut Tx<'_>, before: Time) -> Result<u64> {
+pub async fn forget_families(tx: &mut Tx<'_>, before: Time, programs: Time) -> Result<u64> {
     tx.run(&FORGET_BROWSER_SESSIONS, &params![before]).await?;
-    tx.run(&FORGET_FAMILIES, &params![before]).await
+    let forgotten = tx.run(&FORGET_FAMILIES_OF_PROGRAMS, &params![programs]).await?;
+    Ok(forgotten + tx.run(&FORGET_FAMILIES, &params![before]).await?)
 }
 
 pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {

@@ -172,6 +172,13 @@ impl TestApp {
         self.client().signed_up(name).await
     }
 
+    /// As [`user`](Self::user), a manager.
+    pub async fn manager(&self, name: &str) -> Client {
+        self.client().register(name, None).await.expect(201);
+        self.sql(&format!("update users set is_manager = true where username = '{name}'")).await;
+        self.client().logged_in(name).await
+    }
+
     /// Moves the application's clock of all nodes; codes do not notice.
     pub fn move_clock(&self, by: Duration) {
         self.clock.shift(i64::try_from(by.as_micros()).expect("a span"));

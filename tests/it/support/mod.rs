@@ -5,6 +5,7 @@ pub mod browser;
 pub mod client;
 pub mod document;
 pub mod hunter;
+pub mod log;
 pub mod operations;
 pub mod process;
 pub mod provider;

@@ -4,6 +4,7 @@ mod axe;
 mod http;
 mod node;
 mod oauth;
+mod postgres;
 mod providers;
 mod python;
 mod registered;
@@ -11,16 +12,20 @@ mod schemathesis;
 mod server;
 
 use std::path::PathBuf;
+use std::time::Instant;
+
+use postgres::Cluster;
 
 use crate::{Failure, Outcome, help, shell};
 
 const HELP: &str = "\
 Let other people's clients loose on the server, built as users get it, on an empty database.
 
-Usage: cargo xtask interop [--only NAME]
+Usage: cargo xtask interop [--only NAME] [--postgres]
 
 Options:
       --only NAME  Run this one only
+      --postgres   Keep the data in PostgreSQL, started for these runs, instead of SQLite
 
 Names:
   schemathesis       Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
@@ -31,8 +36,8 @@ Names:
   oidc-provider      Signs people in with two other identity providers, and tries to mix them up
   axe                Looks for what keeps people with disabilities out of the pages, in Chromium
 
-Clients are installed under target/interop, at the versions named under xtask/src/interop. Python, Node.js, Chromium and
-ChromeDriver come from the system's packages, as for `cargo xtask test`.
+Clients are installed under target/interop, at the versions named under xtask/src/interop. Python, Node.js, Chromium,
+ChromeDriver and PostgreSQL come from the system's packages, as for `cargo xtask test`.
 ";
 
 /// A client runs and returns what it found wrong.
@@ -54,38 +59,50 @@ struct Place {
     server: PathBuf,
     /// What is kept from run to run: installed clients, the last reports.
     folder: PathBuf,
+    /// Has a database for each server; without it they are on SQLite.
+    cluster: Option<Cluster>,
 }
 
 pub fn run(arguments: &[String]) -> Outcome {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let only = match arguments[..] {
-        [] => None,
-        ["-h" | "--help"] => return help(HELP),
-        ["--only", name] if CLIENTS.iter().any(|(known, _)| *known == name) => Some(name),
-        ["--only", name] => return Err(Failure::Usage(format!("there is no client `{name}`"), HELP)),
-        _ => return Err(Failure::Usage(format!("what is `{}`?", arguments.join(" ")), HELP)),
-    };
+    let (mut only, mut on_postgres) = (None, false);
+    let mut arguments = arguments.iter().map(String::as_str);
+    while let Some(argument) = arguments.next() {
+        match argument {
+            "-h" | "--help" => return help(HELP),
+            "--postgres" => on_postgres = true,
+            "--only" => match arguments.next() {
+                Some(name) if CLIENTS.iter().any(|(known, _)| *known == name) => only = Some(name),
+                name => {
+                    let sentence = format!("there is no client `{}`", name.unwrap_or_default());
+                    return Err(Failure::Usage(sentence, HELP));
+                }
+            },
+            other => return Err(Failure::Usage(format!("what is `{other}`?"), HELP)),
+        }
+    }
 
     let built = shell::run(&mut shell::command("cargo", &["build", "--release", "--locked"]))?;
     if built != 0 {
         return Ok(built);
     }
     let target = shell::target()?;
-    let place = Place { server: target.join("release/referral"), folder: target.join("interop") };
+    let cluster = if on_postgres { Some(Cluster::start()?) } else { None };
+    let place = Place { server: target.join("release/referral"), folder: target.join("interop"), cluster };
     let mut verdicts = Vec::new();
     for (name, client) in CLIENTS.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         println!("\nxtask: {name}");
+        let began = Instant::now();
         let faults = client(&place).map_err(|sentence| format!("{name}: {sentence}"))?;
-        verdicts.push((name, faults));
+        verdicts.push((name, faults, began.elapsed().as_secs()));
     }
 
     println!();
-    for (name, faults) in &verdicts {
-        println!("xtask: {name}: {}", if faults.is_empty() { "nothing found" } else { "FAILED" });
+    for (name, faults, seconds) in &verdicts {
+        println!("xtask: {name}: {}, {seconds} s", if faults.is_empty() { "nothing found" } else { "FAILED" });
         for fault in faults {
             println!("  - {fault}");
         }
     }
-    let failed = verdicts.iter().any(|(_, faults)| !faults.is_empty());
+    let failed = verdicts.iter().any(|(_, faults, _)| !faults.is_empty());
     Ok(u8::from(failed))
 }

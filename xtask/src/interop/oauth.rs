@@ -29,11 +29,7 @@ pub fn oauth4webapi(place: &Place) -> Result<Vec<String>, String> {
 
 fn in_python(place: &Place, name: &str, packages: &[&str], constraints: &str) -> Result<Vec<String>, String> {
     let python = python::environment(&place.folder.join(name), packages, constraints)?;
-    let scripts = shell::root().join("xtask/src/interop");
-    let mut command = shell::command(python, &[]);
-    command.arg(scripts.join(name).join("client.py")).env("PYTHONPATH", scripts.join("python"));
-    // Nothing is written beside the sources.
-    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "ignore");
+    let mut command = python::script(&python, &format!("{name}/client.py"));
     against_server(place, &mut command)
 }
 
@@ -43,7 +39,7 @@ fn in_javascript(place: &Place, name: &str) -> Result<Vec<String>, String> {
 }
 
 fn against_server(place: &Place, command: &mut std::process::Command) -> Result<Vec<String>, String> {
-    let server = Server::start(&place.server)?;
+    let server = Server::start(place)?;
     let setting = registered::setting(&server, Person::register(&server, "olga")?, "")?;
     let code = shell::run_with(command, &setting)?;
     Ok(server.verdict(code))

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::machine::{PYTHON, provide};
 use crate::shell;
@@ -30,4 +31,14 @@ pub fn environment(folder: &Path, packages: &[&str], constraints: &str) -> Resul
     }
     fs::write(&made, constraints).map_err(file_error)?;
     Ok(python)
+}
+
+/// A script of ours, by its path under `xtask/src/interop`.
+pub fn script(python: &Path, path: &str) -> Command {
+    let scripts = shell::root().join("xtask/src/interop");
+    let mut command = shell::command(python, &[]);
+    command.arg(scripts.join(path)).env("PYTHONPATH", scripts.join("python"));
+    // Nothing is written beside the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "ignore");
+    command
 }

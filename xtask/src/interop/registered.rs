@@ -40,11 +40,14 @@ impl Person {
     }
 }
 
+/// Who registers the clients, with everybody's password.
+pub const MANAGER: &str = "manager";
+
 /// Registers the clients as a manager does, and returns what scripts read from their standard input: JSON. `more` is
 /// for members that one script alone needs, each with a comma before it.
 pub fn setting(server: &Server, user: Person, more: &str) -> Result<String, String> {
-    server.make_manager("manager")?;
-    let manager = server.sign_in("manager")?;
+    server.make_manager(MANAGER)?;
+    let manager = server.sign_in(MANAGER)?;
     let mut clients = Vec::new();
     for client in CLIENTS {
         let Client { name, method, algorithm, redirect_uri, machine } = client;
@@ -55,7 +58,7 @@ pub fn setting(server: &Server, user: Person, more: &str) -> Result<String, Stri
         let confidential = method != "none";
         let request = format!(
             r#"{{"name":"{name}","redirect_uris":["{redirect_uri}"],
-                "grants":["authorization_code","refresh_token"{grants}],"scopes":"{scopes}",
+                "grants":["authorization_code","refresh_token"{grants}],"scope":"{scopes}",
                 "confidential":{confidential},"id_token_algorithm":"{algorithm}"}}"#
         );
         let answer = server.post("/api/v1/clients", &manager, &request, 201)?;

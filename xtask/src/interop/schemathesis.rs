@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use super::registered::{self, MANAGER, Person};
 use super::server::Server;
 use super::{Place, http, python};
 use crate::shell;
@@ -11,20 +12,29 @@ use crate::shell;
 /// own, as somebody freshly signed in.
 const ENDINGS: [&str; 3] = ["POST /api/v1/auth/logout", "POST /api/v1/me/password", "DELETE /api/v1/me"];
 
+/// Programs call these in their own name.
+const IN_THEIR_NAME: [&str; 3] = ["POST /oauth/token", "POST /oauth/revoke", "POST /oauth/introspect"];
+
+/// These take a token with the scope `openid`, which programs alone get.
+const WITH_THEIR_TOKEN: [&str; 2] = ["GET /oauth/userinfo", "POST /oauth/userinfo"];
+
 pub fn run(place: &Place) -> Result<Vec<String>, String> {
     let folder = place.folder.join("schemathesis");
     let python = python::environment(&folder, &["schemathesis"], include_str!("schemathesis/constraints.txt"))?;
-    let server = Server::start(&place.server)?;
-    server.register("schema")?;
+    let server = Server::start(place)?;
+    let setting = registered::setting(&server, Person::register(&server, "olga")?, "")?;
+    let mut command = python::script(&python, "schemathesis/sign_in.py");
+    let told = shell::output_with(&mut command, &setting)?;
+    let (client, given) = told.trim().split_once(' ').ok_or("no token came through the pages, see above")?;
     let reports = folder.join("reports");
     let _ = fs::remove_dir_all(&reports);
     fs::create_dir_all(&reports).map_err(|error| format!("{} cannot be made: {error}", reports.display()))?;
     let mut faults = Vec::new();
-    let mut pass = |token: &str, name: &str, phases: &str, operations: &[&str]| -> Result<(), String> {
+    let mut pass = |who: &[&str], name: &str, phases: &str, operations: &[&str]| -> Result<(), String> {
         println!("\nxtask: schemathesis, {name}");
         let mut command = shell::command(&python, &["-m", "schemathesis.cli", "run"]);
         command.arg(format!("http://{}/openapi.json", server.address));
-        command.args(["--header", &format!("Authorization: Bearer {token}")]).args(operations);
+        command.args(who).args(operations);
         command.args(["--phases", phases, "--max-examples", "30", "--workers", "2"]);
         // Our rules (a code that is taken, an address that is registered) rightly refuse requests that the
         // document allows: the one check that does not apply.
@@ -42,14 +52,21 @@ pub fn run(place: &Place) -> Result<Vec<String>, String> {
         Ok(())
     };
 
-    let token = server.sign_in("schema")?;
-    let others: Vec<&str> = ENDINGS.iter().flat_map(|name| ["--exclude-name", name]).collect();
-    pass(&token, "all but endings", "examples,coverage,fuzzing,stateful", &others)?;
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let named = |flag, names: &[&'static str]| names.iter().flat_map(|name| [flag, *name]).collect::<Vec<&str>>();
+    // One operation alone, or a few that share nothing, have no sequences to go through.
+    let plain = "examples,coverage,fuzzing";
+    pass(&["--auth", client], "as a client", plain, &named("--include-name", &IN_THEIR_NAME))?;
+    pass(&["--header", &bearer(given)], "for a client", plain, &named("--include-name", &WITH_THEIR_TOKEN))?;
+    // Managers may do all that anybody may, and more.
+    let token = server.sign_in(MANAGER)?;
+    let others = named("--exclude-name", &ENDINGS);
+    pass(&["--header", &bearer(&token)], "all but endings", "examples,coverage,fuzzing,stateful", &others)?;
     // Asked now, told below: was the token good to the end?
     let alive = http::get_as(server.address, "/api/v1/me", &token)?.status;
     for name in ENDINGS {
-        // One operation alone has no sequences to go through.
-        pass(&server.sign_in("schema")?, name, "examples,coverage,fuzzing", &["--include-name", name])?;
+        let token = server.sign_in(MANAGER)?;
+        pass(&["--header", &bearer(&token)], name, plain, &["--include-name", name])?;
     }
 
     if alive != 200 {

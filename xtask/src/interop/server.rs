@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::Place;
 use super::http::{self, Answer};
 use crate::shell;
 
@@ -21,6 +22,8 @@ pub struct Server {
     child: Child,
     program: PathBuf,
     folder: PathBuf,
+    /// Its address.
+    database: String,
     pub address: SocketAddr,
 }
 
@@ -45,24 +48,29 @@ pub fn wait_for(address: SocketAddr, path: &str, mut has_ended: impl FnMut() -> 
 }
 
 impl Server {
-    pub fn start(program: &Path) -> Result<Server, String> {
-        Server::start_at(program, free_address()?, &[])
+    pub fn start(place: &Place) -> Result<Server, String> {
+        Server::start_at(place, free_address()?, &[])
     }
 
     /// At an address that others were told already, with settings of its own.
-    pub fn start_at(program: &Path, address: SocketAddr, settings: &[(&str, &str)]) -> Result<Server, String> {
+    pub fn start_at(place: &Place, address: SocketAddr, settings: &[(String, String)]) -> Result<Server, String> {
+        let program = &place.server;
         // Outside the repository, where no developer's `.env` or database lies about; and no environment of theirs.
         let folder = std::env::temp_dir().join(format!("referral-interop-{}", std::process::id()));
         let file_error = |error| format!("{} cannot be written: {error}", folder.display());
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(file_error)?;
         let log = File::create(folder.join("log")).map_err(file_error)?;
-        let mut command = own(program, &folder);
-        command.arg("serve").envs(settings.iter().copied());
+        let database = match &place.cluster {
+            Some(cluster) => cluster.database(),
+            None => format!("sqlite:{}", folder.join("referral.db").display()),
+        };
+        let mut command = own(program, &folder, &database);
+        command.arg("serve").envs(settings.iter().map(|(name, value)| (name, value)));
         command.env("REFERRAL_LISTEN", address.to_string()).env("REFERRAL_LIMITS", "off");
         command.stdout(log.try_clone().map_err(file_error)?).stderr(log);
         let child = command.spawn().map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
-        let mut server = Server { child, program: program.to_owned(), folder, address };
+        let mut server = Server { child, program: program.to_owned(), folder, database, address };
         let ready = wait_for(address, "/readyz", || matches!(server.child.try_wait(), Ok(Some(_))));
         ready.map_err(|fault| format!("the server {fault}\n{}", server.log()))?;
         Ok(server)
@@ -82,7 +90,7 @@ impl Server {
 
     /// Makes a manager, as operators do.
     pub fn make_manager(&self, name: &str) -> Result<(), String> {
-        let mut command = own(&self.program, &self.folder);
+        let mut command = own(&self.program, &self.folder, &self.database);
         command.args(["admin", "create", name, &format!("{name}@example.com")]);
         match shell::run_with(&mut command, PASSWORD)? {
             0 => Ok(()),
@@ -155,11 +163,10 @@ impl Server {
     }
 }
 
-/// The program on the database in this folder, without the environment of whoever runs us.
-fn own(program: &Path, folder: &Path) -> Command {
+/// The program on this database, without the environment of whoever runs us.
+fn own(program: &Path, folder: &Path, database: &str) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(folder).env_clear();
-    command.env("DATABASE_URL", format!("sqlite:{}", folder.join("referral.db").display()));
+    command.current_dir(folder).env_clear().env("DATABASE_URL", database);
     command
 }
 

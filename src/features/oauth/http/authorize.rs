@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
+use axum::http::header::SET_COOKIE;
 use axum::response::Response;
 
 use crate::app::App;
@@ -33,7 +34,11 @@ pub async fn authorize(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(q
 pub async fn authorize_by_post(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {
     let words = visitor.words(form.first("ui_locales"));
     let location = format!("{AUTHORIZE}{}", form.query(|_, value| Some(value.to_owned())));
-    let answer = see_other(&app, &visitor, &location);
+    let answer = see_other(&app, &visitor, &location).map(|mut response| {
+        // The form is the client's, so a browser that is logged in here has sent no cookie. It keeps the one it has.
+        response.headers_mut().remove(SET_COOKIE);
+        response
+    });
     or_say(&app, &visitor, words, answer)
 }
 
@@ -53,8 +58,8 @@ async fn lead(app: &App, visitor: &Visitor, words: &'static Words, parameters: &
     }
     let now = app.clock.now();
     let young = |person: &BrowserSession| {
-        let age = now.since(person.authenticated_at);
-        !prompt.login && wishes.max_age.is_none_or(|most| age <= Duration::from_secs(most))
+        let at = person.authenticated_at;
+        !prompt.login && wishes.max_age.is_none_or(|most| now.is_soon_after(at, Duration::from_secs(most)))
     };
     let Some(person) = visitor.person(app).await?.filter(young) else {
         if prompt.none {

@@ -121,20 +121,27 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct OAuthTokenRequest {
     /// `authorization_code`, `refresh_token` or `client_credentials`.
-    #[schema(example = "client_credentials")]
+    #[schema(pattern = "^(authorization_code|refresh_token|client_credentials)$", example = "client_credentials")]
     grant_type: String,
     /// Of clients that do not name themselves in the Authorization header.
+    #[schema(nullable = false)]
     client_id: Option<String>,
+    #[schema(nullable = false)]
     client_secret: Option<String>,
     /// For authorization_code.
+    #[schema(nullable = false)]
     code: Option<String>,
     /// For authorization_code: the same as in the authorization request.
+    #[schema(nullable = false)]
     redirect_uri: Option<String>,
     /// For authorization_code: what the code_challenge was made of (RFC 7636).
+    #[schema(nullable = false)]
     code_verifier: Option<String>,
     /// For refresh_token.
+    #[schema(nullable = false)]
     refresh_token: Option<String>,
     /// For refresh_token and client_credentials: less than there could be.
+    #[schema(nullable = false)]
     scope: Option<String>,
 }
 
@@ -229,7 +236,9 @@ struct TokenQuestion {
     #[schema(example = "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1")]
     token: String,
     /// Of clients that do not name themselves in the Authorization header.
+    #[schema(nullable = false)]
     client_id: Option<String>,
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 

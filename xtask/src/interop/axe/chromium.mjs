@@ -19,6 +19,8 @@ export class Chromium {
     const chromium = new Chromium();
     chromium.base = `http://127.0.0.1:${port}/session`;
     const args = ['--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--force-color-profile=srgb'];
+    // Whatever a page may ask for, nothing leaves this machine.
+    args.push('--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1');
     const { sessionId } = await chromium.call('POST', '', {
       capabilities: {
         alwaysMatch: { 'goog:chromeOptions': { args }, 'goog:loggingPrefs': { browser: 'ALL' } },

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { check, end, holds, same, setting } from '../javascript/check.mjs';
 import { Chromium } from './chromium.mjs';
 
-const { issuer: server, user, clients } = setting;
+const { issuer: server, user, clients, providers } = setting;
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SCREENS = {
   desktop: { width: 1280, height: 800, deviceScaleFactor: 1, mobile: false },
@@ -52,13 +52,44 @@ async function forget() {
   await chromium.devTools('Network.clearBrowserCookies');
 }
 
+/** At a provider, whose pages are not ours to look at: somebody logs in whom we have never seen. */
+async function comeThrough(provider) {
+  await chromium.click(`a[href^="/oauth/login/${provider}?"]`);
+  holds((await chromium.url()).startsWith(providers[provider].issuer), `not at ${provider}: ${await chromium.url()}`);
+  await chromium.type('input[name=login]', 'newcomer');
+  await chromium.type('input[name=password]', 'any');
+  await chromium.click('button[type=submit]');
+  // What the browser complains of there is not about us.
+  await chromium.complaints();
+  await chromium.click('button[type=submit]');
+}
+
 /** The pages in an order that a person might see them in. */
 const PAGES = {
   'log-in': async () => {
     await forget();
     await chromium.open(authorize());
+    // One of the ways in is a button for each provider.
+    const named = await chromium.run('return document.querySelectorAll("a[href^=\'/oauth/login/\']").length');
+    same(named, Object.keys(providers).length);
   },
   'log-in, refused': () => logIn('Wrong-Horse-91!'),
+  finish: async () => {
+    await comeThrough('one');
+    same(new URL(await chromium.url()).pathname, '/oauth/callback/one');
+  },
+  'finish, name refused': async () => {
+    await chromium.type('input[name=username]', '?');
+    await chromium.click('form:has(input[name=username]) button');
+  },
+  'finish, link refused': async () => {
+    await chromium.type('input[name=login]', user.username);
+    await chromium.type('input[type=password]', 'Wrong-Horse-91!');
+    await chromium.click('form:has(input[name=login]) button');
+  },
+  'provider, refused': async () => {
+    await chromium.open(`${server}/oauth/callback/one?code=a&state=b`);
+  },
   register: () => chromium.open(`${server}/oauth/register?next=%2Foauth%2Fapps&code=SPRING`),
   'register, refused': async () => {
     await chromium.type('input[name=username]', '?');
@@ -78,8 +109,12 @@ const PAGES = {
   error: () => chromium.open(authorize({ ...clients.public, id: 'nobody' })),
 };
 
-/** Opened where the page itself cannot see it: its policy lets no script in. */
-const LOOK = `${AXE}; return axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+/**
+ * Run where the page itself cannot see it: its policy lets no script in. What has just changed its colours is looked at
+ * when it has got there.
+ */
+const LOOK = `${AXE}; const moving = document.getAnimations().map(({ finished }) => finished.catch(() => undefined));
+return Promise.all(moving).then(() => axe.run(document, { resultTypes: ['violations'] })).then(({ violations }) =>
   violations.flatMap(({ id, help, nodes }) => nodes.map(({ html, failureSummary }) =>
     id + ': ' + help + ': ' + html.slice(0, 200) + ' ' + failureSummary)));`;
 

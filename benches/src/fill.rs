@@ -1,0 +1,322 @@
+//! Fills a database: one description of the rows, `COPY` for PostgreSQL, prepared inserts for SQLite.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use referral::kernel::name::Username;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use tokio::sync::mpsc::{Sender, channel};
+use uuid::Uuid;
+
+use crate::people::{BIG, CODES_END, MIDDLE, People, owner};
+use crate::servers::{block_on, connect};
+
+pub enum Cell<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Id(Uuid),
+}
+
+type Sink<'a> = &'a mut dyn FnMut(&[Cell]) -> Result<(), String>;
+
+struct Table {
+    name: &'static str,
+    columns: &'static [&'static str],
+    rows: fn(&Filling, Sink) -> Result<(), String>,
+}
+
+pub struct Filling {
+    pub people: People,
+    /// Everybody's password, hashed.
+    pub password_hash: String,
+}
+
+const TABLES: &[Table] = &[
+    Table {
+        name: "users",
+        columns: &[
+            "id",
+            "username",
+            "email",
+            "name_key",
+            "email_key",
+            "password_hash",
+            "created_at",
+            "is_manager",
+            "discoverable",
+            "erased_at",
+            "email_verdict",
+        ],
+        rows: users,
+    },
+    Table { name: "logins", columns: &["login_key", "user_id"], rows: logins },
+    Table { name: "code_strings", columns: &["id", "code_hash", "owner_id", "ordinal"], rows: code_strings },
+    Table {
+        name: "code_slots",
+        columns: &["owner_id", "issued", "version", "code_id", "code", "expires_at"],
+        rows: code_slots,
+    },
+    Table {
+        name: "codes",
+        columns: &["owner_id", "ordinal", "id", "code", "created_at", "expires_at", "revoked_at"],
+        rows: codes,
+    },
+    Table {
+        name: "referrals",
+        columns: &["id", "referrer_id", "referee_id", "code_ordinal", "joined_at", "status"],
+        rows: referrals,
+    },
+    Table { name: "referral_marks", columns: &["referrer_id", "ordinal", "referral_id"], rows: referral_marks },
+];
+
+fn users(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    for number in 0..people.count() {
+        let person = people.person(number);
+        let (id, joined) = (Cell::Id(person.id), Cell::Int(person.created_at));
+        if people.is_erased(number) {
+            sink(&[
+                id,
+                Cell::Text("erased"),
+                Cell::Text("erased@erased.invalid"),
+                Cell::Text(""),
+                Cell::Text(""),
+                Cell::Null,
+                joined,
+                Cell::Bool(false),
+                Cell::Bool(false),
+                Cell::Int(person.created_at + 1_000_000),
+                Cell::Text("unchecked"),
+            ])?;
+            continue;
+        }
+        sink(&[
+            id,
+            Cell::Text(&person.username),
+            Cell::Text(&person.email),
+            Cell::Text(&name_key(&person.username)?),
+            Cell::Text(&person.email),
+            Cell::Text(&filling.password_hash),
+            joined,
+            Cell::Bool(false),
+            Cell::Bool(true),
+            Cell::Null,
+            Cell::Text("unchecked"),
+        ])?;
+    }
+    Ok(())
+}
+
+fn logins(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    for number in (0..people.count()).filter(|number| !people.is_erased(*number)) {
+        let person = people.person(number);
+        sink(&[Cell::Text(&name_key(&person.username)?), Cell::Id(person.id)])?;
+        // Ours are in the form they are compared by as they are.
+        sink(&[Cell::Text(&person.email), Cell::Id(person.id)])?;
+    }
+    Ok(())
+}
+
+fn name_key(username: &str) -> Result<String, String> {
+    Ok(Username::parse(username)?.key().to_owned())
+}
+
+fn code_strings(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    for number in 0..people.owners() {
+        for ordinal in 1..=people.codes(number).issued {
+            sink(&[
+                Cell::Int(people.code_id(number, ordinal)),
+                Cell::Bytes(&people.code_key(number, ordinal)?.0),
+                Cell::Id(people.id(owner(number))),
+                Cell::Int(ordinal),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn code_slots(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    for number in 0..people.owners() {
+        let codes = people.codes(number);
+        let id = Cell::Id(people.id(owner(number)));
+        let (issued, version) = (Cell::Int(codes.issued), Cell::Int(codes.issued * 2 - i64::from(codes.live)));
+        if codes.live {
+            let code = people.code(number, codes.issued);
+            let code_id = Cell::Int(people.code_id(number, codes.issued));
+            sink(&[id, issued, version, code_id, Cell::Text(&code), Cell::Int(CODES_END)])?;
+        } else {
+            sink(&[id, issued, version, Cell::Null, Cell::Null, Cell::Null])?;
+        }
+    }
+    Ok(())
+}
+
+fn codes(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    for number in 0..people.owners() {
+        let codes = people.codes(number);
+        for ordinal in 1..=codes.issued {
+            let person = people.person(owner(number));
+            let made = person.created_at + ordinal * 60_000_000;
+            let live = codes.live && ordinal == codes.issued;
+            sink(&[
+                Cell::Id(person.id),
+                Cell::Int(ordinal),
+                Cell::Int(people.code_id(number, ordinal)),
+                Cell::Text(&people.code(number, ordinal)),
+                Cell::Int(made),
+                Cell::Int(CODES_END),
+                if live { Cell::Null } else { Cell::Int(made + 30_000_000) },
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn referrals(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    let referees = (0..people.count()).filter_map(|number| Some((number, people.referrer(number)?)));
+    for (place, (number, referrer)) in referees.enumerate() {
+        let referee = people.person(number);
+        sink(&[
+            Cell::Int(place as i64 + 1),
+            Cell::Id(people.id(referrer)),
+            Cell::Id(referee.id),
+            Cell::Int(1),
+            Cell::Int(referee.created_at),
+            Cell::Text("confirmed"),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Every hundredth row of the two lists that are long enough.
+fn referral_marks(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    let (mut big, mut middle) = (0, 0);
+    let referees = (0..people.count()).filter_map(|number| people.referrer(number));
+    for (place, referrer) in referees.enumerate() {
+        let ordinal = match referrer {
+            BIG => &mut big,
+            MIDDLE => &mut middle,
+            _ => continue,
+        };
+        *ordinal += 1;
+        if *ordinal % 100 == 0 {
+            sink(&[Cell::Id(people.id(referrer)), Cell::Int(*ordinal), Cell::Int(place as i64 + 1)])?;
+        }
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------------------- PostgreSQL
+
+/// Fills a migrated database. Foreign keys hold by construction and are not looked up for each row.
+pub fn postgres(url: &str, filling: &Arc<Filling>) -> Result<(), String> {
+    block_on(async {
+        let fault = |error: tokio_postgres::Error| format!("filling PostgreSQL: {error:?}");
+        let client = connect(url).await?;
+        client
+            .batch_execute("set session_replication_role = replica; set synchronous_commit = off")
+            .await
+            .map_err(fault)?;
+        for table in TABLES {
+            let (pieces, mut arriving) = channel::<Vec<u8>>(4);
+            let statement = format!("copy {} ({}) from stdin", table.name, table.columns.join(", "));
+            let sink = client.copy_in::<_, Bytes>(statement.as_str()).await.map_err(fault)?;
+            let mut sink = std::pin::pin!(sink);
+            // Rows are made on a thread of their own, beside PostgreSQL taking them in.
+            let filling = filling.clone();
+            let maker = tokio::task::spawn_blocking(move || copy_text(table, &filling, &pieces));
+            while let Some(piece) = arriving.recv().await {
+                sink.send(Bytes::from(piece)).await.map_err(fault)?;
+            }
+            maker.await.map_err(|_| "the thread that makes rows panicked".to_owned())??;
+            sink.finish().await.map_err(fault)?;
+        }
+        for table in ["code_strings", "referrals"] {
+            let next = format!("select setval(pg_get_serial_sequence('{table}', 'id'), (select max(id) from {table}))");
+            client.batch_execute(&next).await.map_err(fault)?;
+        }
+        // As autovacuum and the checkpointer would have left it in two years.
+        client.batch_execute("vacuum (analyze)").await.map_err(fault)?;
+        client.batch_execute("checkpoint").await.map_err(fault)
+    })
+}
+
+const PIECE: usize = 1 << 20;
+
+fn copy_text(table: &Table, filling: &Filling, pieces: &Sender<Vec<u8>>) -> Result<(), String> {
+    let mut text = String::with_capacity(PIECE + 4096);
+    let gone = |_| "PostgreSQL stopped taking rows".to_owned();
+    (table.rows)(filling, &mut |cells| {
+        for (place, cell) in cells.iter().enumerate() {
+            if place > 0 {
+                text.push('\t');
+            }
+            // Nothing of ours needs escaping: no tabs, no line ends, no backslashes.
+            let written = match cell {
+                Cell::Null => text.write_str(r"\N"),
+                Cell::Bool(value) => text.write_str(if *value { "t" } else { "f" }),
+                Cell::Int(value) => write!(text, "{value}"),
+                Cell::Text(value) => text.write_str(value),
+                Cell::Bytes(value) => {
+                    text.write_str(r"\\x").and_then(|()| value.iter().try_for_each(|byte| write!(text, "{byte:02x}")))
+                }
+                Cell::Id(value) => write!(text, "{value}"),
+            };
+            written.map_err(|error| error.to_string())?;
+        }
+        text.push('\n');
+        if text.len() >= PIECE {
+            let full = std::mem::replace(&mut text, String::with_capacity(PIECE + 4096));
+            pieces.blocking_send(full.into_bytes()).map_err(gone)?;
+        }
+        Ok(())
+    })?;
+    pieces.blocking_send(text.into_bytes()).map_err(gone)
+}
+
+// -------------------------------------------------------------------------------------------------- SQLite
+
+/// Fills a migrated file.
+pub fn sqlite(path: &Path, filling: &Filling) -> Result<(), String> {
+    let fault = |error: rusqlite::Error| format!("filling SQLite: {error}");
+    let mut connection = rusqlite::Connection::open(path).map_err(fault)?;
+    connection
+        .execute_batch("pragma synchronous = off; pragma foreign_keys = off; pragma cache_size = -1048576;")
+        .map_err(fault)?;
+    let transaction = connection.transaction().map_err(fault)?;
+    for table in TABLES {
+        let marks: Vec<String> = (1..=table.columns.len()).map(|place| format!("?{place}")).collect();
+        let text = format!("insert into {} ({}) values ({})", table.name, table.columns.join(", "), marks.join(", "));
+        let mut statement = transaction.prepare(&text).map_err(fault)?;
+        (table.rows)(filling, &mut |cells| {
+            statement.execute(rusqlite::params_from_iter(cells)).map(drop).map_err(fault)
+        })?;
+    }
+    transaction.commit().map_err(fault)?;
+    connection.execute_batch("pragma wal_checkpoint(truncate)").map_err(fault)
+}
+
+impl rusqlite::ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Cell::Null => ValueRef::Null,
+            Cell::Bool(value) => ValueRef::Integer(i64::from(*value)),
+            Cell::Int(value) => ValueRef::Integer(*value),
+            Cell::Text(value) => ValueRef::Text(value.as_bytes()),
+            Cell::Bytes(value) => ValueRef::Blob(value),
+            Cell::Id(value) => ValueRef::Blob(value.as_bytes()),
+        }))
+    }
+}

@@ -1,0 +1,15 @@
+//! What is measured.
+
+pub mod growth;
+pub mod hashing;
+pub mod nodes;
+pub mod plans;
+pub mod process;
+pub mod reads;
+pub mod registrations;
+
+use crate::report::Report;
+use crate::run::{Bench, Place};
+
+/// Given the large data in PostgreSQL and in SQLite.
+pub type Part = fn(&Bench, &Place, &Place, &mut Report) -> Result<(), String>;

@@ -1,0 +1,56 @@
+//! `cargo xtask bench`
+
+use std::fs;
+
+use crate::machine::{POSTGRESQL, REDIS, provide};
+use crate::{Failure, Outcome, help, shell};
+
+const HELP: &str = "\
+Measure the service beside yardsticks on this machine, and write what was found.
+
+Usage: cargo xtask bench [--quick] [OPTIONS]
+
+Builds the binary and the programs in `benches/`, starts a PostgreSQL and a Redis of its own, fills them with people,
+and measures each row in turns with its yardstick. The full run takes the better part of an hour and writes
+`docs/benchmarks.md`; the others write to `target/bench/`. Nothing else should run on the machine meanwhile.
+
+Options:
+  --quick         The same tables on small data, in about two minutes
+  --only=A,B      Some parts: cached, database, page, register, sqlite, raw, last, logins, memory, hot, nodes,
+                  plans, growth, build
+  --bless         Keep the query plans found, in `benches/plans`, rather than compare them (full size only)
+  --rounds=N      Rounds of each row
+  --millis=N      Milliseconds of load on one side in a round
+  --scale=N       Referees of the greatest referrer
+  --seed=N        What names, ids and codes are drawn from
+";
+
+pub fn run(arguments: &[String]) -> Outcome {
+    for argument in arguments {
+        let name = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
+        match name {
+            "-h" | "--help" => return help(HELP),
+            "--quick" | "--only" | "--bless" | "--rounds" | "--millis" | "--scale" | "--seed" => {}
+            _ => return Err(Failure::Usage(format!("what is `{argument}`?"), HELP)),
+        }
+    }
+    provide(&[POSTGRESQL, REDIS])?;
+    // One after the other: built together, each would have the features that the other asks of a crate they share.
+    for package in ["referral", "referral-bench"] {
+        let mut cargo = shell::command("cargo", &["build", "--release", "--locked", "--package", package]);
+        if shell::run(&mut cargo)? != 0 {
+            return Err(Failure::Task(format!("`{package}` does not build")));
+        }
+    }
+    let folder = shell::target()?.join("bench");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // Only a whole run of the usual size is worth keeping.
+    let report = match arguments.iter().find(|argument| *argument != "--bless") {
+        None => shell::root().join("docs/benchmarks.md"),
+        Some(_) if arguments.iter().any(|argument| argument == "--quick") => folder.join("quick.md"),
+        Some(_) => folder.join("part.md"),
+    };
+    let mut bench = shell::command(shell::target()?.join("release/referral-bench"), &["run"]);
+    bench.arg(format!("--report={}", report.display())).arg(format!("--root={}", shell::root().display()));
+    Ok(shell::run(bench.args(arguments))?)
+}
