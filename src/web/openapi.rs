@@ -1,8 +1,7 @@
 //! The document that describes the API: what no handler knows by itself.
 
 use utoipa::openapi::security::{
-    AuthorizationCode, ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, SecurityRequirement,
-    SecurityScheme,
+    AuthorizationCode, ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, SecurityScheme,
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -50,21 +49,36 @@ pub fn base() -> OpenApi {
         utoipa::openapi::security::Scopes::default(),
         "/api/v1/auth/token",
     ));
-    components.add_security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([password])));
+    let mut password = OAuth2::new([password]);
+    password.description = Some(
+        "**The simplest**: your user name or address and your password. The token is good for all that you may do under `/api`.".into(),
+    );
+    components.add_security_scheme("password", SecurityScheme::OAuth2(password));
     let people = scopes(Scopes::PERSON);
     let code = AuthorizationCode::new("/oauth/authorize", "/oauth/token", people);
     let mut oauth = OAuth2::new([Flow::AuthorizationCode(code)]);
-    oauth.description =
-        Some("With consent, as other programs do it (PKCE). The client_id of this page is `docs`".into());
+    oauth.description = Some(
+        "**As other programs do it**: you log in on our page and allow what is asked for (code with PKCE). A token may do \
+         no more than its scopes. Programs have a `client_id` of their own; that of the documentation page is `docs`."
+            .into(),
+    );
     components.add_security_scheme("oauth", SecurityScheme::OAuth2(oauth));
     let machine = Flow::ClientCredentials(ClientCredentials::new("/oauth/token", scopes(Scopes::MACHINE)));
-    components.add_security_scheme("machine", SecurityScheme::OAuth2(OAuth2::new([machine])));
-    let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some("A client's id and secret"));
+    let mut machine = OAuth2::new([machine]);
+    machine.description = Some(
+        "**A program that acts for nobody**: the id and the secret of a client that a manager has registered with \
+         `client_credentials`."
+            .into(),
+    );
+    components.add_security_scheme("machine", SecurityScheme::OAuth2(machine));
+    let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(
+        "**A client itself**, where it asks for tokens or about them: its id as user name, its secret as password.",
+    ));
     components.add_security_scheme("client", SecurityScheme::Http(client.build()));
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
-        .description(Some("An access token, from `POST /api/v1/auth/token`"));
+        .description(Some("**A token that you have**: the `access_token` of any of the other ways."));
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
     OpenApiBuilder::new()
@@ -87,9 +101,5 @@ pub fn base() -> OpenApi {
             tag("Operating", "For load balancers and other programs"),
         ]))
         .components(Some(components))
-        .security(Some([
-            SecurityRequirement::new("password", [] as [&str; 0]),
-            SecurityRequirement::new("bearer", [] as [&str; 0]),
-        ]))
         .build()
 }

@@ -310,7 +310,7 @@ pub fn documented(refusals: &[Refusal]) -> BTreeMap<String, RefOr<DocResponse>> 
             if matches!(code, 429 | 503) {
                 response = response.header("Retry-After", header("Seconds to wait", Type::Integer));
             }
-            if code == 401 {
+            if code == 401 || refusals.contains(&Refusal::InsufficientScope) {
                 response = response.header("WWW-Authenticate", header("How to authenticate", Type::String));
             }
             if code == 405 {

@@ -8,10 +8,12 @@
 
 mod support;
 
+mod access;
 mod accounts;
 mod binary;
 mod gallery;
 mod input;
+mod journeys;
 mod keys;
 mod laws;
 mod lists;

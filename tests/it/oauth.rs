@@ -15,20 +15,20 @@ use crate::support::app::eventually;
 use crate::support::client::{Answer, Client, PASSWORD};
 use crate::support::visit::{Page, Visit};
 
-const ISSUER: &str = "http://referral.test";
-const CALLBACK: &str = "https://shop.example.com/callback";
-const VERIFIER: &str = "a-verifier-of-43-characters-or-more-0123456789";
-const EVERYTHING: &str = "openid email profile account codes:read codes:write referrals:read";
+pub const ISSUER: &str = "http://referral.test";
+pub const CALLBACK: &str = "https://shop.example.com/callback";
+pub const VERIFIER: &str = "a-verifier-of-43-characters-or-more-0123456789";
+pub const EVERYTHING: &str = "openid email profile account codes:read codes:write referrals:read";
 
 /// A client as a manager has registered it.
 #[derive(Clone)]
-struct Registered {
-    id: String,
-    secret: Option<String>,
-    base: String,
+pub struct Registered {
+    pub id: String,
+    pub secret: Option<String>,
+    pub base: String,
 }
 
-async fn register(manager: &Client, change: Value) -> Registered {
+pub async fn register(manager: &Client, change: Value) -> Registered {
     let mut body = json!({
         "name": "Shop", "confidential": true, "redirect_uris": [CALLBACK],
         "grants": ["authorization_code", "refresh_token"], "scope": EVERYTHING,
@@ -44,17 +44,17 @@ async fn register(manager: &Client, change: Value) -> Registered {
     }
 }
 
-fn challenge(verifier: &str) -> String {
+pub fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()))
 }
 
-fn form(fields: &[(&str, &str)]) -> String {
+pub fn form(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
 impl Registered {
     /// The way to the authorization endpoint, with parameters changed, added or (empty) left out.
-    fn request(&self, change: &[(&str, &str)]) -> String {
+    pub fn request(&self, change: &[(&str, &str)]) -> String {
         let challenge = challenge(VERIFIER);
         let usual = [
             ("client_id", self.id.as_str()),
@@ -72,7 +72,7 @@ impl Registered {
     }
 
     /// Through log-in and consent to a code.
-    async fn code(&self, visit: &mut Visit, name: &str, change: &[(&str, &str)]) -> String {
+    pub async fn code(&self, visit: &mut Visit, name: &str, change: &[(&str, &str)]) -> String {
         let page = visit.get(&self.request(change)).await;
         let page = if page.text.contains("action=\"/oauth/login\"") {
             let sent = visit.log_in(&page, name, PASSWORD).await.expect(303);
@@ -86,7 +86,7 @@ impl Registered {
         page.sent("code").expect("a code")
     }
 
-    async fn call(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn call(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let client = Client::new(&self.base);
         let request = client.request(reqwest::Method::POST, path);
         let (request, fields) = match &self.secret {
@@ -100,7 +100,7 @@ impl Registered {
         client.send(request).await
     }
 
-    async fn exchange(&self, code: &str) -> Answer {
+    pub async fn exchange(&self, code: &str) -> Answer {
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -119,13 +119,13 @@ impl Registered {
     }
 
     /// A person's tokens, by way of the browser.
-    async fn tokens(&self, name: &str, change: &[(&str, &str)]) -> Value {
+    pub async fn tokens(&self, name: &str, change: &[(&str, &str)]) -> Value {
         let code = self.code(&mut Visit::new(&self.base), name, change).await;
         self.exchange(&code).await.expect(200).json()
     }
 }
 
-async fn allow(visit: &mut Visit, page: &Page) -> Page {
+pub async fn allow(visit: &mut Visit, page: &Page) -> Page {
     visit.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.expect(303)
 }
 
@@ -133,11 +133,11 @@ fn wrong(answer: &Answer) -> (u16, String) {
     (answer.status, answer.json()["error"].as_str().unwrap_or_default().to_owned())
 }
 
-fn text<'a>(body: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(body: &'a Value, name: &str) -> &'a str {
     body[name].as_str().unwrap_or_else(|| panic!("no {name} in {body}"))
 }
 
-fn bearer(base: &str, tokens: &Value) -> Client {
+pub fn bearer(base: &str, tokens: &Value) -> Client {
     Client::new(base).with_token(text(tokens, "access_token"))
 }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::http::Method;
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::elements::Element;
+use fantoccini::key::Key;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -12,6 +14,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use super::app::eventually;
 use super::servers::ChromeDriver;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,8 +34,22 @@ pub struct Browser {
     pub origin: String,
 }
 
+/// What a person has set their browser to.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    pub screen: Screen,
+    /// Whether pages may run scripts.
+    pub script: bool,
+    pub language: &'static str,
+}
+
 impl Browser {
     pub async fn open(origin: &str, screen: Screen) -> Browser {
+        Self::open_as(origin, Habits { screen, script: true, language: "en" }).await
+    }
+
+    pub async fn open_as(origin: &str, habits: Habits) -> Browser {
+        let screen = habits.screen;
         static DRIVER: OnceCell<ChromeDriver> = OnceCell::const_new();
         let driver = DRIVER.get_or_init(ChromeDriver::start).await;
         let mut options = json!({"args": [
@@ -41,13 +58,20 @@ impl Browser {
             // No name is found, and no other machine.
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         ]});
+        options["prefs"] = json!({"intl.accept_languages": habits.language});
+        if !habits.script {
+            // 2 is to block.
+            options["prefs"]["profile.managed_default_content_settings.javascript"] = json!(2);
+        }
         let size = match screen {
             Screen::Desk => None,
             Screen::Phone => Some((390, 844)),
             Screen::Narrow => Some((320, 640)),
         };
         if let Some((width, height)) = size {
-            let metrics = json!({"width": width, "height": height, "pixelRatio": 2, "touch": true, "mobile": true});
+            // Without scripts ChromeDriver waits for a tap for ever; it clicks there.
+            let metrics =
+                json!({"width": width, "height": height, "pixelRatio": 2, "touch": habits.script, "mobile": true});
             options["mobileEmulation"] = json!({"deviceMetrics": metrics});
         }
         let capabilities = json!({
@@ -73,6 +97,50 @@ impl Browser {
 
     pub async fn click(&self, css: &str) {
         self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
+    pub async fn write(&self, css: &str, text: &str) {
+        let field = self.find(css).await;
+        field.clear().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        field.send_keys(text).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
+    /// Presses a key, wherever the focus is.
+    pub async fn press(&self, key: Key) {
+        let keys = KeyActions::new("keyboard".to_owned());
+        let keys = keys.then(KeyAction::Down { value: key.into() }).then(KeyAction::Up { value: key.into() });
+        self.client.perform_actions(keys).await.expect("a key is pressed");
+    }
+
+    /// Goes from field to field with the keyboard until this one has the focus.
+    pub async fn tab_to(&self, attribute: &str, value: &str) {
+        for _ in 0..30 {
+            self.press(Key::Tab).await;
+            let element = self.client.active_element().await.expect("the focus is somewhere");
+            if element.attr(attribute).await.expect("an attribute").as_deref() == Some(value) {
+                return;
+            }
+        }
+        panic!("{attribute}={value} is not reached with the keyboard");
+    }
+
+    /// Types into whatever has the focus.
+    pub async fn type_in(&self, text: &str) {
+        let mut keys = KeyActions::new("keyboard".to_owned());
+        for letter in text.chars() {
+            keys = keys.then(KeyAction::Down { value: letter }).then(KeyAction::Up { value: letter });
+        }
+        self.client.perform_actions(keys).await.expect("it is typed");
+    }
+
+    /// Waits until the address begins so, and tells the rest.
+    pub async fn arrives_at(&self, beginning: &str) -> Url {
+        let arrived = async || {
+            let url = self.client.current_url().await.expect("an address");
+            url.as_str().starts_with(beginning).then_some(url)
+        };
+        eventually(&format!("one is at {beginning}"), || async { arrived().await.is_some() }).await;
+        arrived().await.expect("one has arrived")
     }
 
     pub async fn count(&self, css: &str) -> usize {

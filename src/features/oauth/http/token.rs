@@ -197,7 +197,8 @@ problems!(OAuthProblems: [RateLimited]);
     request_body(content = OAuthTokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Tokens", body = OAuthTokens),
         (status = 400, description = "The request is not good", body = OAuthProblem),
-        (status = 401, description = "The client is unknown, or its secret is not right", body = OAuthProblem),
+        (status = 401, description = "The client is unknown, or its secret is not right", body = OAuthProblem,
+            headers(("WWW-Authenticate" = String, description = "How to authenticate"))),
         OAuthProblems))]
 pub async fn token(
     State(app): State<Arc<App>>,
@@ -255,7 +256,8 @@ struct TokenQuestion {
     request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The token is not good any more"),
         (status = 400, description = "The request is not good", body = OAuthProblem),
-        (status = 401, description = "The client is unknown, or its secret is not right", body = OAuthProblem),
+        (status = 401, description = "The client is unknown, or its secret is not right", body = OAuthProblem,
+            headers(("WWW-Authenticate" = String, description = "How to authenticate"))),
         OAuthProblems))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
@@ -333,7 +335,8 @@ impl Introspection {
     request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "What it is good for", body = Introspection),
         (status = 400, description = "The request is not good", body = OAuthProblem),
-        (status = 401, description = "The client is unknown or public, or its secret is not right", body = OAuthProblem),
+        (status = 401, description = "The client is unknown or public, or its secret is not right", body = OAuthProblem,
+            headers(("WWW-Authenticate" = String, description = "How to authenticate"))),
         OAuthProblems))]
 pub async fn introspect(
     State(app): State<Arc<App>>,
