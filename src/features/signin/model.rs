@@ -1,6 +1,5 @@
 //! What a sign-in with another provider is, and why one fails.
 
-use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 
 const MOST_OF_A_NAME: usize = 200;
@@ -49,15 +48,6 @@ pub struct Arrival {
     pub code: Option<String>,
     pub identity: Identity,
     pub expires_at: Time,
-}
-
-/// An identity that belongs to a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    pub issuer: String,
-    pub subject: String,
-    pub user: UserId,
-    pub linked_at: Time,
 }
 
 /// What a provider calls somebody's address, if it can be one at all; what else it must be is for whoever makes an

@@ -1,6 +1,6 @@
 //! Where identities and people on their way are kept.
 
-use super::model::{Arrival, Departure, Identity, Link};
+use super::model::{Arrival, Departure, Identity};
 use crate::db::{Db, Row, Tx};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
@@ -36,9 +36,6 @@ sql! {
             select $1, $2, u.id, $4 from users u where u.id = $3 and u.erased_at is null for share of u
             on conflict (issuer, subject) do nothing",
     };
-    LINKS_OF = "select issuer, subject, user_id, linked_at from identities where user_id = $1
-                order by linked_at, issuer, subject";
-    UNLINK = "delete from identities where user_id = $1 and issuer = $2 and subject = $3";
     /// What a provider has told of a user who comes again.
     FORGET_ARRIVALS_OF = "delete from sign_ins where exists (
             select 1 from identities i
@@ -134,19 +131,6 @@ pub async fn holder(tx: &mut Tx<'_>, issuer: &str, subject: &str) -> Result<Opti
 /// False when the identity is somebody's already, be it this user's, or when the user is erased.
 pub async fn link(tx: &mut Tx<'_>, issuer: &str, subject: &str, user: UserId, now: Time) -> Result<bool> {
     Ok(tx.run(&LINK, &params![issuer, subject, user, now]).await? == 1)
-}
-
-/// Oldest first.
-pub async fn links_of(db: &Db, user: UserId) -> Result<Vec<Link>> {
-    let rows = db.rows(&LINKS_OF, params![user]).await?;
-    rows.iter()
-        .map(|row| Ok(Link { issuer: row.get(0)?, subject: row.get(1)?, user: row.user(2)?, linked_at: row.time(3)? }))
-        .collect()
-}
-
-/// False when it was not this user's.
-pub async fn unlink(tx: &mut Tx<'_>, user: UserId, issuer: &str, subject: &str) -> Result<bool> {
-    Ok(tx.run(&UNLINK, &params![user, issuer, subject]).await? == 1)
 }
 
 /// Says how many there were. Whoever is under way with one of them is forgotten, too.
