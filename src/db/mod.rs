@@ -116,6 +116,16 @@ impl Db {
         }
     }
 
+    /// Tries a unit of work as one statement that has all of its effect and gives a row, or has none. False when it gave
+    /// none or failed: then the unit is to be run, which can tell why, and notices if the statement was carried out and
+    /// only its answer got lost. On SQLite always false: a statement is not faster there than a unit.
+    pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
+        match self {
+            Self::Sqlite(_) => Ok(false),
+            Self::Postgres(postgres) => postgres.attempt(sql, params).await,
+        }
+    }
+
     /// How far the database's clock has been moved, in microseconds: SQLite's half of what tests do to PostgreSQL's
     /// `referral_now()` with SQL.
     pub fn sqlite_clock(&self) -> Option<Arc<AtomicI64>> {

@@ -162,6 +162,19 @@ impl Postgres {
         })
     }
 
+    pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
+        let connection = self.0.pool.get().await.map_err(from_pool)?;
+        match tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await {
+            Ok(Ok(rows)) => Ok(!rows.is_empty()),
+            Ok(Err(Error::Storage(Storage::Constraint(_) | Storage::Retry(_) | Storage::Unavailable(_)))) => Ok(false),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => {
+                drop(Object::take(connection));
+                Err(Storage::OutcomeUnknown(format!("{}: the database is silent", sql.name)).into())
+            }
+        }
+    }
+
     async fn transact<I, T>(&self, connection: &mut Object, input: &I, work: Work<I, T>) -> Result<T> {
         // Said each time, for a database may have another default: the locks and clocks of units count on it.
         let begin = connection.build_transaction().isolation_level(IsolationLevel::ReadCommitted);

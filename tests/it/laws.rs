@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use referral::app::App;
 use referral::db::Work;
-use referral::features::referrals::model::Status;
-use referral::features::{codes, referrals};
+use referral::features::accounts::actions::enter;
+use referral::features::codes;
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -17,6 +17,7 @@ use referral::kernel::time::{Clock, Time};
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
+use crate::registrations::entry;
 use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::{Answer, Client, PASSWORD};
 
@@ -93,8 +94,7 @@ on_every_setup! {
         assert_eq!(faults.iter().filter(|fault| fault.contains("outside")).count(), record.joins.len(), "{faults:?}");
     }
 
-    /// Law 2 without the password hashes, which keep registrations apart: the part of a registration that decides, as
-    /// fast as the database runs it.
+    /// Law 2 without the password hashes, which keep registrations apart: what they write, as fast as the database can.
     async fn no_referral_is_outside_its_codes_life_however_fast_codes_change(setup: Setup) {
         const EACH: usize = 10;
         let test = start(setup).await;
@@ -102,20 +102,15 @@ on_every_setup! {
         for name in ["first", "second", "third"] {
             owners.push(UserId::parse(&test.user(name).await.id).expect("an id"));
         }
-        let mut referees: Vec<Vec<UserId>> = Vec::new();
-        for group in 0..CALLERS / 2 {
-            referees.push(strangers(&test, group, EACH).await);
-        }
         let newest: Arc<Vec<_>> = Arc::new(owners.iter().map(|owner| (*owner, Mutex::new(String::new()))).collect());
         let busy = Arc::new(AtomicUsize::new(CALLERS / 2));
         let mut tasks = Vec::new();
         for caller in 0..CALLERS {
             let app = test.nodes[caller % test.nodes.len()].app.clone();
             let (newest, busy) = (newest.clone(), busy.clone());
-            let referees = referees.pop();
             tasks.push(tokio::spawn(async move {
-                if let Some(referees) = referees {
-                    bring(&app, &referees, &newest).await;
+                if caller < CALLERS / 2 {
+                    bring(&app, (0..EACH).map(|place| format!("stranger{caller}of{place}")), &newest).await;
                     busy.fetch_sub(1, Ordering::Relaxed);
                 } else {
                     let mut turn = caller;
@@ -521,23 +516,27 @@ async fn the_clock_is_read_after_the_lock() {
         let code = code.clone();
         tokio::spawn(async move {
             let in_an_hour = Clock::default().now().plus(HOUR);
-            match what {
-                "hold" => hold(&app, &code).await,
-                _ => match codes::actions::create(&app, id, None, in_an_hour, false).await {
-                    Ok(_) => Ok(()),
-                    Err(Error::Refused(refusal)) => Err(refusal),
-                    Err(fault) => panic!("the database failed: {fault}"),
-                },
+            let outcome = match what {
+                "hold" => return hold(&app, &code).await,
+                "enter" => enter(&app.db, entry("guest", CodeKey::of(&code))).await,
+                _ => codes::actions::create(&app, id, None, in_an_hour, false).await.map(drop),
+            };
+            match outcome {
+                Ok(()) => Ok(()),
+                Err(Error::Refused(refusal)) => Err(refusal),
+                Err(fault) => panic!("the database failed: {fault}"),
             }
         })
     };
-    let (held, created) = (spawned(test.app().clone(), "hold"), spawned(test.app().clone(), "create"));
+    let (held, entered) = (spawned(test.app().clone(), "hold"), spawned(test.app().clone(), "enter"));
+    let created = spawned(test.app().clone(), "create");
     let waiting =
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    eventually("both wait for the slot", || async { test.number(waiting).await == 2 }).await;
+    eventually("all wait for the slot", || async { test.number(waiting).await == 3 }).await;
     test.sql(&format!("update clock_hand set micros = {}", 2 * hour)).await;
     lock.rollback().await.expect("the slot is free");
     assert_eq!(held.await.expect("it ends"), Err(Refusal::CodeNotUsable));
+    assert_eq!(entered.await.expect("it ends"), Err(Refusal::CodeNotUsable));
     assert_eq!(created.await.expect("it ends"), Err(Refusal::ExpiresInPast));
 
     // Nothing else kept them from it.
@@ -767,33 +766,18 @@ impl<'a> Storm<'a> {
 }
 
 /// People who have not been referred.
-async fn strangers(test: &TestApp, group: usize, many: usize) -> Vec<UserId> {
-    let names = (0..many).map(|place| format!("stranger{group}of{place}"));
-    let registrations = names.enumerate().map(|(place, name)| async move {
-        let answer = test.client_of(place % test.nodes.len()).register(&name, None).await.expect(201);
-        UserId::parse(answer.json()["id"].as_str().expect("an id")).expect("an id")
-    });
-    join_all(registrations).await
-}
-
 /// Brings each of them with whatever code is the newest, trying as often as it takes.
-async fn bring(app: &App, referees: &[UserId], newest: &[(UserId, Mutex<String>)]) {
-    let refer: Work<(CodeKey, UserId), ()> = |tx, (key, referee)| {
-        Box::pin(async move {
-            let held = codes::actions::hold(tx, *key).await?;
-            referrals::actions::record(tx, held, *referee, Status::Confirmed, Time(0)).await
-        })
-    };
-    for (turn, referee) in referees.iter().enumerate() {
+async fn bring(app: &App, names: impl Iterator<Item = String>, newest: &[(UserId, Mutex<String>)]) {
+    for (turn, name) in names.enumerate() {
         loop {
             // Also what lets the others run when there is no code yet.
             tokio::task::yield_now().await;
             let code = held(&newest[turn % newest.len()].1).clone();
             let Some(key) = CodeKey::of(&code) else { continue };
-            match app.db.write((key, *referee), refer).await {
+            match enter(&app.db, entry(&name, Some(key))).await {
                 Ok(()) => break,
                 Err(Error::Refused(Refusal::CodeNotUsable)) => {}
-                Err(fault) => panic!("a referral failed: {fault}"),
+                Err(fault) => panic!("a registration failed: {fault}"),
             }
         }
     }

@@ -23,6 +23,7 @@ mod oauth_attacks;
 mod pages;
 mod providers;
 mod reference;
+mod registrations;
 mod seam;
 mod signin;
 mod structure;

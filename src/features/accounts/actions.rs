@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use super::address::is_disposable;
 use super::model::{ArrivalKey, Credentials, Entrance, Registration, bars, login_key, login_name};
 use super::password::MOST_BYTES;
-use super::store::{self, NewUser};
+use super::store::{self, Beside, NewUser};
 use crate::app::App;
 use crate::config::Policy;
-use crate::db::{Tx, Work};
+use crate::db::{Db, Tx, Work};
 use crate::features::referrals::model::Status;
 use crate::features::tokens::model::Grant;
 use crate::features::{codes, referrals, signin, tokens};
 use crate::jobs::{self, Kind};
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
-use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::error::{Error, Refusal, Result, Storage};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -37,14 +37,13 @@ pub enum Invitation {
     Nonsense,
 }
 
-struct Entry {
-    user: NewUser,
-    code: Option<CodeKey>,
+/// All that a registration writes.
+#[derive(Clone)]
+pub struct Entry {
+    pub user: NewUser,
+    pub beside: Beside,
     /// Where the person has come from, if not with a password.
-    arrival: Option<ArrivalKey>,
-    /// Whether the verifier is to be asked.
-    check: bool,
-    status: Status,
+    pub arrival: Option<ArrivalKey>,
 }
 
 /// Makes an account and, if it came with a code, the referral, in one unit of work.
@@ -69,9 +68,10 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
         Entrance::Provider(key) => (None, Some(key)),
     };
+    let id = UserId::new();
     let entry = Entry {
         user: NewUser {
-            id: UserId::new(),
+            id,
             username: new.username.as_str().to_owned(),
             email: new.email.as_str().to_owned(),
             name_key: login_name(&new.username),
@@ -81,10 +81,13 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
             verdict,
             email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
         },
-        code,
+        beside: Beside {
+            code,
+            status: if waits { Status::Pending } else { Status::Confirmed },
+            check: (verdict == Verdict::Pending).then_some(Kind::CheckEmail),
+            fold: referrals::actions::fold_due(id),
+        },
         arrival,
-        check: verdict == Verdict::Pending,
-        status: if waits { Status::Pending } else { Status::Confirmed },
     };
     let registered = Registered {
         id: entry.user.id,
@@ -92,19 +95,30 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         email: entry.user.email.clone(),
         password_hash: entry.user.password_hash.clone(),
     };
-    let check = entry.check;
-    app.db.write(entry, |tx, entry| Box::pin(enter(tx, entry))).await?;
-    if check {
+    let checks = entry.beside.check.is_some();
+    enter(&app.db, entry).await?;
+    if checks {
         app.work_to_do.notify_waiters();
     }
     Ok(registered)
 }
 
-async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
-    let user = &entry.user;
+/// Writes a registration: as one statement if that goes, else by a unit of work, which can tell what is wrong with it.
+pub async fn enter(db: &Db, entry: Entry) -> Result<()> {
+    if entry.arrival.is_none() && store::register(db, &entry.user, &entry.beside).await? {
+        return Ok(());
+    }
+    match db.write(entry, |tx, entry| Box::pin(enter_by_steps(tx, entry))).await {
+        // The id is nobody else's: the statement was carried out, and its answer got lost.
+        Err(Error::Storage(Storage::Constraint("users_pk"))) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+pub async fn enter_by_steps(tx: &mut Tx<'_>, Entry { user, beside, arrival }: &Entry) -> Result<()> {
     store::insert_user(tx, user).await?;
     // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
-    if let Some(arrival) = &entry.arrival {
+    if let Some(arrival) = arrival {
         signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
     }
     // A name that is one's own address is the same log-in.
@@ -114,13 +128,13 @@ async fn enter(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     if !store::insert_login(tx, &user.email_key, user.id).await? {
         return Err(Refusal::EmailTaken.into());
     }
-    if entry.check {
-        jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
+    if let Some(kind) = beside.check {
+        jobs::enqueue(tx, kind, user.id.to_string(), user.created_at).await?;
     }
     // Last, so that the referrer's slot is held as shortly as can be.
-    if let Some(key) = entry.code {
+    if let Some(key) = beside.code {
         let held = codes::actions::hold(tx, key).await?;
-        referrals::actions::record(tx, held, user.id, entry.status, user.created_at).await?;
+        referrals::actions::record(tx, held, user.id, beside.status, beside.fold, user.created_at).await?;
     }
     Ok(())
 }

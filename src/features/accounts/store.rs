@@ -2,6 +2,9 @@
 
 use super::model::{Credentials, User};
 use crate::db::{Db, Row, Tx};
+use crate::features::referrals::model::Status;
+use crate::jobs::Kind;
+use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
@@ -13,6 +16,42 @@ sql! {
             (id, username, email, name_key, email_key, password_hash, created_at, is_manager, discoverable,
              email_verdict, email_proven_at)
         values ($1, $2, $3, $4, $5, $6, $7, false, true, $8, $9)";
+    /// All of a registration: one row when it was written, none when the code is no good. $10 is the code's hash, if any,
+    /// $11 and $12 the kinds of jobs wanted about the person and about the referrer. As in the units, the slot is locked
+    /// before the clock is read; all that is written is made from what was decided then.
+    REGISTER = {
+        sqlite: "select 1 where false",
+        postgres: "with held as materialized (
+                select s.owner_id, c.ordinal, s.expires_at
+                from code_strings c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
+                where c.code_hash = $10 for share of s
+            ), judged as materialized (
+                select owner_id, ordinal, expires_at, referral_now() as now from held
+            ), entrance as materialized (
+                select owner_id, ordinal, now from judged where expires_at > now
+                union all select null, null, null where $10 is null
+            ), person as (
+                insert into users (id, username, email, name_key, email_key, password_hash, created_at, is_manager,
+                                   discoverable, email_verdict)
+                select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bigint, false, true, $8::text
+                from entrance returning id
+            ), keys as (
+                insert into logins (login_key, user_id)
+                select k.login_key, person.id from person, (select $4::text union select $5::text) k (login_key)
+            ), referral as (
+                insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
+                select entrance.owner_id, person.id, entrance.ordinal, entrance.now, $9::text
+                from entrance, person where entrance.owner_id is not null
+            ), work as (
+                insert into jobs (kind, subject, created_at, run_at, attempts)
+                select job.kind, job.subject, $7::bigint, $7::bigint, 0
+                from entrance, person,
+                     lateral (values ($11::text, person.id::text), ($12::text, entrance.owner_id::text)) job (kind, subject)
+                where job.kind is not null and job.subject is not null
+                on conflict (kind, subject) where done_at is null do nothing
+            )
+            select 1 from person",
+    };
     INSERT_LOGIN = "insert into logins (login_key, user_id) values ($1, $2) on conflict (login_key) do nothing";
     CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
                           u.created_at
@@ -56,6 +95,7 @@ sql! {
     };
 }
 
+#[derive(Clone)]
 pub struct NewUser {
     pub id: UserId,
     pub username: String,
@@ -84,6 +124,37 @@ pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
         new.email_proven.then_some(new.created_at),
     ];
     tx.run(&INSERT_USER, &values).await.map(drop)
+}
+
+/// What a registration writes beside the account.
+#[derive(Clone)]
+pub struct Beside {
+    pub code: Option<CodeKey>,
+    pub status: Status,
+    /// The job about the person, if there is to be one.
+    pub check: Option<Kind>,
+    /// The job about the referrer, if there is to be one.
+    pub fold: Option<Kind>,
+}
+
+/// Makes an account with all that belongs to it in one statement, where the engine can and nothing speaks against it.
+/// False when nothing is known to have been written.
+pub async fn register(db: &Db, new: &NewUser, beside: &Beside) -> Result<bool> {
+    let values = params![
+        new.id,
+        &new.username,
+        &new.email,
+        &new.name_key,
+        &new.email_key,
+        new.password_hash.clone(),
+        new.created_at,
+        new.verdict.word(),
+        beside.status.word(),
+        beside.code.as_ref().map(|key| &key.0),
+        beside.check.map(Kind::word),
+        beside.fold.map(Kind::word),
+    ];
+    db.attempt(&REGISTER, &values).await
 }
 
 /// False when the name or address is somebody's already.
