@@ -287,7 +287,7 @@ on_both_engines! {
         add_users(&test, &owner, 1001, 1064, numbered).await;
         let held = HeldCode { owner: UserId::parse(&owner.id).expect("an id"), ordinal: 1, now: Time(0) };
         let unit: Work<(HeldCode, UserId), ()> = |tx, (held, referee)| {
-            Box::pin(referrals::actions::record(tx, *held, *referee, Status::Confirmed, referrals::actions::fold_due(*referee), Time(0)))
+            Box::pin(referrals::actions::record(tx, *held, *referee, Status::Confirmed, Time(0)))
         };
         for number in 1..=64 {
             let referee = UserId(Uuid::from_u128(number));
@@ -324,7 +324,7 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
     let register: Work<Arc<Underway>, ()> = |tx, underway| {
         Box::pin(async move {
             let held = hold(tx, underway.code).await?;
-            referrals::actions::record(tx, held, underway.referee, Status::Confirmed, None, Time(0)).await?;
+            referrals::actions::record(tx, held, underway.referee, Status::Confirmed, Time(0)).await?;
             underway.recorded.notify_one();
             underway.go_on.notified().await;
             Ok(())

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::address::is_disposable;
 use super::model::{ArrivalKey, Credentials, Entrance, Registration, bars, login_key, login_name};
 use super::password::MOST_BYTES;
-use super::store::{self, Beside, NewUser};
+use super::store::{self, NewUser};
 use crate::app::App;
 use crate::config::Policy;
 use crate::db::{Db, Tx, Work};
@@ -41,9 +41,12 @@ pub enum Invitation {
 #[derive(Clone)]
 pub struct Entry {
     pub user: NewUser,
-    pub beside: Beside,
+    pub code: Option<CodeKey>,
     /// Where the person has come from, if not with a password.
     pub arrival: Option<ArrivalKey>,
+    /// Whether the verifier is to be asked.
+    pub check: bool,
+    pub status: Status,
 }
 
 /// Makes an account and, if it came with a code, the referral, in one unit of work.
@@ -68,10 +71,9 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
         Entrance::Provider(key) => (None, Some(key)),
     };
-    let id = UserId::new();
     let entry = Entry {
         user: NewUser {
-            id,
+            id: UserId::new(),
             username: new.username.as_str().to_owned(),
             email: new.email.as_str().to_owned(),
             name_key: login_name(&new.username),
@@ -81,13 +83,10 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
             verdict,
             email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
         },
-        beside: Beside {
-            code,
-            status: if waits { Status::Pending } else { Status::Confirmed },
-            check: (verdict == Verdict::Pending).then_some(Kind::CheckEmail),
-            fold: referrals::actions::fold_due(id),
-        },
+        code,
         arrival,
+        check: verdict == Verdict::Pending,
+        status: if waits { Status::Pending } else { Status::Confirmed },
     };
     let registered = Registered {
         id: entry.user.id,
@@ -95,17 +94,20 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         email: entry.user.email.clone(),
         password_hash: entry.user.password_hash.clone(),
     };
-    let checks = entry.beside.check.is_some();
+    let check = entry.check;
     enter(&app.db, entry).await?;
-    if checks {
+    if check {
         app.work_to_do.notify_waiters();
     }
     Ok(registered)
 }
 
-/// Writes a registration: as one statement if that goes, else by a unit of work, which can tell what is wrong with it.
+/// Writes a registration: as one statement if that goes, else by a unit of work, which can do more and tells what is
+/// wrong.
 pub async fn enter(db: &Db, entry: Entry) -> Result<()> {
-    if entry.arrival.is_none() && store::register(db, &entry.user, &entry.beside).await? {
+    let asks_for_jobs = entry.check || (entry.code.is_some() && referrals::actions::asks_to_fold(entry.user.id));
+    let plain = entry.arrival.is_none() && !asks_for_jobs;
+    if plain && store::register(db, &entry.user, entry.code, entry.status).await? {
         return Ok(());
     }
     match db.write(entry, |tx, entry| Box::pin(enter_by_steps(tx, entry))).await {
@@ -115,10 +117,11 @@ pub async fn enter(db: &Db, entry: Entry) -> Result<()> {
     }
 }
 
-pub async fn enter_by_steps(tx: &mut Tx<'_>, Entry { user, beside, arrival }: &Entry) -> Result<()> {
+pub async fn enter_by_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+    let user = &entry.user;
     store::insert_user(tx, user).await?;
     // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
-    if let Some(arrival) = arrival {
+    if let Some(arrival) = &entry.arrival {
         signin::actions::settle(tx, arrival, user.id, user.created_at).await?;
     }
     // A name that is one's own address is the same log-in.
@@ -128,13 +131,13 @@ pub async fn enter_by_steps(tx: &mut Tx<'_>, Entry { user, beside, arrival }: &E
     if !store::insert_login(tx, &user.email_key, user.id).await? {
         return Err(Refusal::EmailTaken.into());
     }
-    if let Some(kind) = beside.check {
-        jobs::enqueue(tx, kind, user.id.to_string(), user.created_at).await?;
+    if entry.check {
+        jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
     }
     // Last, so that the referrer's slot is held as shortly as can be.
-    if let Some(key) = beside.code {
+    if let Some(key) = entry.code {
         let held = codes::actions::hold(tx, key).await?;
-        referrals::actions::record(tx, held, user.id, beside.status, beside.fold, user.created_at).await?;
+        referrals::actions::record(tx, held, user.id, entry.status, user.created_at).await?;
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 use super::model::{Credentials, User};
 use crate::db::{Db, Row, Tx};
 use crate::features::referrals::model::Status;
-use crate::jobs::Kind;
 use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
@@ -16,9 +15,9 @@ sql! {
             (id, username, email, name_key, email_key, password_hash, created_at, is_manager, discoverable,
              email_verdict, email_proven_at)
         values ($1, $2, $3, $4, $5, $6, $7, false, true, $8, $9)";
-    /// All of a registration: one row when it was written, none when the code is no good. $10 is the code's hash, if any,
-    /// $11 and $12 the kinds of jobs wanted about the person and about the referrer. As in the units, the slot is locked
-    /// before the clock is read; all that is written is made from what was decided then.
+    /// A registration with all that most write: a row when it was written, none when the code is no good. $10 is the
+    /// code's hash, if there is a code. As in the steps, the slot is locked before the clock is read; all that is written
+    /// is made from what was decided then.
     REGISTER = {
         sqlite: "select 1 where false",
         postgres: "with held as materialized (
@@ -37,18 +36,11 @@ sql! {
                 from entrance returning id
             ), keys as (
                 insert into logins (login_key, user_id)
-                select k.login_key, person.id from person, (select $4::text union select $5::text) k (login_key)
+                select $4::text, id from person where $4::text <> $5::text union all select $5::text, id from person
             ), referral as (
                 insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
                 select entrance.owner_id, person.id, entrance.ordinal, entrance.now, $9::text
                 from entrance, person where entrance.owner_id is not null
-            ), work as (
-                insert into jobs (kind, subject, created_at, run_at, attempts)
-                select job.kind, job.subject, $7::bigint, $7::bigint, 0
-                from entrance, person,
-                     lateral (values ($11::text, person.id::text), ($12::text, entrance.owner_id::text)) job (kind, subject)
-                where job.kind is not null and job.subject is not null
-                on conflict (kind, subject) where done_at is null do nothing
             )
             select 1 from person",
     };
@@ -126,20 +118,9 @@ pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
     tx.run(&INSERT_USER, &values).await.map(drop)
 }
 
-/// What a registration writes beside the account.
-#[derive(Clone)]
-pub struct Beside {
-    pub code: Option<CodeKey>,
-    pub status: Status,
-    /// The job about the person, if there is to be one.
-    pub check: Option<Kind>,
-    /// The job about the referrer, if there is to be one.
-    pub fold: Option<Kind>,
-}
-
-/// Makes an account with all that belongs to it in one statement, where the engine can and nothing speaks against it.
+/// Makes an account, and the referral, in one statement, where the engine can and nothing speaks against it.
 /// False when nothing is known to have been written.
-pub async fn register(db: &Db, new: &NewUser, beside: &Beside) -> Result<bool> {
+pub async fn register(db: &Db, new: &NewUser, code: Option<CodeKey>, status: Status) -> Result<bool> {
     let values = params![
         new.id,
         &new.username,
@@ -149,10 +130,8 @@ pub async fn register(db: &Db, new: &NewUser, beside: &Beside) -> Result<bool> {
         new.password_hash.clone(),
         new.created_at,
         new.verdict.word(),
-        beside.status.word(),
-        beside.code.as_ref().map(|key| &key.0),
-        beside.check.map(Kind::word),
-        beside.fold.map(Kind::word),
+        status.word(),
+        code.as_ref().map(|key| &key.0),
     ];
     db.attempt(&REGISTER, &values).await
 }

@@ -15,26 +15,19 @@ use crate::kernel::time::Time;
 /// One registration in so many asks for marks to be set. Any list then has about so many rows behind its last mark.
 const FOLD_ONE_IN: u128 = 64;
 
-/// Records that a referee came with a code, as part of their registration. With [`fold_due`], if so it is.
-pub async fn record(
-    tx: &mut Tx<'_>,
-    held: HeldCode,
-    referee: UserId,
-    status: Status,
-    fold: Option<Kind>,
-    now: Time,
-) -> Result<()> {
+/// Records that a referee came with a code, as part of their registration.
+pub async fn record(tx: &mut Tx<'_>, held: HeldCode, referee: UserId, status: Status, now: Time) -> Result<()> {
     store::insert(tx, held.owner, referee, held.ordinal, held.now, status).await?;
-    match fold {
-        Some(kind) => jobs::enqueue(tx, kind, held.owner.to_string(), now).await,
-        None => Ok(()),
+    if asks_to_fold(referee) {
+        jobs::enqueue(tx, Kind::FoldReferrals, held.owner.to_string(), now).await?;
     }
+    Ok(())
 }
 
-/// The job that a new referee asks for. By chance, which the end of an id is: no order of registrations keeps a list from
+/// Whether a new referee asks for marks. By chance, which the end of an id is: no order of registrations keeps a list from
 /// its turn.
-pub fn fold_due(referee: UserId) -> Option<Kind> {
-    referee.0.as_u128().is_multiple_of(FOLD_ONE_IN).then_some(Kind::FoldReferrals)
+pub fn asks_to_fold(referee: UserId) -> bool {
+    referee.0.as_u128().is_multiple_of(FOLD_ONE_IN)
 }
 
 /// Counts a referral whose referee's address has passed.
