@@ -10,7 +10,7 @@ use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     TimeoutType, Timeouts,
 };
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, IsolationLevel};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -29,6 +29,9 @@ pub struct PostgresOptions {
 
 /// Connections that reads share: one saturates a core of ours, two keep the second busy.
 const SHARED: usize = 2;
+/// One connection in so many may read lists at a time: writes always find one, and a server with many lists under way
+/// answers fewer than one with few.
+const LISTS: usize = 4;
 /// A statement that takes longer is cancelled: nothing of ours may hold a lock for longer. And each has one plan for
 /// all parameters: planned for one long list, a page of it may look cheaper by a walk through everybody's.
 const SESSION: &str = "set statement_timeout = '15s'; set lock_timeout = '5s'; \
@@ -44,6 +47,8 @@ pub struct Postgres(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
+    /// Whose turn it is to read a list.
+    lists: Semaphore,
     sharing: Pool,
     shared: [Shared; SHARED],
     next: AtomicUsize,
@@ -94,6 +99,7 @@ impl Postgres {
         };
         let inner = Inner {
             pool: pool(options.connections)?,
+            lists: Semaphore::new((options.connections / LISTS).max(1)),
             sharing: pool(SHARED)?,
             shared: Default::default(),
             next: AtomicUsize::new(0),
@@ -145,6 +151,8 @@ impl Postgres {
     }
 
     async fn read_alone(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        let lists = tokio::time::timeout(WAIT, self.0.lists.acquire()).await;
+        let _turn = lists.map_err(|_| Error::Busy(Duration::from_secs(1)))?;
         let connection = self.0.pool.get().await.map_err(from_pool)?;
         let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
         answer.unwrap_or_else(|_| {

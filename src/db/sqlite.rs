@@ -201,9 +201,11 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
     if !read_only {
         // FULL: an acknowledged write survives the loss of power; group commit makes it cheap. Deleted content is
         // overwritten, for what is erased must not be found in the file.
+        // A checkpoint waits for the disk several times: fewer of them, of more pages (32 MB), are worth a longer WAL.
         // Who turns a new file over to WAL is not made to wait for another who does, but refused: so we wait.
         let mut tried = 0;
-        let setup = "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on;";
+        let setup = "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on; \
+                     pragma wal_autocheckpoint = 8000;";
         while let Err(error) = connection.execute_batch(setup) {
             tried += 1;
             if tried > 200 || error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {

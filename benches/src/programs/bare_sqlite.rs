@@ -73,7 +73,7 @@ fn connect(path: &Path) -> Result<Connection, String> {
         connection.execute_batch(
             "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on; \
              pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -8192; \
-             pragma mmap_size = 268435456;",
+             pragma mmap_size = 268435456; pragma wal_autocheckpoint = 8000;",
         )?;
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.set_prepared_statement_cache_capacity(256);
@@ -159,7 +159,8 @@ pub fn write(path: &Path, people: People, from: u64, code_count: u64, length: Du
                 person.email,
                 hash,
                 now(),
-                "unchecked"
+                "unchecked",
+                None::<i64>
             ])?;
             connection.prepare_cached(insert_login)?.execute(params![name_key, id])?;
             connection.prepare_cached(insert_login)?.execute(params![person.email, id])?;

@@ -154,6 +154,7 @@ pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -
     let key = login_key(typed);
     // By what was typed, not by whose it is: else a spent budget would tell which name has which address.
     app.limits.log_in(key.as_deref().unwrap_or(typed), client)?;
+    app.hasher.admit()?;
     let found = match &key {
         Some(key) => store::credentials(&app.db, key).await?,
         None => None,

@@ -19,6 +19,8 @@ const OUTPUT: usize = 32;
 /// What an imported hash may ask of us; a forged row must not take the machine.
 const MOST_MEMORY_KIB: u32 = 1 << 21;
 const MOST_PASSES: u32 = 20;
+/// When to come back if too many wait.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// Makes the output of a hash from a password and a salt, with scratch memory that is kept from one to the next. The
 /// service knows argon2id alone; a load run that looks at everything but hashing links this library and brings another.
@@ -73,6 +75,11 @@ impl Hasher {
         Ok(Self { queue, params, dummy })
     }
 
+    /// Refuses while no more can wait. Asked before work that would be in vain; who is let in may still be refused.
+    pub fn admit(&self) -> Result<()> {
+        if self.queue.is_full() { Err(Error::Busy(BUSY)) } else { Ok(()) }
+    }
+
     /// A PHC string with a salt of its own.
     pub async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String> {
         match self.run(password, Work::Hash { salt }).await? {
@@ -105,7 +112,7 @@ impl Hasher {
     async fn run(&self, password: &str, work: Work) -> Result<Done> {
         let (reply, answer) = oneshot::channel();
         let task = Task { password: password.as_bytes().to_vec(), work, reply };
-        self.queue.try_send(task).map_err(|_| Error::Busy(Duration::from_secs(2)))?;
+        self.queue.try_send(task).map_err(|_| Error::Busy(BUSY))?;
         answer.await.map_err(|_| Error::Internal("a password thread has ended".into()))?
     }
 }
@@ -113,6 +120,7 @@ impl Hasher {
 fn serve(tasks: &Receiver<Task>, params: &Params, compute: Compute) {
     // Made by the first hash and kept: hashing is bound by memory as it is, and an idle service has none of it.
     let mut scratch = Vec::new();
+    yield_to_others();
     while let Ok(task) = tasks.recv() {
         // Callers that have left are not worth 20 ms.
         if task.reply.is_closed() {
@@ -128,6 +136,17 @@ fn serve(tasks: &Receiver<Task>, params: &Params, compute: Compute) {
         let done = done.unwrap_or_else(|_| Err(Error::Internal("a password hash panicked".into())));
         let _ = task.reply.send(done);
     }
+}
+
+/// How much nicer than the rest of the service the threads that hash are: of a processor that both want they get a quarter.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 5;
+
+/// Lets everybody else go first: whoever logs in waits anyway, and a wave of log-ins is not to hold up what is cheap.
+fn yield_to_others() {
+    // On Linux this is about the calling thread alone; where a sandbox forbids it, hashing takes its even share.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICENESS);
 }
 
 fn argon2id(params: &Params, password: &[u8], salt: &[u8], scratch: &mut Vec<Block>) -> Result<[u8; OUTPUT]> {
