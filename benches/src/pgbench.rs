@@ -30,6 +30,8 @@ pub fn run(postgres: &Postgres, database: &str, script: &Path, clients: usize, t
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let whole = times.whole().as_secs_f64().ceil() as u64;
     let mut command = Command::new(postgres.pgbench());
+    // As the service does it: a plan made for one long list may walk through everybody's.
+    command.env("PGOPTIONS", "-c plan_cache_mode=force_generic_plan");
     command.args(["-n", "-M", "prepared", "-U", "postgres", "-h", "127.0.0.1"]);
     command.args(["-p", &postgres.port.to_string(), "-c", &clients.to_string()]);
     command.args(["-j", &clients.min(processors).to_string(), "-T", &whole.to_string(), "-f"]).arg(script);
