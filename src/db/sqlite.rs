@@ -204,8 +204,9 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
         // A checkpoint waits for the disk several times: fewer of them, of more pages (32 MB), are worth a longer WAL.
         // Who turns a new file over to WAL is not made to wait for another who does, but refused: so we wait.
         let mut tried = 0;
+        // The pages of a large group stay in memory until its commit (8 MB); readers have the mapped file.
         let setup = "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on; \
-                     pragma wal_autocheckpoint = 8000;";
+                     pragma wal_autocheckpoint = 8000; pragma cache_size = -8192;";
         while let Err(error) = connection.execute_batch(setup) {
             tried += 1;
             if tried > 200 || error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) {
@@ -215,9 +216,7 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
         }
     }
     connection
-        .execute_batch(
-            "pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -8192; pragma mmap_size = 268435456;",
-        )
+        .execute_batch("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = 268435456;")
         .map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(256);
     let (wall, shift) = (Clock::default(), clock.clone());

@@ -18,12 +18,14 @@ sql! {
     CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
+    /// The id takes a way through users to the referrals, here and below, so that PostgreSQL makes the same plan for every
+    /// referrer: for one with most of all referees it would walk through everybody's.
     COUNT = "with last_mark as (
                  select ordinal, referral_id from referral_marks
                  where referrer_id = $1 order by ordinal desc limit 1
              )
              select coalesce((select ordinal from last_mark), 0) + (
-                 select count(*) from referrals r where r.referrer_id = $1
+                 select count(*) from referrals r where r.referrer_id = (select id from users where id = $1)
                     and r.id > coalesce((select referral_id from last_mark), 0))";
     /// $1 referrer, $2 rows to skip, $3 rows wanted, $4 viewer.
     PAGE = "with last_mark as (
@@ -34,12 +36,13 @@ sql! {
                 where referrer_id = $1 and ordinal <= $2 order by ordinal desc limit 1
             ), head as (
                 select coalesce((select ordinal from last_mark), 0) + (
-                           select count(*) from referrals r where r.referrer_id = $1
+                           select count(*) from referrals r where r.referrer_id = (select id from users where id = $1)
                               and r.id > coalesce((select referral_id from last_mark), 0)) as total,
                        coalesce((select is_manager from users where id = $4), false) as by_manager
             ), page as (
                 select id, referrer_id, referee_id, code_ordinal, joined_at, status from referrals
-                where referrer_id = $1 and id > coalesce((select referral_id from near_mark), 0)
+                where referrer_id = (select id from users where id = $1)
+                    and id > coalesce((select referral_id from near_mark), 0)
                 order by id limit $3 offset $2 - coalesce((select ordinal from near_mark), 0)
             )
             select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code
@@ -54,7 +57,7 @@ sql! {
                 where referrer_id = $1 order by ordinal desc limit 1
             ), head as (
                 select coalesce((select ordinal from last_mark), 0) + (
-                           select count(*) from referrals r where r.referrer_id = $1
+                           select count(*) from referrals r where r.referrer_id = (select id from users where id = $1)
                               and r.id > coalesce((select referral_id from last_mark), 0)) as total,
                        coalesce((select is_manager from users where id = $4), false) as by_manager
             ), page as (
