@@ -63,7 +63,8 @@ async fn one_statement_writes_what_the_steps_write() {
     let owner = test.user("owner").await;
     owner.create_code("OWNER2030ABC").await.expect(201);
     let key = CodeKey::of("OWNER2030ABC");
-    let variants: [(&str, fn(&mut Entry)); 4] = [
+    type Change = fn(&mut Entry);
+    let variants: [(&str, Change); 4] = [
         ("plain", |_| ()),
         ("passwordless", |entry| entry.user.password_hash = None),
         ("pending", |entry| {
