@@ -507,9 +507,7 @@ async fn the_clock_is_read_after_the_lock() {
     let code =
         owner.post("/api/v1/codes", &soon(1)).await.expect(201).json()["code"].as_str().expect("a code").to_owned();
 
-    let (mut blocker, connection) =
-        tokio_postgres::connect(&test.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-    tokio::spawn(connection);
+    let mut blocker = test.beside().await;
     let lock = blocker.transaction().await.expect("a transaction");
     lock.batch_execute("select 1 from code_slots for update").await.expect("the slot is locked");
     let spawned = |app: Arc<App>, what: &'static str| {
@@ -530,9 +528,7 @@ async fn the_clock_is_read_after_the_lock() {
     };
     let (held, entered) = (spawned(test.app().clone(), "hold"), spawned(test.app().clone(), "enter"));
     let created = spawned(test.app().clone(), "create");
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    eventually("all wait for the slot", || async { test.number(waiting).await == 3 }).await;
+    eventually("all wait for the slot", || async { test.waiting().await == 3 }).await;
     test.sql(&format!("update clock_hand set micros = {}", 2 * hour)).await;
     lock.rollback().await.expect("the slot is free");
     assert_eq!(held.await.expect("it ends"), Err(Refusal::CodeNotUsable));
@@ -765,7 +761,6 @@ impl<'a> Storm<'a> {
     }
 }
 
-/// People who have not been referred.
 /// Brings each of them with whatever code is the newest, trying as often as it takes.
 async fn bring(app: &App, names: impl Iterator<Item = String>, newest: &[(UserId, Mutex<String>)]) {
     for (turn, name) in names.enumerate() {

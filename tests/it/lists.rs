@@ -341,16 +341,35 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
         let (app, owner) = (test.app().clone(), owner.id.clone());
         async move { referrals::actions::fold(&app, &owner).await.map(drop) }
     });
-    eventually("it waits, or is done without", || async {
-        let waiting = "select count(*) from pg_stat_activity \
-                       where datname = current_database() and wait_event_type = 'Lock'";
-        folding.is_finished() || test.number(waiting).await == 1
-    })
-    .await;
+    eventually("it waits, or is done without", || async { folding.is_finished() || test.waiting().await == 1 }).await;
     underway.go_on.notify_one();
     registering.await.expect("no panic").expect("no fault");
     folding.await.expect("no panic").expect("no fault");
     assert_marks(&test, 101).await;
+}
+
+/// Lists take a quarter of the connections at most, so that there is always one to write with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_wait_keep_nobody_from_writing_on_postgresql() {
+    let test = Setup::Postgres.start_with(&[("REFERRAL_DATABASE_CONNECTIONS", "4")]).await;
+    let (owner, writer) = (referrer(&test).await, test.user("writer").await);
+    let mut blocker = test.beside().await;
+    let lock = blocker.transaction().await.expect("a transaction");
+    lock.batch_execute("lock table referrals in access exclusive mode").await.expect("nobody reads it");
+    let path = format!("/api/v1/users/{}/referrals", owner.id);
+    let lists = tokio::spawn({
+        let owner = owner.clone();
+        async move { futures_util::future::join_all((0..8).map(|_| owner.get(&path))).await }
+    });
+    eventually("a list waits", || async { test.waiting().await == 1 }).await;
+    for _ in 0..20 {
+        writer.post("/api/v1/codes?replace=true", &json!({"expires_at": "2099-01-01"})).await.expect(201);
+    }
+    assert_eq!(test.waiting().await, 1);
+    lock.rollback().await.expect("they may go on");
+    for list in lists.await.expect("no panic") {
+        list.expect(200);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------- past the end
@@ -533,9 +552,7 @@ async fn long_list(setup: Setup) -> (TestApp, Client) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_page_of_a_long_list_touches_as_few_rows_as_the_first_on_postgresql() {
     let (test, owner) = long_list(Setup::Postgres).await;
-    let (client, connection) =
-        tokio_postgres::connect(&test.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-    tokio::spawn(connection);
+    let client = test.beside().await;
     client.batch_execute("analyze").await.expect("statistics");
     for (name, start) in READS {
         // As the service does it: prepared, and executed often enough that PostgreSQL may choose a generic plan.

@@ -283,7 +283,7 @@ async fn a_log_in_under_way_does_not_outlive_what_ends_all_sessions() {
             let user = user.clone();
             async move { user.log_in(&user.username, PASSWORD).await }
         });
-        eventually("the log-in waits", || async { waiting(&test).await == 1 }).await;
+        eventually("the log-in waits", || async { test.waiting().await == 1 }).await;
         let app = test.nodes[1].app.clone();
         let there = user.at(&test.nodes[1].url);
         let ending = tokio::spawn(async move {
@@ -296,7 +296,7 @@ async fn a_log_in_under_way_does_not_outlive_what_ends_all_sessions() {
             }
         });
         // Either it does not care about the log-in, or it waits for it.
-        eventually("the end comes or waits", || async { ending.is_finished() || waiting(&test).await == 2 }).await;
+        eventually("the end comes or waits", || async { ending.is_finished() || test.waiting().await == 2 }).await;
         gate.batch_execute("select pg_advisory_unlock(1)").await.expect("the gate is open");
         ending.await.expect("the sessions are ended");
         let ended = Instant::now();
@@ -336,7 +336,7 @@ async fn a_change_that_took_long_to_commit_is_heard_all_the_same() {
         let (app, id) = (test.app().clone(), UserId::parse(&user.id).expect("an id"));
         async move { admin::disable(&app, id).await }
     });
-    eventually("the change waits for the slot", || async { waiting(&test).await == 1 }).await;
+    eventually("the change waits for the slot", || async { test.waiting().await == 1 }).await;
     // The half minute that a statement may take goes by, and the other node reads the feed meanwhile.
     let before = test.nodes[1].app.changes.now().expect("the node keeps up");
     test.move_database_clock(25_000_000).await;
@@ -805,12 +805,6 @@ async fn server(test: &TestApp) -> redis::aio::MultiplexedConnection {
 
 async fn keys(server: &redis::aio::MultiplexedConnection) -> i64 {
     redis::cmd("DBSIZE").query_async(&mut server.clone()).await.expect("a number")
-}
-
-/// Statements that wait for a lock.
-async fn waiting(test: &TestApp) -> i64 {
-    let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    test.number(sql).await
 }
 
 /// The caller is told when to come back.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use referral::config;
 use referral::db::{Db, Work};
+use referral::features::accounts::admin;
 use referral::features::signin::model::{Arrival, Departure, Identity, SignInError};
 use referral::features::signin::provider::{Flow, PATIENCE, Providers};
 use referral::features::signin::store;
@@ -868,6 +869,20 @@ on_both_engines! {
         for subject in ["olga-7", "OLGA-7"] {
             assert_eq!(owner(&test, issuer, subject).await, Some(first), "{subject}");
         }
+    }
+
+    /// Whoever was in may have linked a way back.
+    async fn a_password_set_by_the_operator_unlinks_every_identity(setup: Setup) {
+        let test = setup.start().await;
+        let (olga, boris) = (test.user("olga").await, test.user("boris").await);
+        for (subject, user) in [("olga-7", &olga), ("olga-8", &olga), ("boris-1", &boris)] {
+            assert!(link(&test, subject, UserId::parse(&user.id).expect("an id")).await);
+        }
+        let found = admin::find(test.app(), "olga").await.expect("a look").expect("an account");
+        let reset = admin::reset_password(test.app(), &found, "quite another one").await;
+        assert_eq!(reset.expect("an answer"), Ok(()));
+        assert_eq!(test.query("select subject from identities").await, [[Some("boris-1".to_owned())]]);
+        olga.get("/api/v1/me").await.expect_problem(401, "invalid_token");
     }
 
     async fn an_erased_user_has_no_identities_and_gets_none(setup: Setup) {

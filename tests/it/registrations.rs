@@ -64,8 +64,9 @@ async fn one_statement_writes_what_the_steps_write() {
     owner.create_code("OWNER2030ABC").await.expect(201);
     let key = CodeKey::of("OWNER2030ABC");
     type Change = fn(&mut Entry);
-    let variants: [(&str, Change); 4] = [
+    let variants: [(&str, Change); 5] = [
         ("plain", |_| ()),
+        ("proven", |entry| entry.user.email_proven = true),
         ("passwordless", |entry| entry.user.password_hash = None),
         ("pending", |entry| {
             entry.user.verdict = Verdict::Pending;
@@ -178,9 +179,7 @@ async fn one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change
         let owner = test.user(&format!("owner{turn}")).await;
         let code = format!("OWNER2030AB{turn}");
         owner.create_code(&code).await.expect(201);
-        let (mut blocker, connection) =
-            tokio_postgres::connect(&test.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-        tokio::spawn(connection);
+        let mut blocker = test.beside().await;
         let lock = blocker.transaction().await.expect("a transaction");
         lock.batch_execute(&format!("{change} where owner_id = '{}'", owner.id)).await.expect("a change");
         let app = test.app().clone();
@@ -188,9 +187,7 @@ async fn one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change
             let entry = entry(&format!("guest{turn}"), CodeKey::of(&code));
             store::register(&app.db, &entry.user, entry.code, entry.status).await
         });
-        let locked =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        eventually("it waits for the slot", || async { test.number(locked).await == 1 }).await;
+        eventually("it waits for the slot", || async { test.waiting().await == 1 }).await;
         lock.commit().await.expect("a commit");
         assert_eq!(waiting.await.expect("it ends").expect("an answer"), enters, "{change}");
     }
@@ -205,17 +202,15 @@ async fn a_registration_whose_connection_breaks_is_made_once() {
     owner.create_code("OWNER2030ABC").await.expect(201);
     let key = CodeKey::of("OWNER2030ABC");
 
-    let (mut blocker, connection) =
-        tokio_postgres::connect(&test.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-    tokio::spawn(connection);
+    let mut blocker = test.beside().await;
     let lock = blocker.transaction().await.expect("a transaction");
     lock.batch_execute("select 1 from code_slots for update").await.expect("the slot is locked");
     let app = test.app().clone();
     let broken = tokio::spawn(async move { enter(&app.db, entry("broken", key)).await });
-    let waiting = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    let count = format!("select count(*) {waiting}");
-    eventually("it waits for the slot", || async { test.number(&count).await == 1 }).await;
-    test.sql(&format!("select pg_terminate_backend(pid) {waiting}")).await;
+    eventually("it waits for the slot", || async { test.waiting().await == 1 }).await;
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
+               where datname = current_database() and wait_event_type = 'Lock'";
+    test.sql(cut).await;
     lock.commit().await.expect("the slot is free");
     broken.await.expect("it ends").expect("a registration");
 

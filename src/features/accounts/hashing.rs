@@ -138,7 +138,8 @@ fn serve(tasks: &Receiver<Task>, params: &Params, compute: Compute) {
     }
 }
 
-/// How much nicer than the rest of the service the threads that hash are: of a processor that both want they get a quarter.
+/// How much nicer than the rest of the service the threads that hash are: of a processor that both want they get a
+/// quarter.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 
@@ -226,6 +227,61 @@ mod tests {
         for broken in ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ", huge, "$2b$10$short"] {
             assert!(hasher.verify("x", Some(broken)).await.is_err(), "{broken}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_no_more_can_wait_is_refused_before_anything_is_done() {
+        use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+        static BEGUN: AtomicBool = AtomicBool::new(false);
+        static OPEN: AtomicBool = AtomicBool::new(false);
+        let stuck: Compute = |_, _, _, _| {
+            BEGUN.store(true, SeqCst);
+            while !OPEN.load(SeqCst) {
+                std::thread::yield_now();
+            }
+            Ok([0; OUTPUT])
+        };
+        let settings = Hashing { memory_kib: 8, passes: 1, threads: 1, queue: 4 };
+        let hasher = Hasher::start_with(&settings, stuck).unwrap();
+        let hash = || {
+            tokio::spawn({
+                let hasher = hasher.clone();
+                async move { hasher.hash("Q123werty!23", [7; 16]).await }
+            })
+        };
+        let mut waiting = vec![hash()];
+        while !BEGUN.load(SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        // One is computed, and four may wait.
+        for place in 0..4 {
+            assert!(hasher.admit().is_ok(), "{place}");
+            waiting.push(hash());
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(hasher.admit(), Err(Error::Busy(_))));
+        OPEN.store(true, SeqCst);
+        for hash in waiting {
+            hash.await.unwrap().unwrap();
+        }
+        assert!(hasher.admit().is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn hashes_are_computed_by_a_thread_that_lets_others_go_first() {
+        let hasher = hasher(8);
+        hasher.hash("Q123werty!23", [7; 16]).await.unwrap();
+        // The name is in brackets; the niceness is the 17th word behind it.
+        let niceness =
+            |stat: &str| stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse::<i32>().unwrap();
+        let ours = niceness(&std::fs::read_to_string("/proc/self/stat").unwrap());
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        // Other tests' threads come and go.
+        let stats: Vec<String> =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok()).collect();
+        let hashing = |stat: &&String| stat.contains("(password-hash)");
+        assert!(stats.iter().filter(hashing).any(|stat| niceness(stat) == (ours + NICENESS).min(19)), "{stats:#?}");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Where people are kept.
 
 use super::model::{Credentials, User};
-use crate::db::{Db, Row, Tx};
+use crate::db::{Db, Row, Tx, Value};
 use crate::features::referrals::model::Status;
 use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
@@ -15,8 +15,8 @@ sql! {
             (id, username, email, name_key, email_key, password_hash, created_at, is_manager, discoverable,
              email_verdict, email_proven_at)
         values ($1, $2, $3, $4, $5, $6, $7, false, true, $8, $9)";
-    /// A registration with all that most write: a row when it was written, none when the code is no good. $10 is the
-    /// code's hash, if there is a code. As in the steps, the slot is locked before the clock is read; all that is written
+    /// A registration with all that most write: a row when it was written, none when the code is no good. $1 to $9 are
+    /// those of `INSERT_USER`, $10 is the code's hash, if there is a code, $11 the referral's status. As in the steps, the slot is locked before the clock is read; all that is written
     /// is made from what was decided then.
     REGISTER = {
         sqlite: "select 1 where false",
@@ -31,15 +31,16 @@ sql! {
                 union all select null, null, null where $10 is null
             ), person as (
                 insert into users (id, username, email, name_key, email_key, password_hash, created_at, is_manager,
-                                   discoverable, email_verdict)
-                select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bigint, false, true, $8::text
+                                   discoverable, email_verdict, email_proven_at)
+                select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bigint, false, true, $8::text,
+                       $9::bigint
                 from entrance returning id
             ), keys as (
                 insert into logins (login_key, user_id)
                 select $4::text, id from person where $4::text <> $5::text union all select $5::text, id from person
             ), referral as (
                 insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
-                select entrance.owner_id, person.id, entrance.ordinal, entrance.now, $9::text
+                select entrance.owner_id, person.id, entrance.ordinal, entrance.now, $11::text
                 from entrance, person where entrance.owner_id is not null
             )
             select 1 from person",
@@ -102,26 +103,9 @@ pub struct NewUser {
     pub email_proven: bool,
 }
 
-pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
-    let verdict = new.verdict.word();
-    let values = params![
-        new.id,
-        &new.username,
-        &new.email,
-        &new.name_key,
-        &new.email_key,
-        new.password_hash.clone(),
-        new.created_at,
-        verdict,
-        new.email_proven.then_some(new.created_at),
-    ];
-    tx.run(&INSERT_USER, &values).await.map(drop)
-}
-
-/// Makes an account, and the referral, in one statement, where the engine can and nothing speaks against it.
-/// False when nothing is known to have been written.
-pub async fn register(db: &Db, new: &NewUser, code: Option<CodeKey>, status: Status) -> Result<bool> {
-    let values = params![
+/// In the order of the columns.
+fn values(new: &NewUser) -> [Value; 9] {
+    params![
         new.id,
         &new.username,
         &new.email,
@@ -130,9 +114,19 @@ pub async fn register(db: &Db, new: &NewUser, code: Option<CodeKey>, status: Sta
         new.password_hash.clone(),
         new.created_at,
         new.verdict.word(),
-        status.word(),
-        code.as_ref().map(|key| &key.0),
-    ];
+        new.email_proven.then_some(new.created_at),
+    ]
+}
+
+pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
+    tx.run(&INSERT_USER, &values(new)).await.map(drop)
+}
+
+/// Makes an account, and the referral, in one statement, where the engine can and nothing speaks against it.
+/// False when nothing is known to have been written.
+pub async fn register(db: &Db, new: &NewUser, code: Option<CodeKey>, status: Status) -> Result<bool> {
+    let beside = params![code.as_ref().map(|key| &key.0), status.word()];
+    let values: Vec<Value> = values(new).into_iter().chain(beside).collect();
     db.attempt(&REGISTER, &values).await
 }
 

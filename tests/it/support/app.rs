@@ -264,6 +264,21 @@ impl TestApp {
         }
     }
 
+    /// How many statements wait for a lock of PostgreSQL's.
+    pub async fn waiting(&self) -> i64 {
+        let waiting = "select count(*) from pg_stat_activity \
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        self.number(waiting).await
+    }
+
+    /// A connection to PostgreSQL beside the service.
+    pub async fn beside(&self) -> tokio_postgres::Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+        tokio::spawn(connection);
+        client
+    }
+
     /// The one number that a statement answers.
     pub async fn number(&self, sql: &str) -> i64 {
         let rows = self.query(sql).await;
