@@ -75,7 +75,7 @@ impl App {
             redis,
             hasher: Hasher::start(&config.hashing)?,
             keyring: Keyring::new(config.tokens.master_key()).map_err(|error| error.to_string())?,
-            verified: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(VERIFIED_FOR).build(),
+            verified: moka::sync::Cache::builder().max_capacity(50_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
             providers: Providers::open(&config.providers, PATIENCE)?,
             limits: Limits::new(&config.limits),

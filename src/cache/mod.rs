@@ -44,7 +44,7 @@ pub struct Cache<T> {
 
 impl<T: Fact> Cache<T> {
     pub fn new(prefix: &'static str, l2: Option<Arc<Redis>>, changes: Arc<Changes>) -> Self {
-        let l1 = moka::sync::Cache::builder().max_capacity(100_000).time_to_live(LIFE).build();
+        let l1 = moka::sync::Cache::builder().max_capacity(50_000).time_to_live(LIFE).build();
         Self { l1, l2, changes, prefix }
     }
 

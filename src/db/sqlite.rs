@@ -216,7 +216,7 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
         }
     }
     connection
-        .execute_batch("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = 268435456;")
+        .execute_batch("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = 2147418112;")
         .map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(256);
     let (wall, shift) = (Clock::default(), clock.clone());

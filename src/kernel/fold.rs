@@ -10,6 +10,9 @@ pub fn nfkc(text: &str) -> String {
 
 /// NFKC with case folded. Folding can undo the normal form, hence the second pass.
 pub fn look_alike(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let folded = CaseMapper::new().fold_string(&nfkc(text)).into_owned();
     nfkc(&folded)
 }

@@ -27,7 +27,7 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let began = Instant::now();
     let id = RequestId::new();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MOST_URI);
     let response = if too_long {
         Problem::from(Refusal::UriTooLong).into_response()
@@ -41,7 +41,8 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let mut response = write_problem(response, id);
     protect(&app, response.headers_mut(), id);
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    app.metrics.request(&route, known(&method), status, took);
+    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
+    app.metrics.request(route, known(&method), status, took);
     // The route, not the path: paths hold addresses and codes.
     tracing::debug!(request = %id, %method, route, status, micros = took.as_micros() as u64, "answered");
     response

@@ -20,16 +20,12 @@ use crate::kernel::error::Refusal;
 
 /// What is documented: the routes and their description cannot drift apart.
 fn documented() -> OpenApiRouter<Arc<App>> {
-    let api = OpenApiRouter::new()
+    OpenApiRouter::with_openapi(openapi::base())
         .merge(accounts::http::router())
         .merge(tokens::http::router())
         .merge(codes::http::router())
         .merge(referrals::http::router())
-        .merge(oauth::http::api())
-        .merge(clients::http::router());
-    OpenApiRouter::with_openapi(openapi::base())
-        .nest("/api/v1", api)
-        .merge(tokens::http::well_known())
+        .merge(clients::http::router())
         .merge(oauth::http::router())
         .merge(health::router())
 }

@@ -82,7 +82,7 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
 /// Register
 ///
 /// With a code the referral is made in the same step: either both or neither.
-#[utoipa::path(post, path = "/auth/user", tag = "Accounts", operation_id = "register", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/user", tag = "Accounts", operation_id = "register", security(()),
     request_body(content = NewUser, examples(
         ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"}))),
         ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
@@ -101,7 +101,7 @@ async fn register(
 /// Register with the code in the path
 ///
 /// As `POST /auth/user`. A code in the body as well must be the same.
-#[utoipa::path(post, path = "/auth/user/{code}", tag = "Accounts", operation_id = "register_with_code", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/user/{code}", tag = "Accounts", operation_id = "register_with_code", security(()),
     params(("code" = String, Path, description = "The code of whoever invited you", example = "12AF32CF8978")),
     request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"})),
     responses((status = 201, description = "Registered", body = UserOut,
@@ -175,7 +175,7 @@ problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPen
 /// With user name or e-mail and password, or with `grant_type: refresh_token`. A refresh token is replaced at each use;
 /// using a replaced one ends the session, for somebody else may have it. (For ten seconds the one just replaced gets
 /// the same answer again: answers get lost.)
-#[utoipa::path(post, path = "/auth/token", tag = "Accounts", operation_id = "token", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/token", tag = "Accounts", operation_id = "token", security(()),
     request_body(description = "JSON, or a form with the same fields",
         content((TokenRequest = "application/json", examples(
             ("log_in" = (summary = "Log in", value = json!({"username": "admin4", "password": "Q123werty!23"}))),
@@ -282,7 +282,7 @@ impl From<Profile> for Me {
 problems!(ProfileProblems: person[]);
 
 /// Yourself
-#[utoipa::path(get, path = "/me", tag = "Accounts", operation_id = "profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
+#[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "You", body = Me), ProfileProblems))]
 async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> Result<Answer<Me>, Problem> {
     Ok(Answer(me::profile(&app, caller.user).await?.into()))
@@ -300,7 +300,7 @@ struct Update {
 problems!(UpdateProblems: person body[]);
 
 /// Change how others find you
-#[utoipa::path(patch, path = "/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
+#[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
     responses((status = 200, description = "You, changed", body = Me), UpdateProblems))]
 async fn update(
     State(app): State<Arc<App>>,
@@ -328,7 +328,7 @@ problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited])
 /// Change your password
 ///
 /// Every session ends, this one included: log in again.
-#[utoipa::path(post, path = "/me/password", tag = "Accounts", operation_id = "change_password", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
+#[utoipa::path(post, path = "/api/v1/me/password", tag = "Accounts", operation_id = "change_password", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
     responses((status = 204, description = "Changed"), PasswordProblems))]
 async fn change_password(
     State(app): State<Arc<App>>,
@@ -357,7 +357,7 @@ problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
 /// Erase your account
 ///
 /// Name, address, password and codes are removed for good; your place in others' lists stays, without a face.
-#[utoipa::path(delete, path = "/me", tag = "Accounts", operation_id = "erase_account", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
+#[utoipa::path(delete, path = "/api/v1/me", tag = "Accounts", operation_id = "erase_account", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
     responses((status = 204, description = "Erased"), EraseProblems))]
 async fn erase(
     State(app): State<Arc<App>>,

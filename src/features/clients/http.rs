@@ -112,7 +112,7 @@ problems!(RegisterProblems: manager body[]);
 /// Register a client
 ///
 /// For managers. The secret of a confidential client is in this answer and nowhere else.
-#[utoipa::path(post, path = "/clients", tag = "Clients", operation_id = "register_client",
+#[utoipa::path(post, path = "/api/v1/clients", tag = "Clients", operation_id = "register_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = NewClient,
     responses((status = 201, description = "Registered", body = RegisteredClient), RegisterProblems))]
 async fn register(
@@ -179,7 +179,7 @@ problems!(ListProblems: manager[]);
 /// List the clients
 ///
 /// For managers. All of them, oldest first.
-#[utoipa::path(get, path = "/clients", tag = "Clients", operation_id = "list_clients",
+#[utoipa::path(get, path = "/api/v1/clients", tag = "Clients", operation_id = "list_clients",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "The clients", body = Clients), ListProblems))]
 async fn list(State(app): State<Arc<App>>, _: Manager) -> Result<Answer<Clients>, Problem> {
@@ -192,7 +192,7 @@ problems!(GetProblems: manager query[ClientNotFound]);
 /// See a client
 ///
 /// For managers.
-#[utoipa::path(get, path = "/clients/{client_id}", tag = "Clients", operation_id = "get_client",
+#[utoipa::path(get, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "get_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The client", body = ClientOut), GetProblems))]
@@ -217,7 +217,7 @@ problems!(ChangeProblems: manager body[ClientNotFound]);
 /// Change a client
 ///
 /// For managers. Scopes it loses are gone from its next token on.
-#[utoipa::path(patch, path = "/clients/{client_id}", tag = "Clients", operation_id = "change_client",
+#[utoipa::path(patch, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "change_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = ClientChange,
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The client, changed", body = ClientOut), ChangeProblems))]
@@ -239,7 +239,7 @@ problems!(RemoveProblems: manager query[ClientNotFound]);
 /// Remove a client
 ///
 /// For managers. Its tokens end on every node within seconds, and what people allowed it is forgotten.
-#[utoipa::path(delete, path = "/clients/{client_id}", tag = "Clients", operation_id = "remove_client",
+#[utoipa::path(delete, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "remove_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 204, description = "Removed"), RemoveProblems))]
@@ -261,7 +261,7 @@ problems!(SecretProblems: manager query[ClientNotFound, ClientPublic]);
 /// Give a client another secret
 ///
 /// For managers. The old secret is no good from the answer on; tokens that were given stay good.
-#[utoipa::path(post, path = "/clients/{client_id}/secret", tag = "Clients", operation_id = "new_client_secret",
+#[utoipa::path(post, path = "/api/v1/clients/{client_id}/secret", tag = "Clients", operation_id = "new_client_secret",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The new secret", body = NewSecret), SecretProblems))]

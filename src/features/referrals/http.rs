@@ -67,7 +67,7 @@ problems!(ListProblems: reader query[RefereesHidden]);
 ///
 /// Oldest first, with an exact total. Somebody who was erased keeps their place, without name and address. An unknown
 /// referrer has brought nobody.
-#[utoipa::path(get, path = "/users/{referrer_id}", tag = "Referrals", operation_id = "list_referees", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+#[utoipa::path(get, path = "/api/v1/users/{referrer_id}", tag = "Referrals", operation_id = "list_referees", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
     params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens", example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
@@ -92,7 +92,7 @@ async fn list(
 /// List whom a referrer brought, by its own name
 ///
 /// The same as `GET /users/{referrer_id}`.
-#[utoipa::path(get, path = "/users/{referrer_id}/referrals", tag = "Referrals", operation_id = "list_referrals", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+#[utoipa::path(get, path = "/api/v1/users/{referrer_id}/referrals", tag = "Referrals", operation_id = "list_referrals", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
     params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens", example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]

@@ -20,12 +20,7 @@ use crate::problems;
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(log_out))
-}
-
-/// Outside of the versioned API, where standards look for it.
-pub fn well_known() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(jwks))
+    OpenApiRouter::new().routes(routes!(log_out)).routes(routes!(jwks))
 }
 
 /// What a log-in or a refresh gives.
@@ -66,7 +61,7 @@ problems!(LogOutProblems: caller[]);
 /// End this session
 ///
 /// The access token and its refresh token stop working, on every node within seconds. Other log-ins go on.
-#[utoipa::path(post, path = "/auth/logout", tag = "Accounts", operation_id = "log_out",
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "Accounts", operation_id = "log_out",
     security(("oauth" = []), ("password" = []), ("machine" = []), ("bearer" = [])),
     responses((status = 204, description = "Ended"), LogOutProblems))]
 async fn log_out(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Problem> {

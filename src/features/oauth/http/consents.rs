@@ -59,7 +59,7 @@ pub struct Consents {
 problems!(ListProblems: person[]);
 
 /// See what you have allowed which clients
-#[utoipa::path(get, path = "/me/consents", tag = "Accounts", operation_id = "list_consents",
+#[utoipa::path(get, path = "/api/v1/me/consents", tag = "Accounts", operation_id = "list_consents",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "The consents", body = Consents), ListProblems))]
 pub async fn list(State(app): State<Arc<App>>, caller: Person<need::Account>) -> Result<Answer<Consents>, Problem> {
@@ -72,7 +72,7 @@ problems!(WithdrawProblems: person query[ConsentNotFound]);
 /// Take back what you have allowed a client
 ///
 /// Its tokens end on every node within seconds.
-#[utoipa::path(delete, path = "/me/consents/{client_id}", tag = "Accounts", operation_id = "withdraw_consent",
+#[utoipa::path(delete, path = "/api/v1/me/consents/{client_id}", tag = "Accounts", operation_id = "withdraw_consent",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 204, description = "Withdrawn"), WithdrawProblems))]

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
-/// What programs ask for, by the addresses that standards give them or that our metadata names.
+/// What programs ask for.
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(token::token))
@@ -23,11 +23,8 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(metadata::user_info, metadata::user_info_by_post))
         .routes(routes!(metadata::authorization_server))
         .routes(routes!(metadata::openid_configuration))
-}
-
-/// Part of the versioned API.
-pub fn api() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(consents::list)).routes(routes!(consents::withdraw))
+        .routes(routes!(consents::list))
+        .routes(routes!(consents::withdraw))
 }
 
 /// What people look at.
