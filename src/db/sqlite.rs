@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use futures_util::FutureExt;
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -219,6 +220,8 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
         .execute_batch("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = 2147418112;")
         .map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(256);
+    // A statement is planned once, not again for each new parameter that could speak for another partial index.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
     let (wall, shift) = (Clock::default(), clock.clone());
     connection
         .create_scalar_function("referral_now", 0, FunctionFlags::SQLITE_UTF8, move |_| {

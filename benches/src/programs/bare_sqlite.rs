@@ -9,6 +9,7 @@ use referral::db::Sql;
 use referral::features::{accounts, codes, referrals};
 use referral::kernel::ids::UserId;
 use referral::kernel::name::Username;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, functions::FunctionFlags, params};
 
 use crate::load::{Span, Times};
@@ -77,6 +78,7 @@ fn connect(path: &Path) -> Result<Connection, String> {
         )?;
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.set_prepared_statement_cache_capacity(256);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.create_scalar_function("referral_now", 0, FunctionFlags::SQLITE_UTF8, |_| Ok(now()))?;
         Ok(connection)
     };
