@@ -11,7 +11,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio::sync::mpsc::{Sender, channel};
 use uuid::Uuid;
 
-use crate::people::{BIG, CODES_END, MIDDLE, People, owner};
+use crate::people::{BIG, CODES_END, MIDDLE, People, mix, owner};
 use crate::servers::{block_on, connect};
 
 pub enum Cell<'a> {
@@ -73,6 +73,23 @@ const TABLES: &[Table] = &[
         rows: referrals,
     },
     Table { name: "referral_marks", columns: &["referrer_id", "ordinal", "referral_id"], rows: referral_marks },
+    Table {
+        name: "token_families",
+        columns: &[
+            "id",
+            "handle",
+            "user_id",
+            "client_id",
+            "scope",
+            "created_at",
+            "used_at",
+            "expires_at",
+            "counter",
+            "current_hash",
+            "salt",
+        ],
+        rows: sessions,
+    },
 ];
 
 fn users(filling: &Filling, sink: Sink) -> Result<(), String> {
@@ -214,6 +231,29 @@ fn referral_marks(filling: &Filling, sink: Sink) -> Result<(), String> {
         if *ordinal % 100 == 0 {
             sink(&[Cell::Id(people.id(referrer)), Cell::Int(*ordinal), Cell::Int(place as i64 + 1)])?;
         }
+    }
+    Ok(())
+}
+
+/// Everybody who has shared a code is logged in somewhere.
+fn sessions(filling: &Filling, sink: Sink) -> Result<(), String> {
+    let people = &filling.people;
+    for number in (0..people.owners()).filter(|number| !people.is_erased(owner(*number))) {
+        let person = people.person(owner(number));
+        let noise: Vec<u8> = (0..4).flat_map(|turn| mix(number * 4 + turn).to_be_bytes()).collect();
+        sink(&[
+            Cell::Id(person.id),
+            Cell::Bytes(&noise[..16]),
+            Cell::Id(person.id),
+            Cell::Text("referral"),
+            Cell::Text("profile codes:read referrals:read"),
+            Cell::Int(person.created_at),
+            Cell::Int(person.created_at),
+            Cell::Int(CODES_END),
+            Cell::Int(0),
+            Cell::Bytes(&noise),
+            Cell::Bytes(&noise[16..]),
+        ])?;
     }
     Ok(())
 }

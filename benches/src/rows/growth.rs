@@ -25,7 +25,7 @@ const WORKS: [&str; 9] = [
 
 pub fn table(bench: &Bench, main: &Place, file: &Place, report: &mut Report) -> Result<(), String> {
     let smaller: &[u64] = if bench.settings.quick { &[10_000] } else { &[10_000, 100_000] };
-    let rounds = if bench.settings.quick { 1 } else { bench.settings.rounds.div_ceil(2) };
+    let rounds = if bench.settings.quick { 1 } else { bench.settings.rounds.div_ceil(3) };
     let mut lines = Vec::new();
     let mut worst = (0.0, String::new());
     let mut scales: Vec<u64> = smaller.iter().copied().filter(|scale| *scale < bench.settings.scale).collect();

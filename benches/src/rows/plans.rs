@@ -61,7 +61,7 @@ const HOT: &[&str] = &[
 ];
 
 /// Tables that hold a handful of rows or none at this moment: PostgreSQL reads them whole, and rightly.
-const SMALL: [&str; 4] = ["changes", "jobs", "token_families", "signing_keys"];
+const SMALL: [&str; 3] = ["changes", "jobs", "signing_keys"];
 /// Rows that may be sorted: a page and the one that tells of the next.
 const PAGE: i64 = 101;
 /// Rows that a page may read: itself and what lies between it and the marks, its people and the codes they came with.
@@ -99,8 +99,11 @@ pub fn compare(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> R
         // Another version of PostgreSQL plans in other ways, and says it in other words.
         let same_version = kept.lines().next().is_none_or(|line| line.ends_with(version));
         if comparable && same_version && kept != text {
-            let other = bench.settings.report.with_file_name(format!("plans-{store}.txt"));
-            std::fs::write(&other, &text).map_err(|error| error.to_string())?;
+            let beside = bench.settings.root.join("target/bench");
+            let other = beside.join(format!("plans-{store}.txt"));
+            std::fs::create_dir_all(beside)
+                .and_then(|()| std::fs::write(&other, &text))
+                .map_err(|error| error.to_string())?;
             faults.push(format!("{} is not what PostgreSQL does: see {}", path.display(), other.display()));
         }
     }
