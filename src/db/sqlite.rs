@@ -330,3 +330,41 @@ fn value(stored: rusqlite::types::ValueRef<'_>) -> Value {
         ValueRef::Blob(value) => Value::Bytes(value.to_vec()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    fn opened() -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connect(&folder.path().join("some.db"), &Arc::default(), false).unwrap();
+        (folder, connection)
+    }
+
+    #[test]
+    fn a_statement_is_planned_once_for_all_parameters() {
+        let (_folder, connection) = opened();
+        connection
+            .execute_batch(
+                "create table visits (person integer, place text); \
+                 create index homes on visits (person) where place = 'home'",
+            )
+            .unwrap();
+        let mut statement = connection.prepare("select 1 from visits where person = $1 and place = $2").unwrap();
+        for place in ["home", "away", "home"] {
+            assert!(!statement.exists((1, place)).unwrap());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
+
+    #[test]
+    fn no_thread_waits_for_the_counting_of_memory() {
+        let (_folder, connection) = opened();
+        let options: String = connection
+            .query_row("select group_concat(compile_options) from pragma_compile_options", [], |row| row.get(0))
+            .unwrap();
+        assert!(options.contains("DEFAULT_MEMSTATUS=0"), "built without .cargo/config.toml: {options}");
+    }
+}
