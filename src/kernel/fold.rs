@@ -29,4 +29,10 @@ mod tests {
         }
         assert_ne!(look_alike("admin"), look_alike("admln"));
     }
+
+    #[test]
+    fn the_short_way_for_ascii_is_unicodes() {
+        let all: String = (0..128_u8).map(char::from).collect();
+        assert_eq!(look_alike(&all), CaseMapper::new().fold_string(&all));
+    }
 }
