@@ -9,6 +9,7 @@ use referral::config::Hashing;
 use referral::features::accounts::hashing::Hasher;
 
 use crate::fill::{self, Filling};
+use crate::keeper::Kept;
 use crate::load::Times;
 use crate::meter::Meter;
 use crate::people::{PASSWORD, People, owner};
@@ -44,6 +45,8 @@ pub struct Bench {
     pub newcomers: Arc<AtomicU64>,
     filling: Arc<Filling>,
     pub folder: PathBuf,
+    /// Does nothing, but has the folder, which so goes with us even when we are killed.
+    _files: Kept,
     began: Instant,
 }
 
@@ -61,19 +64,18 @@ pub fn run(options: &[&str]) -> Result<(), String> {
     let programs = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
     let programs = programs.ok_or("this program does not know where it is")?;
     let people = People { scale: settings.scale, seed: settings.seed };
-    let folder = std::env::temp_dir().join(format!("referral-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let files = Kept::start("exec sleep infinity", "KILL", None)?;
     let bench = Bench {
         programs: Programs { referral: programs.join("referral"), bench: programs.join("referral-bench") },
         postgres: Postgres::start()?,
         newcomers: Arc::default(),
         filling: Arc::new(Filling { people, password_hash: hashed()? }),
-        folder: folder.clone(),
+        folder: files.folder.clone(),
+        _files: files,
         began: Instant::now(),
         settings,
     };
     let measured = measure(&bench);
-    let _ = std::fs::remove_dir_all(&folder);
     let report = measured?;
     let text = report.markdown();
     println!("{text}");
