@@ -244,7 +244,7 @@ fn read(options: &[&str]) -> Result<Settings, String> {
     };
     if settings.quick {
         settings.times = Times { warm_up: Duration::from_millis(250), length: Duration::from_millis(400) };
-        (settings.rounds, settings.scale) = (3, 100_000);
+        (settings.rounds, settings.scale) = (3, 250_000);
     }
     for option in options {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
