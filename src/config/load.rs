@@ -233,6 +233,7 @@ mod tests {
             ("REFERRAL_PUBLIC_URL", "https://referral.example.com/", "without a path"),
             ("REDIS_URL", "localhost:6379", "redis://"),
             ("REFERRAL_TOKENS_ACCESS_MINUTES", "60", "1..10"),
+            ("REFERRAL_HTTP_REQUEST_SECONDS", "0", "1..300"),
             ("REFERRAL_MASTER_KEY", "c2hvcnQ=", "openssl rand -base64 32"),
             ("REFERRAL_MASTER_KEY", "no base64 at all, but long enough to be some", "openssl rand -base64 32"),
             ("REFERRAL_HASHING_MEMORY_KIB", "1024", "19456"),

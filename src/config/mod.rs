@@ -39,11 +39,17 @@ pub struct Http {
     pub listen: String,
     pub public_url: String,
     pub metrics_listen: String,
+    request_seconds: u64,
     shutdown_seconds: u64,
     drain_seconds: u64,
 }
 
 impl Http {
+    /// How long the answer to a request may take to begin.
+    pub fn request(&self) -> Duration {
+        Duration::from_secs(self.request_seconds)
+    }
+
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }
@@ -348,6 +354,7 @@ impl Config {
         range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60)?;
         range("retention.jobs_days", self.retention.jobs_days, 1, 3650)?;
         range("retention.sessions_days", self.retention.sessions_days, 1, 3650)?;
+        range("http.request_seconds", self.http.request_seconds, 1, 300)?;
         range("http.drain_seconds", self.http.drain_seconds, 0, 60)?;
         range("http.shutdown_seconds", self.http.shutdown_seconds, 1, 600)?;
         for (name, value) in [

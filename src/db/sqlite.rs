@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::error::{from_sqlite, lost_thread};
 use super::value::{Row, Sql, Value};
 use super::{Tx, Work};
+use crate::kernel::deadline::{self, Written};
 use crate::kernel::error::{Error, Result, Storage};
 use crate::kernel::time::Clock;
 
@@ -38,6 +39,8 @@ pub struct Sqlite {
 
 /// A unit of work on its way through the writer thread.
 trait Unit: Send {
+    /// Whether somebody still waits for the work; from then on it is under way, whoever leaves.
+    fn begin(&self) -> bool;
     /// Runs the work; false asks for its savepoint to be rolled back.
     fn run(&mut self, connection: &mut Connection) -> bool;
     /// Answers the caller, after the commit that the work was part of.
@@ -48,10 +51,16 @@ struct Pending<I, T> {
     input: Arc<I>,
     work: Work<I, T>,
     outcome: Option<Result<T>>,
+    /// Set by whoever is first: the writer who begins the work, or the caller who leaves before.
+    decided: Arc<AtomicBool>,
     reply: oneshot::Sender<Result<T>>,
 }
 
 impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
+    fn begin(&self) -> bool {
+        !self.decided.swap(true, Ordering::AcqRel)
+    }
+
     fn run(&mut self, connection: &mut Connection) -> bool {
         let mut tx = Tx::Sqlite(connection);
         // Every step of a unit is done when its future is polled: a unit that waits for anything else has a bug.
@@ -73,6 +82,28 @@ impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
         };
         // A caller that has left does not undo what is committed.
         let _ = self.reply.send(outcome);
+    }
+}
+
+/// A caller who waits for a unit. Who leaves before it has begun keeps it from being done.
+struct Waiting {
+    decided: Arc<AtomicBool>,
+    written: Option<Written>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.decided.swap(true, Ordering::AcqRel) {
+            self.undone();
+        }
+    }
+}
+
+impl Waiting {
+    fn undone(&mut self) {
+        if let Some(written) = self.written.take() {
+            written.undone();
+        }
     }
 }
 
@@ -134,9 +165,15 @@ impl Sqlite {
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let unit = Box::new(Pending { input, work, outcome: None, reply });
+        let decided = Arc::new(AtomicBool::new(false));
+        let mut waiting = Waiting { decided: decided.clone(), written: Some(deadline::writing()) };
+        let unit = Box::new(Pending { input, work, outcome: None, decided, reply });
         self.writer.try_send(unit).map_err(|_| Error::Busy(Duration::from_secs(1)))?;
-        answer.await.map_err(|_| lost_thread())?
+        let outcome = answer.await.map_err(|_| lost_thread())?;
+        if !matches!(outcome, Ok(_) | Err(Error::Storage(Storage::OutcomeUnknown(_)))) {
+            waiting.undone();
+        }
+        outcome
     }
 
     /// Moves what is in the log into the database, so that the one file is all there is.
@@ -237,6 +274,10 @@ fn write_groups(mut connection: Connection, waiting: &Receiver<Box<dyn Unit>>) {
     while let Ok(first) = waiting.recv() {
         group.push(first);
         group.extend(waiting.try_iter().take(GROUP - 1));
+        group.retain(|unit| unit.begin());
+        if group.is_empty() {
+            continue;
+        }
         let commit = run_group(&mut connection, &mut group);
         if commit.is_err() {
             // Whatever failed, the next group begins outside of any transaction.
@@ -254,10 +295,15 @@ fn run_group(connection: &mut Connection, group: &mut [Box<dyn Unit>]) -> Result
         Storage::Retry(text) => Storage::Unavailable(text),
         other => other,
     };
-    let step = |connection: &mut Connection, sql: &str| {
-        connection.prepare_cached(sql).and_then(|mut statement| statement.raw_execute()).map_err(fault)
+    let run = |connection: &mut Connection, sql: &str| {
+        connection.prepare_cached(sql).and_then(|mut statement| statement.raw_execute())
     };
-    step(connection, "begin immediate")?;
+    let step = |connection: &mut Connection, sql: &str| run(connection, sql).map_err(fault);
+    // Another process has had the file for too long: nothing was done.
+    run(connection, "begin immediate").map_err(|error| match from_sqlite(&error, "group commit") {
+        Storage::Retry(text) => Storage::TimedOut(text),
+        other => other,
+    })?;
     for unit in group.iter_mut() {
         step(connection, "savepoint unit")?;
         let done = unit.run(connection);

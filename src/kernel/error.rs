@@ -42,6 +42,8 @@ impl FieldError {
 pub enum Storage {
     /// Known to be rolled back, may succeed when tried again: serialization, deadlock, a lost connection before commit.
     Retry(String),
+    /// Gave up waiting, for a lock or for the end of a statement: known to be rolled back, and not worth another try.
+    TimedOut(String),
     /// A named constraint was violated.
     Constraint(&'static str),
     /// The database cannot be reached or does not accept work now.
@@ -148,6 +150,7 @@ impl std::fmt::Display for Error {
             Self::Storage(Storage::Constraint(name)) => write!(f, "the constraint {name} was violated"),
             Self::Storage(
                 Storage::Retry(text)
+                | Storage::TimedOut(text)
                 | Storage::Unavailable(text)
                 | Storage::OutcomeUnknown(text)
                 | Storage::Broken(text),

@@ -1,6 +1,7 @@
 //! Vocabulary without I/O: what the words of the product mean, wherever they are used.
 
 pub mod code;
+pub mod deadline;
 pub mod email;
 pub mod error;
 pub mod fold;

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
+use crate::kernel::deadline;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::parameters::Parameters;
 
@@ -228,7 +229,7 @@ async fn read(request: Request) -> Result<BytesMut, Problem> {
         }
         Ok(())
     };
-    match tokio::time::timeout(PATIENCE, all).await {
+    match deadline::receiving(tokio::time::timeout(PATIENCE, all)).await {
         Ok(Ok(())) => Ok(bytes),
         Ok(Err(problem)) => {
             drain(body);

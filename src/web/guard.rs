@@ -1,8 +1,9 @@
-//! Around every request: its id, its time, panics caught, errors written out, headers that protect.
+//! Around every request: its id, its time and the end of its time, panics caught, errors written out, headers that
+//! protect.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
@@ -16,12 +17,19 @@ use futures_util::FutureExt;
 
 use super::problem::{self, Problem};
 use crate::app::App;
+use crate::kernel::deadline::{self, Ended};
 use crate::kernel::error::Refusal;
 use crate::kernel::ids::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of a path with its query.
 const MOST_URI: usize = 8 * 1024;
+/// Routes that have another deadline than `http.request_seconds`.
+const DEADLINES: &[(&str, Duration)] = &[
+    // They ask an identity provider up to four times, one after the other, for five seconds at most.
+    ("/oauth/login/{provider}", Duration::from_secs(25)),
+    ("/oauth/callback/{provider}", Duration::from_secs(25)),
+];
 
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -29,23 +37,42 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MOST_URI);
-    let response = if too_long {
-        Problem::from(Refusal::UriTooLong).into_response()
+    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
+    let (response, wrote) = if too_long {
+        (Problem::from(Refusal::UriTooLong).into_response(), false)
     } else {
-        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        answered.unwrap_or_else(|_| {
-            let context = Some("a handler panicked".to_owned());
-            Problem { context, ..Refusal::Internal.into() }.into_response()
-        })
+        let limit = limit(route).unwrap_or(app.config.http.request());
+        let ended = deadline::request(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+        let wrote = ended.wrote;
+        (answer(ended), wrote)
     };
-    let mut response = write_problem(response, id);
+    let mut response = write_problem(response, id, wrote);
     protect(&app, response.headers_mut(), id);
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
     app.metrics.request(route, known(&method), status, took);
     // The route, not the path: paths hold addresses and codes.
     tracing::debug!(request = %id, %method, route, status, micros = took.as_micros() as u64, "answered");
     response
+}
+
+/// The deadline of a route that has one of its own.
+fn limit(route: &str) -> Option<Duration> {
+    DEADLINES.iter().find(|(known, _)| *known == route).map(|(_, limit)| *limit)
+}
+
+fn answer(ended: Ended<std::thread::Result<Response>>) -> Response {
+    let context = match ended.outcome {
+        Some(Ok(response)) => return response,
+        Some(Err(_)) => {
+            let context = Some("a handler panicked".to_owned());
+            return Problem { context, ..Refusal::Internal.into() }.into_response();
+        }
+        None => Some("not answered within the time that a request has".to_owned()),
+    };
+    if ended.receiving {
+        return Problem::from(Refusal::RequestTimeout).into_response();
+    }
+    Problem { context, retry_after: Some(Duration::from_secs(1)), ..Refusal::Overloaded.into() }.into_response()
 }
 
 /// A method as a label: callers make up others without end.
@@ -62,8 +89,12 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-fn write_problem(mut response: Response, id: RequestId) -> Response {
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+fn write_problem(mut response: Response, id: RequestId, wrote: bool) -> Response {
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    // This word promises that nothing was done; what was held up may have done something before.
+    if problem.refusal == Refusal::Overloaded && wrote {
+        problem.refusal = Refusal::Unavailable;
+    }
     let status = problem::status(problem.refusal).as_u16();
     match &problem.context {
         Some(context) if status >= 500 => tracing::error!(request = %id, status, context, "a request failed"),
@@ -89,5 +120,20 @@ fn protect(app: &App, headers: &mut HeaderMap, id: RequestId) {
     }
     if app.is_behind_tls() {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_with_a_deadline_of_their_own_are_routes() {
+        let sources = include_str!("../features/signin/http.rs");
+        for (route, _) in DEADLINES {
+            assert!(sources.contains(&format!("\"{route}\"")), "{route}");
+        }
+        assert_eq!(limit("/api/v1/me"), None);
+        assert_eq!(limit("/oauth/callback/{provider}"), Some(Duration::from_secs(25)));
     }
 }

@@ -91,6 +91,9 @@ impl From<Error> for Problem {
             Error::Storage(Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text)) => {
                 Self { retry_after: soon, context: Some(text), ..Refusal::Unavailable.into() }
             }
+            Error::Storage(Storage::TimedOut(text)) => {
+                Self { retry_after: soon, context: Some(text), ..Refusal::Overloaded.into() }
+            }
             Error::Storage(Storage::Constraint(name)) => {
                 Self { context: Some(format!("constraint {name}")), ..Refusal::Internal.into() }
             }
@@ -267,7 +270,9 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         }
         R::NotFound => "No route has this path. See /docs for those there are.",
         R::MethodNotAllowed => "The path exists, but not with this method. `Allow` lists those it takes.",
-        R::RequestTimeout => "The body did not arrive within ten seconds.",
+        R::RequestTimeout => {
+            "The body did not arrive within ten seconds, or not within the time that the operator gives a request."
+        }
         R::TooLarge => "Bodies are at most 64 KiB.",
         R::UriTooLong => "Addresses are at most 8 KiB, query included.",
         R::UnsupportedMediaType => {
@@ -277,10 +282,10 @@ pub fn explanation(refusal: Refusal) -> &'static str {
             "You have asked more often than the operator allows. Wait as many seconds as `Retry-After` says."
         }
         R::Overloaded => {
-            "The service has as much work waiting as it accepts. Wait as many seconds as `Retry-After` says; nothing was done."
+            "The service has as much work waiting as it accepts, or what you ask for was held up for too long. Wait as many seconds as `Retry-After` says; nothing was done."
         }
         R::Unavailable => {
-            "The database cannot be reached or refuses work just now. Wait as many seconds as `Retry-After` says. A write may have happened: look before you repeat it."
+            "The database cannot be reached, refuses work just now or took too long. Wait as many seconds as `Retry-After` says. A write may have happened: look before you repeat it."
         }
         R::Internal => "A fault of the service. The request id in `instance` finds it in the operator's log.",
     }

@@ -11,6 +11,7 @@ mod support;
 mod access;
 mod accounts;
 mod binary;
+mod deadlines;
 mod gallery;
 mod input;
 mod journeys;

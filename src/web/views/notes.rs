@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::words::Words;
+use crate::kernel::deadline;
 use crate::kernel::error::{Error, Refusal, Storage};
 
 /// What is wrong with a form as a whole.
@@ -26,7 +27,10 @@ impl Alert {
             Error::Refused(Refusal::BadCredentials | Refusal::WrongPassword) => Some(Self::WrongCredentials),
             Error::Refused(Refusal::EmailCheckPending) => Some(Self::EmailCheckPending),
             Error::Refused(Refusal::EmailRefused) => Some(Self::EmailRefused),
-            Error::Refused(Refusal::Overloaded) | Error::Busy(_) => Some(Self::Overloaded),
+            // Nothing was done, unless this request had done something before.
+            Error::Refused(Refusal::Overloaded) | Error::Busy(_) | Error::Storage(Storage::TimedOut(_)) => {
+                Some(if deadline::wrote() { Self::Unavailable } else { Self::Overloaded })
+            }
             Error::Limited(after) => Some(Self::TooManyTries(whole_seconds(*after))),
             Error::Refused(Refusal::Unavailable)
             | Error::Storage(Storage::Retry(_) | Storage::Unavailable(_) | Storage::OutcomeUnknown(_)) => {

@@ -92,6 +92,8 @@ impl Setup {
             ("REFERRAL_LIMITS".into(), "off".into()),
             ("REFERRAL_PUBLIC_URL".into(), "http://referral.test".into()),
             ("REFERRAL_DATABASE_CONNECTIONS".into(), "8".into()),
+            // A busy machine is no reason for a 503.
+            ("REFERRAL_HTTP_REQUEST_SECONDS".into(), "30".into()),
         ];
         if let Some(redis) = &redis {
             environment.push(("REDIS_URL".into(), redis.url()));
