@@ -495,6 +495,33 @@ on_every_setup! {
         ] {
             assert_eq!(wrong(&post(body).await), (400, "invalid_request".to_owned()));
         }
+        // Basic credentials are decoded once, and as a whole.
+        let basic = async |credentials: &str| {
+            let value = format!("Basic {}", STANDARD.encode(credentials));
+            let request = client.request(reqwest::Method::POST, "/oauth/token").header(AUTHORIZATION, value);
+            client.send(request.header("content-type", "application/x-www-form-urlencoded").body(grant)).await
+        };
+        let id = &machine.id;
+        let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        basic(&format!("{id}:{secret}")).await.expect(200);
+        basic(&format!("{}:{}", encoded(id), encoded(&secret))).await.expect(200);
+        for credentials in [
+            format!("{id}&x:{secret}"),
+            format!("{id}:{secret}&x"),
+            format!("{id}:{secret}&"),
+            format!("{id}:{secret}&client_secret=x"),
+            format!("{id}:&{secret}"),
+            format!("{id}:{secret}+"),
+            format!("{id}:{}", encoded(&encoded(&secret))),
+            format!("{id}:{secret}%FF"),
+            format!("{id}:{secret}%00"),
+        ] {
+            assert_eq!(wrong(&basic(&credentials).await), (401, "invalid_client".to_owned()), "{credentials}");
+        }
+        let header = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+        let twice = client.request(reqwest::Method::POST, "/oauth/token").header(AUTHORIZATION, &header);
+        let twice = twice.header(AUTHORIZATION, "Basic eDp5").header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(wrong(&client.send(twice.body(grant)).await), (401, "invalid_client".to_owned()));
         // Once is enough.
         let both = machine.call("/oauth/token", &[("grant_type", "client_credentials"), ("client_secret", &secret)]).await;
         assert_eq!(wrong(&both), (400, "invalid_request".to_owned()));

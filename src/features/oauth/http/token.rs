@@ -1,5 +1,6 @@
 //! The endpoints that programs call as clients: tokens, their revocation, and what they are good for.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -89,9 +91,11 @@ fn required<'a>(form: &'a Parameters, name: &str, sentence: &'static str) -> Res
 async fn client(app: &App, address: IpAddr, headers: &HeaderMap, form: &Parameters) -> Result<Client, Failure> {
     let unknown = || Fault::new(Wrong::InvalidClient, "The client is unknown, or its secret is not right");
     let (named, secret) = (one(form, "client_id")?, one(form, "client_secret")?);
-    let (id, secret) = match headers.get(AUTHORIZATION) {
-        None => (named.ok_or_else(unknown)?.to_owned(), secret.map(str::to_owned)),
-        Some(header) => {
+    let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+    let (id, secret) = match (authorizations.next(), authorizations.next()) {
+        (None, _) => (named.ok_or_else(unknown)?.to_owned(), secret.map(str::to_owned)),
+        (Some(_), Some(_)) => return Err(unknown().into()),
+        (Some(header), None) => {
             let (id, basic) = basic(header).ok_or_else(unknown)?;
             if secret.is_some() || named.is_some_and(|named| named != id) {
                 let sentence = "Authenticate once: in the header or in the form";
@@ -116,8 +120,11 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
     let (scheme, credentials) = header.to_str().ok()?.split_once(' ')?;
     let text = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
     let (id, secret) = text.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    let decode =
-        |text: &str| form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|(_, v)| v.into_owned());
+    // As one value: in a whole form `&` would end it, and what is behind would not count.
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
+    };
     Some((decode(id)?, decode(secret)?))
 }
 
