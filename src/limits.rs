@@ -99,7 +99,7 @@ impl Limits {
 }
 
 /// Who has one IPv6 address has 2^64 of them.
-fn prefix(client: IpAddr) -> IpAddr {
+pub fn prefix(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
         v4 => v4,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -22,7 +23,17 @@ pub struct JobLabels {
     pub outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosingLabels {
+    why: &'static str,
+}
+
 pub struct Metrics {
+    /// Open now.
+    pub connections: Gauge,
+    /// Whether all connections seem to come from a proxy that the settings do not name.
+    pub unnamed_proxy: Gauge,
+    closed: Family<ClosingLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     jobs: Family<JobLabels, Counter>,
@@ -48,7 +59,15 @@ impl Default for Metrics {
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register_with_unit("http_request", "Time to answer", Unit::Seconds, seconds.clone());
         registry.register("jobs", "Jobs tried", jobs.clone());
-        Self { requests, seconds, jobs, registry }
+        let (connections, unnamed_proxy, closed) = (Gauge::default(), Gauge::default(), Family::default());
+        registry.register("http_connections", "Connections open", connections.clone());
+        registry.register("http_connections_closed", "Connections closed to make room for others", closed.clone());
+        registry.register(
+            "unnamed_proxy",
+            "Whether all connections come from one private address that limits.trusted_proxies does not name",
+            unnamed_proxy.clone(),
+        );
+        Self { connections, unnamed_proxy, closed, requests, seconds, jobs, registry }
     }
 }
 
@@ -57,6 +76,11 @@ impl Metrics {
         let labels = RequestLabels { route: route.to_owned(), method, status };
         self.requests.get_or_create(&labels).inc();
         self.seconds.get_or_create(&RouteLabels { route: route.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    /// Connections were closed to make room: `idle` ones, or those of the client that had the most (`crowd`).
+    pub fn connections_closed(&self, why: &'static str, count: usize) {
+        self.closed.get_or_create(&ClosingLabels { why }).inc_by(count as u64);
     }
 
     pub fn job(&self, kind: &'static str, outcome: &'static str) {

@@ -1,6 +1,7 @@
 //! `referral check`
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::say as line;
 use crate::cache::redis::Redis;
@@ -10,7 +11,7 @@ use crate::features::signin::provider::{PATIENCE, Providers};
 use crate::features::tokens::keyring::Keyring;
 use crate::features::tokens::keys::locked;
 use crate::kernel::time::Clock;
-use crate::web::server;
+use crate::web::{descriptors, server};
 
 /// Tries everything that `serve` needs, and says all that is wrong at once.
 pub async fn run(config: Config) -> Result<(), String> {
@@ -44,6 +45,17 @@ pub async fn run(config: Config) -> Result<(), String> {
     }
     if !config.limits.enabled {
         line("note  limits are off: for tests and load runs only");
+    }
+    if let Some(note) = unnamed_proxy(&config).await {
+        line(&format!("note  {note}"));
+    }
+    descriptors::raise();
+    let most = descriptors::connections(&config);
+    if most < config.http.connections {
+        line(&format!(
+            "note  the limit of open files leaves {most} connections at once, not the {} of http.connections",
+            config.http.connections
+        ));
     }
     if config.http.public_url.is_empty() {
         line("note  http.public_url is not set: tokens name the address listened on as their issuer");
@@ -125,6 +137,27 @@ async fn provider(providers: &Providers, name: &str, config: &Config) -> Result<
             issuer.trim_end_matches('/')
         )),
     }
+}
+
+/// Whether callers come through a proxy that the settings do not name.
+async fn unnamed_proxy(config: &Config) -> Option<&'static str> {
+    if config.limits.names_no_proxy() && config.http.public_url.starts_with("https://") {
+        return Some(
+            "limits.trusted_proxies is empty, but with an https address callers come through a proxy: all of them share \
+             the limits of its one address. Name it as Referral sees it, for example 127.0.0.1",
+        );
+    }
+    let seen = figures(&config.http.metrics_listen).await?.lines().any(|line| line == "referral_unnamed_proxy 1");
+    seen.then_some(
+        "all requests to the running service come from one private address that limits.trusted_proxies does not name: \
+         if it is a proxy, its callers share the limits of one. Name it as Referral sees it",
+    )
+}
+
+/// What a running service tells about itself, if one does.
+async fn figures(listen: &str) -> Option<String> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().ok()?;
+    client.get(format!("http://{listen}/metrics")).send().await.ok()?.text().await.ok()
 }
 
 async fn redis(config: &Config) -> Result<String, String> {

@@ -10,11 +10,12 @@ use super::say;
 use crate::config::{Config, Log, LogFormat};
 use crate::kernel::time::Clock;
 use crate::start;
-use crate::web::server;
+use crate::web::{descriptors, server};
 use crate::worker;
 
 pub async fn run(config: Config) -> Result<(), String> {
     start_log(&config.log)?;
+    descriptors::raise();
     let listener = server::bind(&config.http.listen, "REFERRAL_LISTEN").await?;
     let address = listener.local_addr().map_err(|error| format!("cannot tell where we listen: {error}"))?;
     let metrics = match config.http.metrics_listen.as_str() {
@@ -26,6 +27,14 @@ pub async fn run(config: Config) -> Result<(), String> {
     if !app.config.limits.enabled {
         tracing::warn!(
             "REFERRAL_LIMITS=off: no limits for log-ins, registrations and look-ups. For tests and load runs only"
+        );
+    }
+    let (most, limit) = (descriptors::connections(&app.config), descriptors::limit());
+    if most < app.config.http.connections {
+        tracing::warn!(
+            most,
+            ?limit,
+            "the limit of open files allows fewer connections than http.connections: raise it"
         );
     }
     if app.config.http.public_url.is_empty() && app.config.database.url.starts_with("postgres") {

@@ -40,6 +40,8 @@ pub struct Http {
     pub public_url: String,
     pub metrics_listen: String,
     request_seconds: u64,
+    /// At once, as far as the limit of open files allows it.
+    pub connections: usize,
     shutdown_seconds: u64,
     drain_seconds: u64,
 }
@@ -264,6 +266,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    pub fn names_no_proxy(&self) -> bool {
+        self.trusted_proxies.is_empty()
+    }
+
     /// Whether a peer is a proxy whose word about the client's address counts.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().filter_map(|text| network(text)).any(|(net, bits)| within(peer, net, bits))
@@ -355,6 +361,7 @@ impl Config {
         range("retention.jobs_days", self.retention.jobs_days, 1, 3650)?;
         range("retention.sessions_days", self.retention.sessions_days, 1, 3650)?;
         range("http.request_seconds", self.http.request_seconds, 1, 300)?;
+        range("http.connections", self.http.connections as u64, 16, 1_000_000)?;
         range("http.drain_seconds", self.http.drain_seconds, 0, 60)?;
         range("http.shutdown_seconds", self.http.shutdown_seconds, 1, 600)?;
         for (name, value) in [

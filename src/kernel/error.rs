@@ -103,6 +103,8 @@ refusals! {
     LogInAgain "log_in_again" "Your account has no password; log in again and repeat this within five minutes";
     NotFound "not_found" "There is nothing at this address";
     MethodNotAllowed "method_not_allowed" "This address does not take this method";
+    Malformed "malformed_request" "The request is not HTTP/1.1 as the standard has it";
+    HeadersTooLarge "headers_too_large" "The headers are larger than 16 KiB or more than 100";
     RequestTimeout "request_timeout" "The request did not arrive in time";
     TooLarge "too_large" "The body is larger than 64 KiB";
     UriTooLong "uri_too_long" "The address is longer than 8 KiB";

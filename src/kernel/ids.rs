@@ -52,10 +52,20 @@ id!(
     RequestId
 );
 
+/// Reads 36 characters with hyphens or 32 without, in either case; nothing else that UUID readers accept.
+fn uuid(text: &str) -> Option<Uuid> {
+    matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok())?
+}
+
 impl UserId {
-    /// Reads 36 characters with hyphens or 32 without, in either case; nothing else that UUID readers accept.
     pub fn parse(text: &str) -> Option<Self> {
-        matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok().map(Self))?
+        uuid(text).map(Self)
+    }
+}
+
+impl RequestId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
     }
 }
 

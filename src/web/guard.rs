@@ -15,15 +15,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
+use super::caller::Peer;
+use super::correlation::Correlation;
+use super::malformed;
 use super::problem::{self, Problem};
 use crate::app::App;
 use crate::kernel::deadline::{self, Ended};
 use crate::kernel::error::Refusal;
-use crate::kernel::ids::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Bytes of a path with its query.
-const MOST_URI: usize = 8 * 1024;
 /// Routes that have another deadline than `http.request_seconds`.
 const DEADLINES: &[(&str, Duration)] = &[
     // They ask an identity provider up to four times, one after the other, for five seconds at most.
@@ -33,25 +33,43 @@ const DEADLINES: &[(&str, Duration)] = &[
 
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = RequestId::new();
+    let names = Correlation::of(request.extensions().get::<Peer>(), request.headers());
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
-    let too_long = request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > MOST_URI);
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
-    let (response, wrote) = if too_long {
-        (Problem::from(Refusal::UriTooLong).into_response(), false)
+    let unfit = malformed::unfit(&request);
+    let (response, wrote) = if let Some(refusal) = unfit {
+        (Problem::from(refusal).into_response(), false)
     } else {
         let limit = limit(route).unwrap_or(app.config.http.request());
         let ended = deadline::request(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
         let wrote = ended.wrote;
         (answer(ended), wrote)
     };
-    let mut response = write_problem(response, id, wrote);
-    protect(&app, response.headers_mut(), id);
+    let mut response = write_problem(response, &names, wrote);
+    let headers = response.headers_mut();
+    protect(&app, headers);
+    if let Some(name) = names.header() {
+        headers.insert(REQUEST_ID, name);
+    }
+    if unfit == Some(Refusal::Malformed) {
+        // Who is wrong about one request may be wrong about where the next begins.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics.request(route, known(&method), status, took);
     // The route, not the path: paths hold addresses and codes.
-    tracing::debug!(request = %id, %method, route, status, micros = took.as_micros() as u64, "answered");
+    tracing::debug!(
+        request = %names.id,
+        proxy_request = names.proxy,
+        trace = names.trace_id(),
+        parent = names.parent_id(),
+        %method,
+        route,
+        status,
+        micros = took.as_micros() as u64,
+        "answered"
+    );
     response
 }
 
@@ -89,7 +107,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-fn write_problem(mut response: Response, id: RequestId, wrote: bool) -> Response {
+fn write_problem(mut response: Response, names: &Correlation, wrote: bool) -> Response {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
     // This word promises that nothing was done; what was held up may have done something before.
     if problem.refusal == Refusal::Overloaded && wrote {
@@ -97,17 +115,22 @@ fn write_problem(mut response: Response, id: RequestId, wrote: bool) -> Response
     }
     let status = problem::status(problem.refusal).as_u16();
     match &problem.context {
-        Some(context) if status >= 500 => tracing::error!(request = %id, status, context, "a request failed"),
-        _ => tracing::debug!(request = %id, status, code = problem.refusal.word(), "refused"),
+        Some(context) if status >= 500 => tracing::error!(
+            request = %names.id,
+            proxy_request = names.proxy,
+            trace = names.trace_id(),
+            parent = names.parent_id(),
+            status,
+            context,
+            "a request failed"
+        ),
+        _ => tracing::debug!(request = %names.id, status, code = problem.refusal.word(), "refused"),
     }
-    problem.render(id)
+    problem.render(names.id)
 }
 
 /// Headers for every answer; pages have set a policy and a cache of their own.
-fn protect(app: &App, headers: &mut HeaderMap, id: RequestId) {
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(REQUEST_ID, value);
-    }
+pub fn protect(app: &App, headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

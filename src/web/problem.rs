@@ -116,9 +116,14 @@ impl IntoResponse for Problem {
 impl Problem {
     /// The whole answer.
     pub fn render(&self, request: RequestId) -> Response {
+        self.written(request).map(Body::from)
+    }
+
+    /// The whole answer, its body as bytes.
+    pub fn written(&self, request: RequestId) -> Response<Vec<u8>> {
         let status = status(self.refusal);
         let body = self.body(&format!("urn:uuid:{request}"));
-        let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
+        let mut response = Response::new(serde_json::to_vec(&body).unwrap_or_default());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -180,7 +185,7 @@ fn field(error: &FieldError) -> FieldProblem {
 pub fn status(refusal: Refusal) -> StatusCode {
     use Refusal as R;
     match refusal {
-        R::ExpiresInPast => StatusCode::BAD_REQUEST,
+        R::ExpiresInPast | R::Malformed => StatusCode::BAD_REQUEST,
         R::NotAuthenticated | R::InvalidToken | R::BadCredentials | R::InvalidRefreshToken => StatusCode::UNAUTHORIZED,
         R::InsufficientScope
         | R::PersonRequired
@@ -196,6 +201,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        R::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         R::UsernameTaken | R::EmailTaken | R::CodeTaken | R::ActiveCodeExists | R::ClientPublic => StatusCode::CONFLICT,
         R::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -273,6 +279,10 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::RequestTimeout => {
             "The body did not arrive within ten seconds, or not within the time that the operator gives a request."
         }
+        R::Malformed => {
+            "The request line or a header cannot be read, there is not exactly one valid `Host`, or `Transfer-Encoding` is something else than `chunked`. The connection is closed. Look at the client, or at the proxy between."
+        }
+        R::HeadersTooLarge => "Headers are at most 16 KiB together, and 100 at most. The connection is closed.",
         R::TooLarge => "Bodies are at most 64 KiB.",
         R::UriTooLong => "Addresses are at most 8 KiB, query included.",
         R::UnsupportedMediaType => {

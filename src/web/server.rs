@@ -1,15 +1,21 @@
 //! Listening, serving, and stopping without cutting anybody off.
 
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Response;
 use axum::routing::get;
+use bytes::Bytes;
 use futures_util::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,16 +24,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::caller::Peer;
+use super::caller::{self, Peer};
+use super::connections::{Connection, Connections, Seldom, UnderWay};
 use super::router::{router, without_slash};
-use super::{guard, health};
+use super::stream::{Refuse, Stream};
+use super::{descriptors, guard, health, malformed};
 use crate::app::{App, stopped};
 
-/// For a header to arrive, and for a connection to stay without one.
+/// For a header to arrive, for a connection to stay without one, and for a client to take something of its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After the listener has closed, before idle connections are.
 const FAREWELL: Duration = Duration::from_millis(300);
 const MOST_HEADERS: usize = 16 * 1024;
+/// Of whoever asks for the figures.
+const MOST_OBSERVERS: usize = 16;
+/// Bytes that the system keeps of an answer before it has sent them. Left to itself it takes megabytes for each client
+/// that does not read, out of memory that all connections of the machine share.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT: u32 = 32 * 1024;
 
 /// Binds an address; the error is a sentence with a remedy.
 pub async fn bind(address: &str, name: &str) -> Result<TcpListener, String> {
@@ -39,8 +53,8 @@ pub async fn bind(address: &str, name: &str) -> Result<TcpListener, String> {
 /// Serves the API until `stop` says so, then lets requests under way finish.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
     let limit = app.config.http.shutdown();
-    let closing = app.clone();
-    accept(router(app), listener, stop, limit, || closing.close()).await;
+    let server = Server::new(&app, router(app.clone()), descriptors::connections(&app.config));
+    server.run(listener, stop, limit, || app.close()).await;
 }
 
 /// Serves the figures.
@@ -48,68 +62,142 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Re
     let routes = Router::new()
         .route("/metrics", get(health::metrics))
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
-        .with_state(app);
-    accept(routes, listener, stop, Duration::from_secs(1), || ()).await;
+        .with_state(app.clone());
+    Server::new(&app, routes, MOST_OBSERVERS).run(listener, stop, Duration::from_secs(1), || ()).await;
 }
 
-async fn accept(
+/// A listener's connections and what they are served with.
+struct Server {
+    app: Arc<App>,
     routes: Router,
-    listener: TcpListener,
-    mut stop: watch::Receiver<bool>,
-    limit: Duration,
-    closed: impl FnOnce(),
-) {
-    // HTTP/1.1 is what proxies speak to us, and what has a time-out for a peer that says nothing.
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MOST_HEADERS);
-    let graceful = GracefulShutdown::new();
-    loop {
-        let (stream, peer) = tokio::select! {
-            biased;
-            () = stopped(&mut stop) => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+    builder: http1::Builder,
+    graceful: GracefulShutdown,
+    connections: Arc<Connections>,
+    refuse: Refuse,
+}
+
+impl Server {
+    fn new(app: &Arc<App>, routes: Router, most: usize) -> Self {
+        // HTTP/1.1 is what proxies speak to us, and what has a time-out for a peer that says nothing.
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MOST_HEADERS);
+        let refuse: Refuse = Arc::new({
+            let app = app.clone();
+            move |head| malformed::refuse(&app, head)
+        });
+        let connections = Connections::new(app.clone(), most);
+        Self { app: app.clone(), routes, builder, graceful: GracefulShutdown::new(), connections, refuse }
+    }
+
+    async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>, limit: Duration, closed: impl FnOnce()) {
+        let mut failures = Seldom::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => self.talk(stream, address).await,
+                Err(error) if is_of_one(&error) => {}
                 Err(error) => {
-                    // Out of descriptors, most likely: some will come back.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if let Some(times) = failures.let_through(1) {
+                        tracing::warn!(%error, times, "cannot accept a connection");
+                    }
+                    // Out of descriptors or of memory, most likely: some come back with those who go.
+                    self.connections.make_room();
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
                 }
-            },
-        };
-        talk(&builder, &graceful, routes.clone(), stream, peer);
+            }
+        }
+        // Who was connected by the system before we stopped is served as well.
+        while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
+            self.talk(stream, address).await;
+        }
+        drop(listener);
+        closed();
+        // Connections in use are told with their next answer; the idle ones are closed after this.
+        tokio::time::sleep(FAREWELL).await;
+        if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time and are cut off");
+        }
     }
-    // Who was connected by the system before we stopped is served as well.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        talk(&builder, &graceful, routes.clone(), stream, peer);
-    }
-    drop(listener);
-    closed();
-    // Connections in use are told with their next answer; the idle ones are closed after this.
-    tokio::time::sleep(FAREWELL).await;
-    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time and are cut off");
+
+    /// Serves one connection, beside all others.
+    async fn talk(&self, stream: TcpStream, address: SocketAddr) {
+        // Answers are small and wanted at once.
+        let _ = stream.set_nodelay(true);
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT);
+        let peer = Peer { address, trusted: self.app.config.limits.trusts(address.ip()) };
+        let place = self.connections.admit(peer).await;
+        let connection = place.connection.clone();
+        let served = Arc::new(Served {
+            app: self.app.clone(),
+            routes: self.routes.clone(),
+            connections: self.connections.clone(),
+            connection: connection.clone(),
+            peer,
+        });
+        let service = service_fn(move |request| answer(served.clone(), request));
+        let stream = Stream::new(stream, connection.clone(), self.refuse.clone(), PATIENCE);
+        let watched = self.graceful.watch(self.builder.serve_connection(TokioIo::new(stream), service));
+        let task = tokio::spawn(async move {
+            // Given back after the stream is closed, so declared before.
+            let _place = place;
+            // A peer that breaks off or sends no HTTP concerns nobody else.
+            let _ = watched.await;
+        });
+        connection.runs(task.abort_handle());
     }
 }
 
-/// Serves one connection, beside all others.
-fn talk(builder: &http1::Builder, graceful: &GracefulShutdown, routes: Router, stream: TcpStream, peer: SocketAddr) {
-    // Answers are small and wanted at once.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(routes.clone(), request, peer));
-    let watched = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::spawn(async move {
-        // A peer that breaks off or sends no HTTP concerns nobody else.
-        let _ = watched.await;
-    });
+/// Whether a failure concerns one caller only, who has gone before we could accept.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn answer(
+/// What the requests of one connection have in common.
+struct Served {
+    app: Arc<App>,
     routes: Router,
-    request: hyper::Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<axum::response::Response, std::convert::Infallible> {
+    connections: Arc<Connections>,
+    connection: Arc<Connection>,
+    peer: Peer,
+}
+
+async fn answer(served: Arc<Served>, request: hyper::Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    let under_way = served.connection.request();
     let mut request: Request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
-    routes.oneshot(without_slash(request)).await
+    if served.peer.trusted {
+        served.connection.speaks_for(caller::client(&served.app.config.limits, served.peer, request.headers()));
+    }
+    served.connections.asked_by(served.peer, request.uri().path(), &served.connection);
+    request.extensions_mut().insert(served.peer);
+    let response = served.routes.clone().oneshot(without_slash(request)).await?;
+    Ok(response.map(|body| Answer { body, _under_way: under_way }))
+}
+
+/// The body of an answer. Once it has been handed over, or nobody wants it any more, the request is not under way.
+struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -728,6 +728,27 @@ on_every_setup! {
         spend(2, async |turn| validate(&test, &[&format!("198.51.100.{turn}, unknown")]).await).await;
     }
 
+    /// What is on the right of it was written by the proxy, and counts.
+    async fn bytes_that_are_no_text_take_nothing_from_what_the_proxy_says(setup: Setup) {
+        let settings = [
+            ("REFERRAL_LIMITS", "on"),
+            ("REFERRAL_LIMITS_VALIDATIONS_PER_ADDRESS", "2"),
+            ("REFERRAL_LIMITS_TRUSTED_PROXIES", "127.0.0.1"),
+        ];
+        let test = setup.start_with(&settings).await;
+        let ask = async |before: &str, client: &str| {
+            let said = [before.as_bytes(), b"\xff\xfe, ", client.as_bytes()].concat();
+            let said = reqwest::header::HeaderValue::from_bytes(&said).expect("a value that may be sent");
+            let asker = test.client();
+            let request = asker.request(Method::POST, "/api/v1/codes/validate").header("x-forwarded-for", said);
+            asker.send(request.body(r#"{"code": "AMSEL2030XYZ"}"#)).await
+        };
+        spend(2, async |turn| ask(&format!("198.51.100.{turn}, "), "203.0.113.1").await).await;
+        // Others have not paid for it, the proxy itself neither.
+        ask("", "203.0.113.2").await.expect(200);
+        validate(&test, &[]).await.expect(200);
+    }
+
     async fn log_ins_beyond_the_queue_are_told_to_come_back_and_hold_nobody_else_up(setup: Setup) {
         let test = setup.start_with(&[("REFERRAL_HASHING_QUEUE", "1"), ("REFERRAL_HASHING_THREADS", "1")]).await;
         let user = test.user("user").await;

@@ -11,6 +11,7 @@ mod support;
 mod access;
 mod accounts;
 mod binary;
+mod crowds;
 mod deadlines;
 mod gallery;
 mod input;

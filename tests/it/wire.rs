@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::on_every_setup;
 use crate::support::app::Setup;
 use crate::support::client::{Answer, Client, PASSWORD};
+use crate::support::log;
 use crate::support::operations::{each, operations, with_bodies};
 use crate::support::raw;
 
@@ -231,8 +232,8 @@ async fn bodies_are_framed_as_the_protocol_has_it() {
         assert!([400, 422].contains(&answer.status), "{chunks:?}: {answer:?}");
     }
     // Where two framings disagree nothing hides in the difference: the request behind it is none of the first's.
-    let two = "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nd\r\n{\"code\": \"x\"}\r\n0\r\n\r\n";
-    let two = format!("POST {VALIDATE} HTTP/1.1\r\n{two}GET {ME} HTTP/1.1\r\nConnection: close\r\n\r\n");
+    let two = "Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nd\r\n{\"code\": \"x\"}\r\n0\r\n\r\n";
+    let two = format!("POST {VALIDATE} HTTP/1.1\r\n{two}GET {ME} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let heard = everything(base, &two).await;
     assert!(heard.starts_with("HTTP/1.1 200 ") || heard.starts_with("HTTP/1.1 400 "), "{heard}");
     assert!(heard.matches("HTTP/1.1 ").count() <= 2, "{heard}");
@@ -266,13 +267,12 @@ async fn addresses_beyond_8_kib_and_headers_beyond_16_kib_are_refused() {
     user.get(&fits).await.expect(200);
     user.get(&format!("{fits}b")).await.expect_problem(414, "uri_too_long");
 
-    // Refused by the HTTP library, without a body.
     let many: Vec<(String, String)> = (0..170).map(|number| (format!("h{number}"), "v".repeat(100))).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let large = "v".repeat(17_000);
     for headers in [&many[..], &[("h", &large)], &[("authorization", &large)], &[("cookie", &large)]] {
         let answer = raw::ask(&user.base, "GET", ME, headers, b"").await;
-        assert_eq!(answer.status, 431, "{answer:?}");
+        answer.expect_problem(431, "headers_too_large");
     }
     let answer = raw::ask(&user.base, "GET", &format!("/{large}"), &[], b"").await;
     assert!([414, 431].contains(&answer.status), "{answer:?}");
@@ -390,6 +390,129 @@ async fn a_slash_at_the_end_changes_nothing_on_any_route() {
     assert_eq!((&part["size"], &part["page"]), (&json!(1), &json!(2)));
     user.get("/api/v1/codes/?page=0").await.expect_problem(422, "invalid");
     user.delete("/api/v1/codes/AMSEL2030XYZ//").await.expect(204);
+}
+
+/// RFC 9112, 3.2. A proxy before us may take another of two for the one that counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_names_exactly_one_host() {
+    let test = Setup::Sqlite.start().await;
+    let base = &test.nodes[0].url;
+    let ask = async |version: &str, hosts: &str| {
+        let request = format!("GET /livez HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+        raw::talk(base, request.as_bytes()).await.1.expect("an answer")
+    };
+    for hosts in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: a\r\nHost: b\r\n",
+        "Host: a b\r\n",
+        "Host: a/b\r\n",
+        "Host: somebody@a\r\n",
+        "Host: a:b:c\r\n",
+        "Host: a, b\r\n",
+        "Host: \u{e4}\r\n",
+    ] {
+        let answer = ask("1.1", hosts).await.expect_problem(400, "malformed_request");
+        assert_eq!(answer.header("connection"), "close", "{hosts}");
+    }
+    for hosts in ["Host: a\r\n", "Host: a:8000\r\n", "Host: [::1]:8000\r\n", "host: my_service\r\n", "Host:\r\n"] {
+        ask("1.1", hosts).await.expect(200);
+    }
+    // Load balancers that speak HTTP/1.0 need none.
+    let mut stream = raw::connect(base).await;
+    stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.expect("the node reads");
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.expect("text");
+    assert!(heard.starts_with("HTTP/1.0 200 "), "{heard}");
+}
+
+/// RFC 9112, 6.1. What else was done to a body is not undone here, so the body is not what it seems.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_is_chunked_or_has_a_length_and_nothing_else() {
+    let test = Setup::Sqlite.start().await;
+    let base = &test.nodes[0].url;
+    let body = raw::chunked(br#"{"code": "AMSEL2030XYZ"}"#);
+    let ask = async |codings: &[(&str, &str)]| raw::ask(base, "POST", VALIDATE, codings, &body).await;
+    let coding = |value| ("Transfer-Encoding", value);
+    for value in ["gzip, chunked", "chunked, chunked", "identity, chunked", ", chunked", "x, chunked", "chunked;q=1"] {
+        ask(&[coding(value)]).await.expect_problem(400, "malformed_request");
+    }
+    ask(&[coding("gzip"), coding("chunked")]).await.expect_problem(400, "malformed_request");
+    ask(&[coding("chunked"), coding("chunked")]).await.expect_problem(400, "malformed_request");
+    for value in ["chunked", "Chunked", " chunked "] {
+        ask(&[coding(value)]).await.expect(200);
+    }
+}
+
+/// Also what the HTTP library refuses before anybody of us is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_request_is_refused_like_everything_else() {
+    for (public_url, transport) in [("http://referral.test", ""), ("https://referral.test", "max-age=31536000")] {
+        let test = Setup::Sqlite.start_with(&[("REFERRAL_PUBLIC_URL", public_url)]).await;
+        let large = "v".repeat(17_000);
+        let many: String = (0..170).map(|number| format!("h{number}: v\r\n")).collect();
+        // The second time after a good request on the same connection.
+        for before in ["", "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            for (bytes, status, code) in [
+                ("hello there\r\n\r\n".to_owned(), 400, "malformed_request"),
+                ("GET /livez HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400, "malformed_request"),
+                ("GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), 400, "malformed_request"),
+                (format!("GET /livez HTTP/1.1\r\nHost: a\r\nH: {large}\r\n\r\n"), 431, "headers_too_large"),
+                (format!("GET /livez HTTP/1.1\r\n{many}\r\n"), 431, "headers_too_large"),
+            ] {
+                let mut stream = raw::connect(&test.nodes[0].url).await;
+                if !before.is_empty() {
+                    stream.write_all(before.as_bytes()).await.expect("the node reads");
+                    raw::listen(&mut stream).await.expect("an answer").expect(200);
+                }
+                let _ = stream.write_all(bytes.as_bytes()).await;
+                let answer = raw::listen(&mut stream).await.expect("an answer").expect_problem(status, code);
+                assert_eq!(answer.header("x-content-type-options"), "nosniff", "{bytes:.40}");
+                assert_eq!(answer.header("referrer-policy"), "no-referrer");
+                assert_eq!(answer.header("cache-control"), "no-store");
+                assert_eq!(answer.header("content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
+                assert_eq!(answer.header("strict-transport-security"), transport);
+                assert_eq!(answer.header("connection"), "close");
+                assert!(!answer.header("date").is_empty());
+                let id = answer.header("x-request-id").to_owned();
+                assert_eq!(answer.json()["instance"], json!(format!("urn:uuid:{id}")));
+            }
+        }
+    }
+}
+
+/// One thread, so that the log of this thread is that of the node.
+#[tokio::test(flavor = "current_thread")]
+async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it_and_its_trace() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (proxies, trusted) in [("127.0.0.1", true), ("10.0.0.1", false)] {
+        log::listen();
+        let test = Setup::Sqlite.start_with(&[("REFERRAL_LIMITS_TRUSTED_PROXIES", proxies)]).await;
+        let base = &test.nodes[0].url;
+        let named = async |names: &[(&str, &str)]| raw::ask(base, "GET", ME, names, b"").await.expect(401);
+        let id = |answer: &Answer| answer.json()["instance"].as_str().expect("an id").replace("urn:uuid:", "");
+        // A UUID becomes the request's own id, however it is written.
+        let uuid = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11";
+        for name in [uuid.to_owned(), uuid.replace('-', "")] {
+            let answer = named(&[("X-Request-Id", name.as_str())]).await;
+            assert_eq!((id(&answer) == uuid, answer.header("x-request-id") == name), (trusted, trusted), "{answer:?}");
+        }
+        let answer = named(&[("X-Request-Id", "proxy-7:C5A2"), ("traceparent", trace)]).await;
+        let own = id(&answer);
+        assert_eq!(answer.header("x-request-id"), if trusted { "proxy-7:C5A2" } else { own.as_str() });
+        // What is no name, or not one name, is none.
+        let long = "a".repeat(129);
+        for names in [&["olga@example.com"][..], &["a b"], &[long.as_str()], &["one", "two"]] {
+            let names: Vec<_> = names.iter().map(|name| ("X-Request-Id", *name)).collect();
+            let answer = named(&names).await;
+            assert_eq!(answer.header("x-request-id"), id(&answer), "{names:?}");
+        }
+        let text = log::heard();
+        let line = text.lines().find(|line| line.contains(&own) && line.contains("answered")).expect("its line");
+        assert!(["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"].iter().all(|id| line.contains(id)), "{line}");
+        assert_eq!(line.contains("proxy-7:C5A2"), trusted, "{line}");
+        assert!(!text.contains("olga@example.com"), "{text}");
+    }
 }
 
 /// On every answer, good or bad, of the API, of the pages and of nothing at all.

@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Operator {
     folder: TempDir,
     environment: Vec<(OsString, OsString)>,
+    descriptors: Option<u32>,
 }
 
 /// A command that has ended.
@@ -52,8 +53,11 @@ struct Output {
 
 impl Operator {
     pub fn new() -> Operator {
-        let mut operator =
-            Operator { folder: tempfile::tempdir().expect("a temporary folder"), environment: Vec::new() };
+        let mut operator = Operator {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            environment: Vec::new(),
+            descriptors: None,
+        };
         // What goes wrong is told without one; were there a panic, this would show it.
         operator.set("RUST_BACKTRACE", "1");
         operator
@@ -79,6 +83,11 @@ impl Operator {
 
     pub fn unset(&mut self, name: &str) {
         self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Lets the commands have so many files and sockets open, and no more.
+    pub fn limit_descriptors(&mut self, most: u32) {
+        self.descriptors = Some(most);
     }
 
     /// A file of the working directory.
@@ -129,7 +138,16 @@ impl Operator {
 
     /// Starts a command in a folder within the working directory.
     pub fn start_in(&self, folder: &str, arguments: &[&str]) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_referral"));
+        let binary = env!("CARGO_BIN_EXE_referral");
+        let mut command = match self.descriptors {
+            None => Command::new(binary),
+            Some(most) => {
+                // Both limits: what is soft only could be raised again.
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!(r#"ulimit -n {most}; exec "$0" "$@""#), binary]);
+                shell
+            }
+        };
         command.args(arguments).current_dir(self.path(folder)).env_clear().envs(self.environment.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");

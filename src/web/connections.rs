@@ -1,0 +1,386 @@
+//! The connections there are, and which of them are closed when there are too many.
+//!
+//! Only then does anything here decide. Idle connections go first, since nothing is lost with them; then those of the
+//! client that has the most. Behind a proxy that is not named in the settings all clients are one.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::caller::Peer;
+use crate::app::App;
+use crate::limits::prefix;
+
+/// What waits for its client for less than this counts as under way: a connection that was just opened has not had the
+/// time to ask.
+const GRACE: Duration = Duration::from_millis(250);
+/// Of the most connections, what part is closed at once: looking through all of them for each newcomer would cost more
+/// than the newcomer.
+const BATCH: usize = 128;
+/// So many connections in a row from one address are no coincidence.
+const MANY: u32 = 32;
+
+pub struct Connections {
+    most: usize,
+    app: Arc<App>,
+    began: Instant,
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// Rung when one has closed.
+    freed: Notify,
+    opened: AtomicU64,
+    closings: Mutex<Seldom>,
+    /// Whom the last connections came from, and how many in a row.
+    streak: Mutex<(Option<IpAddr>, u32)>,
+}
+
+/// What a connection does, and whom it serves.
+pub struct Connection {
+    /// A [`Doing`] in the two lowest bits; since when, in milliseconds, in the others.
+    state: AtomicU64,
+    /// Whether a request is being answered: from its head until its answer's body has been handed over.
+    under_way: AtomicBool,
+    /// Whether it has been asked anything that a proxy would pass on.
+    asked: AtomicBool,
+    client: Mutex<IpAddr>,
+    task: OnceLock<AbortHandle>,
+    began: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// Waits for a request.
+    Idle,
+    Answering,
+    /// Its client does not read.
+    Stalled,
+    Closing,
+}
+
+/// A connection's place among the others, given back when it is dropped.
+pub struct Place {
+    number: u64,
+    pub connection: Arc<Connection>,
+    connections: Arc<Connections>,
+}
+
+/// A request that is being answered.
+pub struct UnderWay(Arc<Connection>);
+
+impl Connections {
+    pub fn new(app: Arc<App>, most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            most: most.max(1),
+            app,
+            began: Instant::now(),
+            open: Mutex::default(),
+            freed: Notify::new(),
+            opened: AtomicU64::new(0),
+            closings: Mutex::default(),
+            streak: Mutex::default(),
+        })
+    }
+
+    /// Takes a newcomer in, closing others if there is no room for it.
+    pub async fn admit(self: &Arc<Self>, peer: Peer) -> Place {
+        while lock(&self.open).len() >= self.most {
+            self.make_room();
+            // Tasks end when a thread has time for them.
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.freed.notified()).await;
+        }
+        let connection = Arc::new(Connection::new(prefix(peer.address.ip()), self.began));
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        lock(&self.open).insert(number, connection.clone());
+        self.app.metrics.connections.inc();
+        Place { number, connection, connections: self.clone() }
+    }
+
+    /// Closes some connections, those that are missed least.
+    pub fn make_room(&self) {
+        let open = lock(&self.open);
+        let seen: Vec<Seen> = open.iter().map(|(number, connection)| connection.look(*number)).collect();
+        let chosen = choose(seen, self.most.div_ceil(BATCH));
+        for connection in chosen.iter().filter_map(|one| open.get(&one.number)) {
+            connection.close();
+        }
+        let Some(first) = chosen.first() else { return };
+        let why = if first.doing == Doing::Idle { "idle" } else { "crowd" };
+        self.app.metrics.connections_closed(why, chosen.len());
+        if let Some(more) = lock(&self.closings).let_through(chosen.len()) {
+            let (open, most) = (open.len(), self.most);
+            tracing::warn!(closed = more, open, most, "too many connections; some are closed to make room for others");
+        }
+    }
+
+    /// Notes whom a request comes from. When all connections come from one private address that is no proxy we know of,
+    /// it most likely is one, and all its clients share the limits of one.
+    pub fn asked_by(&self, peer: Peer, path: &str, connection: &Connection) {
+        // Who asks how we are is no proxy, or asks beside what it passes on.
+        let operating = ["/livez", "/readyz", "/metrics"].iter().any(|own| path.starts_with(own));
+        if operating || connection.asked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let address = peer.address.ip().to_canonical();
+        let mut streak = lock(&self.streak);
+        if streak.0 != Some(address) {
+            *streak = (Some(address), 0);
+        }
+        streak.1 = streak.1.saturating_add(1);
+        let unnamed = streak.1 >= MANY && !peer.trusted && is_private(address);
+        self.app.metrics.unnamed_proxy.set(unnamed.into());
+    }
+}
+
+impl Connection {
+    pub(super) fn new(client: IpAddr, began: Instant) -> Self {
+        let connection = Self {
+            state: AtomicU64::new(0),
+            under_way: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            client: Mutex::new(client),
+            task: OnceLock::new(),
+            began,
+        };
+        connection.does(Doing::Idle);
+        connection
+    }
+
+    /// The task that serves it.
+    pub fn runs(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+    }
+
+    /// Whom a proxy says that it speaks for.
+    pub fn speaks_for(&self, client: IpAddr) {
+        *lock(&self.client) = prefix(client);
+    }
+
+    /// A request has arrived.
+    pub fn request(self: &Arc<Self>) -> UnderWay {
+        self.under_way.store(true, Ordering::Relaxed);
+        self.does(Doing::Answering);
+        UnderWay(self.clone())
+    }
+
+    /// Whether nothing is being answered: what is written now is no answer of ours.
+    pub fn is_idle(&self) -> bool {
+        Doing::of(self.state.load(Ordering::Relaxed)) == Doing::Idle
+    }
+
+    /// Something that is no answer to a request is being written.
+    pub fn speaks(&self) {
+        self.does(Doing::Answering);
+    }
+
+    /// The client does not take what is written.
+    pub fn stalls(&self) {
+        if Doing::of(self.state.load(Ordering::Relaxed)) != Doing::Stalled {
+            self.does(Doing::Stalled);
+        }
+    }
+
+    /// The system has taken all that was written.
+    pub fn flushed(&self) {
+        let now = if self.under_way.load(Ordering::Relaxed) { Doing::Answering } else { Doing::Idle };
+        if Doing::of(self.state.load(Ordering::Relaxed)) != now {
+            self.does(now);
+        }
+    }
+
+    fn close(&self) {
+        self.does(Doing::Closing);
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn does(&self, doing: Doing) {
+        self.state.store(self.millis() << 2 | doing as u64, Ordering::Relaxed);
+    }
+
+    fn look(&self, number: u64) -> Seen {
+        let state = self.state.load(Ordering::Relaxed);
+        let millis = self.millis().saturating_sub(state >> 2);
+        Seen { number, client: *lock(&self.client), doing: Doing::of(state), since: Duration::from_millis(millis) }
+    }
+
+    fn millis(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}
+
+impl Doing {
+    fn of(state: u64) -> Self {
+        match state & 3 {
+            0 => Self::Idle,
+            1 => Self::Answering,
+            2 => Self::Stalled,
+            _ => Self::Closing,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.connections.open).remove(&self.number);
+        self.connections.app.metrics.connections.dec();
+        self.connections.freed.notify_one();
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A connection as it is at one moment.
+#[derive(Clone, Debug)]
+struct Seen {
+    number: u64,
+    client: IpAddr,
+    doing: Doing,
+    since: Duration,
+}
+
+/// Those to close: so many at most, all of one client, and no more than half of what that client has.
+fn choose(mut seen: Vec<Seen>, most: usize) -> Vec<Seen> {
+    seen.retain(|one| one.doing != Doing::Closing);
+    let mut of_client: HashMap<IpAddr, usize> = HashMap::new();
+    for one in &seen {
+        *of_client.entry(one.client).or_default() += 1;
+    }
+    let has = |client: IpAddr| of_client.get(&client).copied().unwrap_or_default();
+    let waits = |one: &Seen| one.doing != Doing::Answering && one.since >= GRACE;
+    let group = |one: &Seen| (one.doing != Doing::Idle || !waits(one), Reverse(has(one.client)), one.client);
+    // Within a group whoever waits for the client goes before whoever waits for us, and the longest first.
+    seen.sort_by_cached_key(|one| (group(one), !waits(one), Reverse(one.since)));
+    let Some(first) = seen.first().map(group) else { return Vec::new() };
+    let most = most.min(first.1.0.div_ceil(2));
+    seen.into_iter().take_while(|one| group(one) == first).take(most).collect()
+}
+
+/// Lets a line into the log once a second at most, and counts what was not told.
+#[derive(Default)]
+pub struct Seldom {
+    last: Option<Instant>,
+    untold: usize,
+}
+
+impl Seldom {
+    /// How much there is to tell now, with what was not told before; nothing when it is too soon.
+    pub fn let_through(&mut self, more: usize) -> Option<usize> {
+        self.untold += more;
+        let soon = self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(1));
+        if self.untold == 0 || soon {
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+/// Whether an address is not of the public Internet: where proxies are.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            // 100.64.0.0/10 is between providers and their customers; clusters use it too.
+            let [first, second, ..] = address.octets();
+            let shared = first == 100 && second & 0xc0 == 64;
+            address.is_private() || address.is_loopback() || address.is_link_local() || shared
+        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+/// Nothing that is done under these locks can panic halfway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(rows: &[(u8, Doing, u64)]) -> Vec<Seen> {
+        let one = |(number, (client, doing, millis)): (usize, &(u8, Doing, u64))| Seen {
+            number: number as u64,
+            client: IpAddr::from([192, 0, 2, *client]),
+            doing: *doing,
+            since: Duration::from_millis(*millis),
+        };
+        rows.iter().enumerate().map(one).collect()
+    }
+
+    fn chosen(rows: &[(u8, Doing, u64)], most: usize) -> Vec<u64> {
+        choose(seen(rows), most).iter().map(|one| one.number).collect()
+    }
+
+    #[test]
+    fn idle_connections_go_before_all_others_the_longest_idle_of_the_largest_crowd_first() {
+        use Doing::{Answering, Idle, Stalled};
+        let rows = [
+            (1, Stalled, 20_000),
+            (1, Stalled, 20_000),
+            (1, Stalled, 20_000),
+            (2, Idle, 9_000),
+            (3, Idle, 1_000),
+            (3, Idle, 2_000),
+            (3, Answering, 30_000),
+        ];
+        assert_eq!(chosen(&rows, 1), [5]);
+        // Half of what that client has, and then another look.
+        assert_eq!(chosen(&rows, 9), [5, 4]);
+        assert_eq!(chosen(&rows[..4], 9), [3]);
+    }
+
+    #[test]
+    fn then_those_of_the_client_that_has_most_and_first_of_them_who_does_not_read() {
+        use Doing::{Answering, Closing, Idle, Stalled};
+        let rows = [
+            (1, Stalled, 29_000),
+            (2, Answering, 9_000),
+            (2, Stalled, 400),
+            (2, Stalled, 4_000),
+            (2, Idle, 20),
+            (3, Closing, 9_000),
+            (3, Closing, 9_000),
+            (3, Closing, 9_000),
+            (3, Closing, 9_000),
+            (3, Closing, 9_000),
+        ];
+        assert_eq!(chosen(&rows, 1), [3]);
+        assert_eq!(chosen(&rows, 9), [3, 2]);
+        // Who has just come stays longer than those who were there before.
+        assert_eq!(chosen(&[(1, Idle, 3), (1, Answering, 90), (1, Idle, 2)], 2), [1, 0]);
+        assert_eq!(chosen(&[(1, Answering, 90)], 9), [0]);
+        assert!(chosen(&[], 9).is_empty());
+    }
+
+    #[test]
+    fn a_line_is_let_through_once_a_second_with_all_that_was_not_told() {
+        let mut seldom = Seldom::default();
+        assert_eq!(seldom.let_through(0), None);
+        assert_eq!(seldom.let_through(2), Some(2));
+        assert_eq!((seldom.let_through(3), seldom.let_through(4)), (None, None));
+        seldom.last = Instant::now().checked_sub(Duration::from_secs(1));
+        assert_eq!(seldom.let_through(1), Some(8));
+    }
+
+    #[test]
+    fn private_addresses_are_those_that_proxies_have() {
+        for text in
+            ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.0.1", "100.64.0.1", "::1", "fd00::1"]
+        {
+            assert!(is_private(text.parse().expect("an address")), "{text}");
+        }
+        for text in ["198.51.100.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+            assert!(!is_private(text.parse().expect("an address")), "{text}");
+        }
+    }
+}
