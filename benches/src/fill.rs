@@ -31,10 +31,31 @@ struct Table {
     rows: fn(&Filling, Sink) -> Result<(), String>,
 }
 
+impl Filling {
+    /// Where the columns of a table stand that a database has.
+    fn places(&self, table: &Table, known: &[String]) -> Result<Vec<usize>, String> {
+        let columns = table.columns.iter().enumerate();
+        let there: Vec<usize> =
+            columns.filter(|(_, name)| known.iter().any(|one| one == *name)).map(|(place, _)| place).collect();
+        match self.exact && there.len() < table.columns.len() {
+            true => Err(format!("the table {} has other columns than are filled: {}", table.name, known.join(", "))),
+            false => Ok(there),
+        }
+    }
+}
+
+impl Table {
+    fn names(&self, places: &[usize]) -> Vec<&'static str> {
+        places.iter().filter_map(|place| self.columns.get(*place).copied()).collect()
+    }
+}
+
 pub struct Filling {
     pub people: People,
     /// Everybody's password, hashed.
     pub password_hash: String,
+    /// Whether the database must have every table and column that is known here; an older version's need not.
+    pub exact: bool,
 }
 
 const TABLES: &[Table] = &[
@@ -270,13 +291,22 @@ pub fn postgres(url: &str, filling: &Arc<Filling>) -> Result<(), String> {
             .await
             .map_err(fault)?;
         for table in TABLES {
+            let known = client
+                .query("select attname from pg_attribute where attrelid = to_regclass($1::text)", &[&table.name])
+                .await
+                .map_err(fault)?;
+            let known: Vec<String> = known.iter().map(|row| row.get(0)).collect();
+            let places = filling.places(table, &known)?;
+            if places.is_empty() {
+                continue;
+            }
             let (pieces, mut arriving) = channel::<Vec<u8>>(4);
-            let statement = format!("copy {} ({}) from stdin", table.name, table.columns.join(", "));
+            let statement = format!("copy {} ({}) from stdin", table.name, table.names(&places).join(", "));
             let sink = client.copy_in::<_, Bytes>(statement.as_str()).await.map_err(fault)?;
             let mut sink = std::pin::pin!(sink);
             // Rows are made on a thread of their own, beside PostgreSQL taking them in.
             let filling = filling.clone();
-            let maker = tokio::task::spawn_blocking(move || copy_text(table, &filling, &pieces));
+            let maker = tokio::task::spawn_blocking(move || copy_text(table, &places, &filling, &pieces));
             while let Some(piece) = arriving.recv().await {
                 sink.send(Bytes::from(piece)).await.map_err(fault)?;
             }
@@ -295,11 +325,11 @@ pub fn postgres(url: &str, filling: &Arc<Filling>) -> Result<(), String> {
 
 const PIECE: usize = 1 << 20;
 
-fn copy_text(table: &Table, filling: &Filling, pieces: &Sender<Vec<u8>>) -> Result<(), String> {
+fn copy_text(table: &Table, places: &[usize], filling: &Filling, pieces: &Sender<Vec<u8>>) -> Result<(), String> {
     let mut text = String::with_capacity(PIECE + 4096);
     let gone = |_| "PostgreSQL stopped taking rows".to_owned();
     (table.rows)(filling, &mut |cells| {
-        for (place, cell) in cells.iter().enumerate() {
+        for (place, cell) in places.iter().filter_map(|place| cells.get(*place)).enumerate() {
             if place > 0 {
                 text.push('\t');
             }
@@ -337,10 +367,20 @@ pub fn sqlite(path: &Path, filling: &Filling) -> Result<(), String> {
         .map_err(fault)?;
     let transaction = connection.transaction().map_err(fault)?;
     for table in TABLES {
-        let marks: Vec<String> = (1..=table.columns.len()).map(|place| format!("?{place}")).collect();
-        let text = format!("insert into {} ({}) values ({})", table.name, table.columns.join(", "), marks.join(", "));
+        let known = transaction
+            .prepare("select name from pragma_table_info(?1)")
+            .and_then(|mut names| names.query_map([table.name], |row| row.get(0))?.collect::<Result<Vec<String>, _>>())
+            .map_err(fault)?;
+        let places = filling.places(table, &known)?;
+        if places.is_empty() {
+            continue;
+        }
+        let marks: Vec<String> = (1..=places.len()).map(|place| format!("?{place}")).collect();
+        let names = table.names(&places).join(", ");
+        let text = format!("insert into {} ({names}) values ({})", table.name, marks.join(", "));
         let mut statement = transaction.prepare(&text).map_err(fault)?;
         (table.rows)(filling, &mut |cells| {
+            let cells = places.iter().filter_map(|place| cells.get(*place));
             statement.execute(rusqlite::params_from_iter(cells)).map(drop).map_err(fault)
         })?;
     }

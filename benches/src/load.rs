@@ -18,6 +18,8 @@ use crate::meter::{Meter, Reading};
 pub enum Expected {
     /// Status and length of the body.
     Exactly(u16, usize),
+    /// The status, where nobody can tell the length beforehand.
+    Status(u16),
     /// A refusal for overload counts as well, apart, if it says when to come back.
     OrBusy(u16),
 }
@@ -125,11 +127,13 @@ pub struct Group {
     pub sources: Vec<Source>,
     /// False for load in the background of what is measured: its answers are checked and counted apart.
     pub measured: bool,
+    /// Whether lengths must be as expected, or only statuses: another version's answers may have other fields.
+    pub exact: bool,
 }
 
 /// Loads a server with one connection for each source, on a thread of its own.
 pub fn run(address: SocketAddr, sources: Vec<Source>, times: Times, meter: &Meter) -> Result<Span, String> {
-    run_all(vec![Group { address, sources, measured: true }], times, meter)
+    run_all(vec![Group { address, sources, measured: true, exact: true }], times, meter)
 }
 
 /// As [`run`], for several servers or kinds of request side by side.
@@ -152,7 +156,13 @@ async fn measure(groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span
     for group in groups {
         let counts = if group.measured { &counts } else { &background };
         for source in group.sources {
-            talks.push(tokio::task::spawn_local(talk(group.address, source, phase.clone(), counts.clone())));
+            talks.push(tokio::task::spawn_local(talk(
+                group.address,
+                group.exact,
+                source,
+                phase.clone(),
+                counts.clone(),
+            )));
         }
     }
     tokio::time::sleep(times.warm_up).await;
@@ -181,14 +191,26 @@ async fn measure(groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span
     Ok(span)
 }
 
-async fn talk(address: SocketAddr, source: Source, phase: Rc<Phase>, counts: Rc<Counts>) -> Result<(), String> {
-    let talked = converse(address, source, &phase, &counts).await;
+async fn talk(
+    address: SocketAddr,
+    exact: bool,
+    source: Source,
+    phase: Rc<Phase>,
+    counts: Rc<Counts>,
+) -> Result<(), String> {
+    let talked = converse(address, exact, source, &phase, &counts).await;
     // One that fails ends all of them: the run is void.
     phase.stopping.set(true);
     talked
 }
 
-async fn converse(address: SocketAddr, mut source: Source, phase: &Phase, counts: &Counts) -> Result<(), String> {
+async fn converse(
+    address: SocketAddr,
+    exact: bool,
+    mut source: Source,
+    phase: &Phase,
+    counts: &Counts,
+) -> Result<(), String> {
     let broken = |error: std::io::Error| format!("a connection broke: {error}");
     let mut stream = TcpStream::connect(address).await.map_err(broken)?;
     stream.set_nodelay(true).map_err(broken)?;
@@ -210,13 +232,13 @@ async fn converse(address: SocketAddr, mut source: Source, phase: &Phase, counts
         let took = began.elapsed();
         let wrong = || Err(format!("{status} with {length} bytes: {}", String::from_utf8_lossy(&answer)));
         let busy = match expected {
-            Expected::Exactly(wanted, bytes) if (wanted, bytes) == (status, length) => false,
-            Expected::OrBusy(wanted) if wanted == status => false,
+            Expected::Exactly(wanted, bytes) if wanted == status && (bytes == length || !exact) => false,
+            Expected::Status(wanted) | Expected::OrBusy(wanted) if wanted == status => false,
             Expected::OrBusy(_) if status == 503 && has_retry_after(&answer[..head]) => true,
             Expected::Exactly(wanted, bytes) => {
                 return wrong().map_err(|answer: String| format!("expected {wanted} with {bytes} bytes, got {answer}"));
             }
-            Expected::OrBusy(_) => return wrong(),
+            Expected::Status(_) | Expected::OrBusy(_) => return wrong(),
         };
         if phase.measuring.get() {
             match busy {

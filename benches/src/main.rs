@@ -1,5 +1,6 @@
 //! The benchmarks of Referral. `cargo xtask bench` builds and runs this; the other commands are started by `run`.
 
+mod against;
 mod fill;
 mod http;
 mod keeper;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["run", options @ ..] => run::run(options),
+        ["against", options @ ..] => against::run(options),
         ["without-hashing"] => without_hashing::run(),
         ["bare-hyper", length] => number(length).and_then(|length| bare_hyper::run(length as usize)),
         ["bare-sqlite-read", path, scale, seed, millis] => numbers([scale, seed, millis]).and_then(|given| {

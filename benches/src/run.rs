@@ -10,7 +10,7 @@ use referral::features::accounts::hashing::Hasher;
 
 use crate::fill::{self, Filling};
 use crate::keeper::Kept;
-use crate::load::Times;
+use crate::load::{self, Group, Source, Span, Times};
 use crate::meter::Meter;
 use crate::people::{PASSWORD, People, owner};
 use crate::report::Report;
@@ -28,9 +28,11 @@ pub struct Settings {
     /// How many the greatest referrer has brought.
     pub scale: u64,
     /// Parts that are wanted, by the beginning of their names; all when empty.
-    parts: Vec<String>,
+    pub parts: Vec<String>,
     /// Write the plans that are compared, rather than compare them.
     pub bless: bool,
+    /// Whether the lengths of answers must be as expected, too.
+    pub exact: bool,
     pub report: PathBuf,
     /// The repository.
     pub root: PathBuf,
@@ -60,21 +62,7 @@ pub struct Place {
 }
 
 pub fn run(options: &[&str]) -> Result<(), String> {
-    let settings = read(options)?;
-    let programs = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let programs = programs.ok_or("this program does not know where it is")?;
-    let people = People { scale: settings.scale, seed: settings.seed };
-    let files = Kept::start("exec sleep infinity", "KILL", None)?;
-    let bench = Bench {
-        programs: Programs { referral: programs.join("referral"), bench: programs.join("referral-bench") },
-        postgres: Postgres::start()?,
-        newcomers: Arc::default(),
-        filling: Arc::new(Filling { people, password_hash: hashed()? }),
-        folder: files.folder.clone(),
-        _files: files,
-        began: Instant::now(),
-        settings,
-    };
+    let bench = Bench::new(read(options)?, Programs::beside_this()?)?;
     let measured = measure(&bench);
     let report = measured?;
     let text = report.markdown();
@@ -142,6 +130,22 @@ fn described(people: &People) -> String {
 }
 
 impl Bench {
+    /// With a PostgreSQL of its own.
+    pub fn new(settings: Settings, programs: Programs) -> Result<Bench, String> {
+        let people = People { scale: settings.scale, seed: settings.seed };
+        let files = Kept::start("exec sleep infinity", "KILL", None)?;
+        Ok(Bench {
+            programs,
+            postgres: Postgres::start()?,
+            newcomers: Arc::default(),
+            filling: Arc::new(Filling { people, password_hash: hashed()?, exact: settings.exact }),
+            folder: files.folder.clone(),
+            _files: files,
+            began: Instant::now(),
+            settings,
+        })
+    }
+
     pub fn say(&self, text: &str) {
         eprintln!("{:6.1} s  {text}", self.began.elapsed().as_secs_f64());
     }
@@ -181,7 +185,8 @@ impl Bench {
 
     fn filling(&self, scale: u64) -> Arc<Filling> {
         let people = People { scale, seed: self.settings.seed };
-        Arc::new(Filling { people, password_hash: self.filling.password_hash.clone() })
+        let Filling { password_hash, exact, .. } = &*self.filling;
+        Arc::new(Filling { people, password_hash: password_hash.clone(), exact: *exact })
     }
 
     pub fn start(&self, place: &Place) -> Result<Service, String> {
@@ -191,6 +196,12 @@ impl Bench {
     /// The service on a database, with passwords that are not hashed.
     pub fn start_without_hashing(&self, place: &Place) -> Result<Service, String> {
         Service::start(&self.programs, &Options { without_hashing: true, ..place.options.clone() })
+    }
+
+    /// Loads a service with one connection for each source.
+    pub fn load(&self, place: &Place, service: &Service, sources: Vec<Source>) -> Result<Span, String> {
+        let group = Group { address: service.address, sources, measured: true, exact: self.settings.exact };
+        load::run_all(vec![group], self.settings.times, &self.meter(place, service))
     }
 
     /// Counts a service, and the database it is on.
@@ -239,6 +250,7 @@ fn read(options: &[&str]) -> Result<Settings, String> {
         scale: 1_000_000,
         parts: Vec::new(),
         bless: false,
+        exact: true,
         report: PathBuf::new(),
         root: PathBuf::from("."),
     };

@@ -15,6 +15,19 @@ pub struct Programs {
     pub bench: PathBuf,
 }
 
+impl Programs {
+    /// Those that were built with this one.
+    pub fn beside_this() -> Result<Programs, String> {
+        let program = std::env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
+        program.parent().map(Programs::of).ok_or_else(|| "this program does not know where it is".to_owned())
+    }
+
+    /// Those in a folder.
+    pub fn of(folder: &Path) -> Programs {
+        Programs { referral: folder.join("referral"), bench: folder.join("referral-bench") }
+    }
+}
+
 /// How tokens name their issuer: the same on all nodes.
 const PUBLIC_URL: &str = "http://referral.bench";
 
@@ -43,6 +56,8 @@ pub struct Options {
     pub pinned: Option<usize>,
     /// A library that is loaded before all others.
     pub preload: Option<PathBuf>,
+    /// Limits are off, those that only one of two versions has included.
+    pub unlimited: bool,
 }
 
 impl Service {
@@ -52,7 +67,10 @@ impl Service {
             ("REFERRAL_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("REFERRAL_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned()),
         ];
-        environment.extend(LIMITS.map(|name| (format!("REFERRAL_LIMITS_{name}"), "1000000".to_owned())));
+        match options.unlimited {
+            true => environment.push(("REFERRAL_LIMITS".to_owned(), "off".to_owned())),
+            false => environment.extend(LIMITS.map(|name| (format!("REFERRAL_LIMITS_{name}"), "1000000".to_owned()))),
+        }
         if let Some(redis) = &options.redis {
             environment.push(("REDIS_URL".to_owned(), redis.clone()));
         }

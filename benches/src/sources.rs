@@ -132,6 +132,31 @@ pub fn codes(people: &People, count: u64) -> Vec<String> {
         .collect()
 }
 
+/// Log-ins of these people, each client with others first.
+pub fn log_ins_of(names: &[String], client: usize) -> Source {
+    let requests = names.iter().map(|name| {
+        let body = format!(r#"{{"username":"{name}","password":"{PASSWORD}"}}"#);
+        http::request("POST", "/api/v1/auth/token", None, Some(&body))
+    });
+    statuses(requests.collect(), client, 200)
+}
+
+/// One person's new codes, each in the place of the one before.
+pub fn new_codes(token: &str) -> Source {
+    let body = r#"{"expires_at":"2099-01-01T00:00:00Z"}"#;
+    statuses(vec![http::request("POST", "/api/v1/codes?replace=true", Some(token), Some(body))], 0, 201)
+}
+
+/// The same requests again and again, whose answers are of any length.
+fn statuses(requests: Vec<Vec<u8>>, client: usize, status: u16) -> Source {
+    let mut turn = client;
+    Box::new(move |question| {
+        turn = (turn + 1) % requests.len();
+        question.extend_from_slice(&requests[turn]);
+        Expected::Status(status)
+    })
+}
+
 /// Log-ins of the owners with the right password; beyond the queue they are refused.
 pub fn log_ins(people: People, client: usize) -> Source {
     let mut turn = client as u64;

@@ -122,10 +122,10 @@ fn measure(bench: &Bench, place: &Place, work: &str) -> Result<Span, String> {
             let code = vec![people.code(BIG, 1)];
             let clients =
                 sources::each(|client| sources::registrations(people, code.clone(), client, &bench.newcomers));
-            return load::run(service.address, clients, bench.settings.times, &bench.meter(place, &service));
+            return bench.load(place, &service, clients);
         }
     };
-    load::run(service.address, clients, bench.settings.times, &bench.meter(place, &service))
+    bench.load(place, &service, clients)
 }
 
 fn total(service: &Service, people: &People, token: &str) -> Result<i64, String> {

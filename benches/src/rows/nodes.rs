@@ -41,7 +41,7 @@ impl Nodes {
     fn load(&self, bench: &Bench, source: &dyn Fn(usize) -> Source) -> Result<Span, String> {
         let mut groups: Vec<Group> = Vec::new();
         for service in &self.services {
-            groups.push(Group { address: service.address, sources: Vec::new(), measured: true });
+            groups.push(Group { address: service.address, sources: Vec::new(), measured: true, exact: true });
         }
         for client in 0..sources::CLIENTS {
             let turn = client % self.services.len();

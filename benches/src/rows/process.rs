@@ -62,7 +62,7 @@ pub fn memory_and_start(bench: &Bench, main: &Place, file: &Place, report: &mut 
 }
 
 /// Seconds from starting the binary to its first answer.
-fn first_answer(bench: &Bench, folder: &std::path::Path, url: &str) -> Result<f64, String> {
+pub fn first_answer(bench: &Bench, folder: &std::path::Path, url: &str) -> Result<f64, String> {
     let mut command = Command::new(&bench.programs.referral);
     command.current_dir(folder).env_clear().env("DATABASE_URL", url).env("REFERRAL_LISTEN", "127.0.0.1:0");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

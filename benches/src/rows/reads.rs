@@ -60,7 +60,7 @@ pub fn cold(bench: &Bench, place: &Place, turns: &Arc<AtomicU64>) -> Result<Span
     let before = turns.load(Ordering::Relaxed);
     let people = place.people;
     let clients = sources::each(|client| sources::cold_look_ups(people, &tokens[client % tokens.len()], turns));
-    let span = load::run(service.address, clients, bench.settings.times, &bench.meter(place, &service))?;
+    let span = bench.load(place, &service, clients)?;
     match turns.load(Ordering::Relaxed) - before > people.findable() {
         true => Err("there are too few codes to ask for each of them once: set --scale or --millis".to_owned()),
         false => Ok(span),

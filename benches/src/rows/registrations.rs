@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use referral::kernel::code::CodeKey;
 
-use crate::load::{self, Span};
+use crate::load::Span;
 use crate::measure::{Bound, Goal, Row};
 use crate::pgbench::{self, Script};
 use crate::programs::bare_sqlite;
@@ -17,10 +17,10 @@ use crate::service::{Options, Service};
 use crate::sources;
 
 /// A round of registrations with these codes, in turn.
-fn register(bench: &Bench, place: &Place, service: &Service, codes: &[String]) -> Result<Span, String> {
+pub fn register(bench: &Bench, place: &Place, service: &Service, codes: &[String]) -> Result<Span, String> {
     let clients =
         sources::each(|client| sources::registrations(place.people, codes.to_vec(), client, &bench.newcomers));
-    load::run(service.address, clients, bench.settings.times, &bench.meter(place, service))
+    bench.load(place, service, clients)
 }
 
 pub fn on_postgres(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> Result<(), String> {
