@@ -28,6 +28,32 @@ struct ClosingLabels {
     why: &'static str,
 }
 
+/// A word out of few, under one name or another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Way {
+    way: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdict {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Source {
+    from: &'static str,
+}
+
 pub struct Metrics {
     /// Open now.
     pub connections: Gauge,
@@ -37,6 +63,14 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     jobs: Family<JobLabels, Counter>,
+    registrations: Family<Way, Counter>,
+    referrals: Family<Status, Counter>,
+    log_ins: Family<Outcome, Counter>,
+    sign_ins: Family<Outcome, Counter>,
+    verdicts: Family<Verdict, Counter>,
+    /// Apart, for they are counted at every request.
+    tokens_remembered: Counter,
+    tokens_checked: Counter,
     registry: Registry,
 }
 
@@ -59,7 +93,8 @@ impl Default for Metrics {
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register_with_unit("http_request", "Time to answer", Unit::Seconds, seconds.clone());
         registry.register("jobs", "Jobs tried", jobs.clone());
-        let (connections, unnamed_proxy, closed) = (Gauge::default(), Gauge::default(), Family::default());
+        let (connections, unnamed_proxy) = (Gauge::default(), Gauge::default());
+        let closed = Family::<ClosingLabels, Counter>::default();
         registry.register("http_connections", "Connections open", connections.clone());
         registry.register("http_connections_closed", "Connections closed to make room for others", closed.clone());
         registry.register(
@@ -67,7 +102,54 @@ impl Default for Metrics {
             "Whether all connections come from one private address that limits.trusted_proxies does not name",
             unnamed_proxy.clone(),
         );
-        Self { connections, unnamed_proxy, closed, requests, seconds, jobs, registry }
+        let registrations = Family::<Way, Counter>::default();
+        let referrals = Family::<Status, Counter>::default();
+        let (log_ins, sign_ins) = (Family::<Outcome, Counter>::default(), Family::<Outcome, Counter>::default());
+        let verdicts = Family::<Verdict, Counter>::default();
+        let tokens = Family::<Source, Counter>::default();
+        registry.register("registrations", "Accounts made", registrations.clone());
+        registry.register("referrals", "Referrals made, by what they were at first", referrals.clone());
+        registry.register("log_ins", "Passwords tried at log-in", log_ins.clone());
+        registry.register("provider_sign_ins", "People back from another provider", sign_ins.clone());
+        registry.register("email_verdicts", "Verdicts on addresses", verdicts.clone());
+        registry.register("tokens_verified", "Good access tokens", tokens.clone());
+        // From the start: what appears with its first case has no rate at it.
+        for why in ["idle", "crowd"] {
+            drop(closed.get_or_create(&ClosingLabels { why }));
+        }
+        for way in ["password", "provider"] {
+            drop(registrations.get_or_create(&Way { way }));
+        }
+        for status in ["confirmed", "pending"] {
+            drop(referrals.get_or_create(&Status { status }));
+        }
+        for outcome in ["ok", "bad_credentials", "rate_limited", "overloaded"] {
+            drop(log_ins.get_or_create(&Outcome { outcome }));
+        }
+        for outcome in ["known", "new", "expired", "denied", "failed"] {
+            drop(sign_ins.get_or_create(&Outcome { outcome }));
+        }
+        for verdict in ["valid", "accept_all", "webmail", "unknown", "invalid", "disposable"] {
+            drop(verdicts.get_or_create(&Verdict { verdict }));
+        }
+        let tokens_remembered = tokens.get_or_create_owned(&Source { from: "memory" });
+        let tokens_checked = tokens.get_or_create_owned(&Source { from: "signature" });
+        Self {
+            connections,
+            unnamed_proxy,
+            closed,
+            requests,
+            seconds,
+            jobs,
+            registrations,
+            referrals,
+            log_ins,
+            sign_ins,
+            verdicts,
+            tokens_remembered,
+            tokens_checked,
+            registry,
+        }
     }
 }
 
@@ -85,6 +167,37 @@ impl Metrics {
 
     pub fn job(&self, kind: &'static str, outcome: &'static str) {
         self.jobs.get_or_create(&JobLabels { kind, outcome }).inc();
+    }
+
+    /// An account was made, with a password or by another provider.
+    pub fn registered(&self, way: &'static str) {
+        self.registrations.get_or_create(&Way { way }).inc();
+    }
+
+    pub fn referred(&self, status: &'static str) {
+        self.referrals.get_or_create(&Status { status }).inc();
+    }
+
+    /// By `ok` or the word of what kept somebody out.
+    pub fn log_in(&self, outcome: &'static str) {
+        self.log_ins.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub fn sign_in(&self, outcome: &'static str) {
+        self.sign_ins.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub fn verdict(&self, verdict: &'static str) {
+        self.verdicts.get_or_create(&Verdict { verdict }).inc();
+    }
+
+    /// A good token, whose signature was remembered or had to be checked.
+    pub fn token(&self, remembered: bool) {
+        if remembered {
+            self.tokens_remembered.inc()
+        } else {
+            self.tokens_checked.inc()
+        };
     }
 
     /// The text exposition, with the gauges given besides.

@@ -9,6 +9,7 @@ pub mod redis;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -40,29 +41,45 @@ pub struct Cache<T> {
     changes: Arc<Changes>,
     /// Keeps kinds of facts apart in Redis.
     prefix: &'static str,
+    answers: Answers,
+}
+
+/// How many look-ups were answered from where.
+#[derive(Default)]
+pub struct Answers {
+    pub process: AtomicU64,
+    pub redis: AtomicU64,
+    pub database: AtomicU64,
 }
 
 impl<T: Fact> Cache<T> {
     pub fn new(prefix: &'static str, l2: Option<Arc<Redis>>, changes: Arc<Changes>) -> Self {
         let l1 = moka::sync::Cache::builder().max_capacity(50_000).time_to_live(LIFE).build();
-        Self { l1, l2, changes, prefix }
+        Self { l1, l2, changes, prefix, answers: Answers::default() }
     }
 
     /// The fact under a key: from memory, from Redis, or read by `fill`.
     pub async fn get(&self, key: &str, fill: impl Future<Output = Result<Option<T>>>) -> Result<Option<Arc<T>>> {
         if let Some(found) = self.l1.get(key).filter(|found| self.believed(found)) {
+            self.answers.process.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(found));
         }
         if let Some(found) = self.read_shared(key).await {
+            self.answers.redis.fetch_add(1, Ordering::Relaxed);
             self.l1.insert(key.to_owned(), found.clone());
             return Ok(Some(found));
         }
+        self.answers.database.fetch_add(1, Ordering::Relaxed);
         let Some(found) = fill.await?.map(Arc::new) else { return Ok(None) };
         if found.shareable() && self.believed(&found) {
             self.l1.insert(key.to_owned(), found.clone());
             self.write_shared(key, &found);
         }
         Ok(Some(found))
+    }
+
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Removes what is kept under a key, and keeps fills that are under way from bringing it back; for erasure, where

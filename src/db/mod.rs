@@ -35,6 +35,14 @@ pub enum Db {
     Postgres(postgres::Postgres),
 }
 
+/// What is in use, and who waits.
+pub struct Usage {
+    /// Connections that transactions and long answers take, where the engine has them: in use, idle, and at most.
+    pub connections: Option<[usize; 3]>,
+    /// How many wait, and for what.
+    pub waiting: Vec<(&'static str, usize)>,
+}
+
 /// An open transaction, as a unit of work sees it.
 pub enum Tx<'c> {
     Sqlite(&'c mut rusqlite::Connection),
@@ -141,6 +149,14 @@ impl Db {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(postgres) => Some(postgres.listener()),
+        }
+    }
+
+    /// How busy it is.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.usage(),
+            Self::Postgres(postgres) => postgres.usage(),
         }
     }
 

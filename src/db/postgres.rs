@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{at_commit, causes, from_postgres, is_stale};
 use super::value::{Row, Sql, Value};
-use super::{Tx, Work};
+use super::{Tx, Usage, Work};
 use crate::kernel::error::{Error, Result, Storage};
 
 /// How to talk to PostgreSQL; see `[database]` in the default settings.
@@ -113,6 +113,15 @@ impl Postgres {
             format!("cannot connect to PostgreSQL: {}. Check DATABASE_URL and that the server runs", causes(&error))
         })?;
         Ok(postgres)
+    }
+
+    pub fn usage(&self) -> Usage {
+        let pool = self.0.pool.status();
+        let idle = pool.available.min(pool.size);
+        Usage {
+            connections: Some([pool.size - idle, idle, pool.max_size]),
+            waiting: vec![("connection", pool.waiting)],
+        }
     }
 
     pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {

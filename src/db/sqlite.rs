@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::error::{from_sqlite, lost_thread};
 use super::value::{Row, Sql, Value};
-use super::{Tx, Work};
+use super::{Tx, Usage, Work};
 use crate::kernel::deadline::{self, Written};
 use crate::kernel::error::{Error, Result, Storage};
 use crate::kernel::time::Clock;
@@ -133,6 +133,10 @@ impl Sqlite {
             })?;
         }
         Ok(Self { writer: units, readers: reads, clock, path })
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage { connections: None, waiting: vec![("writer", self.writer.len()), ("reader", self.readers.len())] }
     }
 
     pub async fn rows(&self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::figures;
 use super::problem::Problem;
 use crate::app::App;
 use crate::db::Db;
@@ -80,5 +81,6 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
         ("redis_up", "Whether Redis answers", app.redis.as_ref().map_or(0, |redis| i64::from(redis.is_up()))),
     ];
     let text = app.metrics.text(&gauges).map_err(|error| Error::Internal(format!("cannot write figures: {error}")))?;
+    let text = figures::observed(&app) + &text;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

@@ -6,6 +6,7 @@ pub mod correlation;
 pub mod descriptors;
 pub mod docs;
 pub mod extract;
+pub mod figures;
 pub mod guard;
 pub mod health;
 pub mod malformed;

@@ -13,6 +13,7 @@ mod accounts;
 mod binary;
 mod crowds;
 mod deadlines;
+mod figures;
 mod gallery;
 mod input;
 mod journeys;

@@ -37,6 +37,13 @@ pub const CHROMEDRIVER: Need = Need {
     packages: ["chromium-driver", "chromedriver", "chromium-chromedriver", "chromium"],
 };
 
+/// Comes with Prometheus.
+pub const PROMTOOL: Need = Need {
+    name: "promtool",
+    is_there: || says("promtool", "promtool"),
+    packages: ["prometheus", "golang-github-prometheus", "prometheus", "prometheus"],
+};
+
 pub const PYTHON: Need = Need {
     name: "Python with venv",
     is_there: || shell::output("python3", &["-c", "import ensurepip, venv"]).is_some(),

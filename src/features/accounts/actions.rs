@@ -95,7 +95,16 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         password_hash: entry.user.password_hash.clone(),
     };
     let check = entry.check;
+    let way = if entry.arrival.is_some() { "provider" } else { "password" };
+    let referral = entry.code.is_some().then(|| entry.status.word());
     enter(&app.db, entry).await?;
+    app.metrics.registered(way);
+    if let Some(status) = referral {
+        app.metrics.referred(status);
+    }
+    if disposable {
+        app.metrics.verdict(verdict.word());
+    }
     if check {
         app.work_to_do.notify_waiters();
     }
@@ -151,6 +160,18 @@ pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> R
 
 /// As [`log_in`], without a session: who it is, with the stored hash that the password was checked against.
 pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<(UserId, String)> {
+    let outcome = recognised(app, typed, password, client).await;
+    app.metrics.log_in(match &outcome {
+        Ok(_) => "ok",
+        Err(Error::Refused(refusal)) => refusal.word(),
+        Err(Error::Limited(_)) => Refusal::RateLimited.word(),
+        Err(Error::Busy(_)) => Refusal::Overloaded.word(),
+        Err(_) => "failed",
+    });
+    outcome
+}
+
+async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<(UserId, String)> {
     let key = login_key(typed);
     // By what was typed, not by whose it is: else a spent budget would tell which name has which address.
     app.limits.log_in(key.as_deref().unwrap_or(typed), client)?;

@@ -104,6 +104,11 @@ impl Hasher {
             || params.t_cost() < self.params.t_cost()
     }
 
+    /// How many may wait.
+    pub fn room(&self) -> usize {
+        self.queue.capacity().unwrap_or(usize::MAX)
+    }
+
     /// Tasks that wait now.
     pub fn waiting(&self) -> usize {
         self.queue.len()

@@ -49,5 +49,6 @@ async fn settle(app: &App, user: UserId, verdict: Verdict) -> Result<Outcome> {
         })
     };
     app.db.write((user, verdict, app.clock.now(), confirmed), work).await?;
+    app.metrics.verdict(verdict.word());
     Ok(Outcome::Done(verdict.word()))
 }

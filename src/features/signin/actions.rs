@@ -109,6 +109,23 @@ pub async fn arrive(
     visitor_hash: [u8; 32],
     answer: Answer<'_>,
 ) -> Result<Result<Arrived, Stray>> {
+    let arrived = find_out(app, provider, visitor_hash, answer).await;
+    app.metrics.sign_in(match &arrived {
+        Ok(Ok(Arrived::Known(..))) => "known",
+        Ok(Ok(Arrived::New(..))) => "new",
+        Ok(Err(Stray { why: Lost::Expired, .. })) => "expired",
+        Ok(Err(Stray { why: Lost::Denied, .. })) => "denied",
+        Ok(Err(Stray { why: Lost::Failed(_), .. })) | Err(_) => "failed",
+    });
+    arrived
+}
+
+async fn find_out(
+    app: &App,
+    provider: &str,
+    visitor_hash: [u8; 32],
+    answer: Answer<'_>,
+) -> Result<Result<Arrived, Stray>> {
     let now = app.clock.now();
     let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));

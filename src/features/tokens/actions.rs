@@ -222,12 +222,16 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let key = (app.keyring.era(), key);
     let now = app.clock.now();
     let caller = match app.verified.get(&key).filter(|caller| caller.expires_at > now) {
-        Some(caller) => caller,
+        Some(caller) => {
+            app.metrics.token(true);
+            caller
+        }
         None => {
             let issuer = app.public_url();
             let claims = app.keyring.claims(token, issuer, now).ok_or(Refusal::InvalidToken)?;
             let caller = Arc::new(Caller::of(&claims).ok_or(Refusal::InvalidToken)?);
             app.verified.insert(key, caller.clone());
+            app.metrics.token(false);
             caller
         }
     };
