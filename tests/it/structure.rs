@@ -361,3 +361,44 @@ fn use_lines_are_read_as_the_compiler_reads_them() {
         "{paths:?}"
     );
 }
+
+/// What a manifest names is used by the code beside it: what nobody uses is built all the same.
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (manifest, folders) in [("Cargo.toml", &["src", "tests"][..]), ("benches/Cargo.toml", &["benches/src"])] {
+        let code: String = folders.iter().map(|folder| everything_in(&root.join(folder))).collect();
+        let text = std::fs::read_to_string(root.join(manifest)).expect("a manifest");
+        let unused = unused(&text, &code);
+        assert!(unused.is_empty(), "{manifest} names what nobody uses: {unused:?}");
+    }
+    let manifest = "[dependencies]\nbase64 = \"0.22\"\nnobody-uses-me = { version = \"1\" }\n[lints.rust]\nunsafe_code = \"forbid\"";
+    assert_eq!(unused(manifest, "use base64::Engine;"), ["nobody_uses_me"]);
+}
+
+fn unused(manifest: &str, code: &str) -> Vec<String> {
+    let mut within = false;
+    let names = manifest.lines().filter_map(|line| {
+        if line.starts_with('[') {
+            within = line.trim_end_matches(']').ends_with("dependencies");
+        }
+        let (name, _) = line.split_once('=').filter(|_| within)?;
+        Some(name.trim().replace('-', "_"))
+    });
+    let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let words: BTreeSet<&str> = code.split(|letter| !word(letter)).collect();
+    names.filter(|name| !words.contains(name.as_str())).collect()
+}
+
+fn everything_in(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            text += &everything_in(&path);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text += &std::fs::read_to_string(&path).expect("a text");
+        }
+    }
+    text
+}
