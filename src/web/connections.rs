@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -88,10 +89,16 @@ impl Connections {
 
     /// Takes a newcomer in, closing others if there is no room for it.
     pub async fn admit(self: &Arc<Self>, peer: Peer) -> Place {
-        while lock(&self.open).len() >= self.most {
+        loop {
+            // Heard from here on: what closed before has been counted.
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            if lock(&self.open).len() < self.most {
+                break;
+            }
             self.make_room();
             // Tasks end when a thread has time for them.
-            let _ = tokio::time::timeout(Duration::from_millis(100), self.freed.notified()).await;
+            let _ = tokio::time::timeout(Duration::from_millis(100), freed).await;
         }
         let connection = Arc::new(Connection::new(prefix(peer.address.ip()), self.began));
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
@@ -229,7 +236,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.connections.open).remove(&self.number);
         self.connections.app.metrics.connections.dec();
-        self.connections.freed.notify_one();
+        self.connections.freed.notify_waiters();
     }
 }
 

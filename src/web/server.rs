@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// After the listener has closed, before idle connections are.
 const FAREWELL: Duration = Duration::from_millis(300);
 const MOST_HEADERS: usize = 16 * 1024;
+/// Connections that the system keeps until we accept them, if it allows so many: a crowd that comes at once would have
+/// others wait a second otherwise, until their system tries again.
+const BACKLOG: i32 = 4096;
 /// Of whoever asks for the figures.
 const MOST_OBSERVERS: usize = 16;
 /// Bytes that the system keeps of an answer before it has sent them. Left to itself it takes megabytes for each client
@@ -90,6 +93,7 @@ impl Server {
     }
 
     async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>, limit: Duration, closed: impl FnOnce()) {
+        let _ = socket2::SockRef::from(&listener).listen(BACKLOG);
         let mut failures = Seldom::default();
         loop {
             let accepted = tokio::select! {
