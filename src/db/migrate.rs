@@ -14,6 +14,7 @@ const STEPS: &[(&str, &str)] = &[
     ("first", include_str!("../../migrations/0001_first.sql")),
     ("oauth", include_str!("../../migrations/0002_oauth.sql")),
     ("slot_times", include_str!("../../migrations/0003_slot_times.sql")),
+    ("identity", include_str!("../../migrations/0004_identity.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

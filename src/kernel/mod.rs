@@ -9,6 +9,7 @@ pub mod ids;
 pub mod name;
 pub mod page;
 pub mod parameters;
+pub mod precis;
 pub mod scope;
 pub mod time;
 pub mod verdict;

@@ -1,31 +1,53 @@
 //! The name a person is known by.
 
-use super::fold::{look_alike, nfkc};
+use super::fold::{former_look_alike, is_ignorable, look_alike, nfkc, plain_width};
+use super::precis::{begins_with_mark, is_identifier, keeps_direction};
 
-/// A user name in NFKC, with the form it is compared by.
+/// A user name as it was typed, in NFC (the UsernameCasePreserved profile of RFC 8265), with the form it is compared by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username {
     text: String,
     key: String,
 }
 
+const MOST: usize = 50;
+
 impl Username {
     /// Blanks around it are not part of it.
     pub fn parse(input: &str) -> Result<Self, &'static str> {
         let input = input.trim();
-        let text = nfkc(input);
+        let text = plain_width(input);
         let length = text.chars().count();
         if length == 0 {
             return Err("A user name cannot be empty");
         }
-        if length > 50 || input.chars().count() > 50 {
+        if length > MOST || input.chars().count() > MOST {
             return Err("A user name has at most 50 characters");
         }
-        if !text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '@' | '+' | '-' | '_')) {
+        if text.contains(is_ignorable) {
+            return Err("A user name has no invisible characters");
+        }
+        if !text.chars().all(is_in_alphabet) || !is_identifier(&text) {
             return Err("A user name holds only letters, digits and . @ + - _");
+        }
+        if begins_with_mark(&text) {
+            return Err("A user name does not begin with a combining mark");
+        }
+        if !keeps_direction(&text) {
+            return Err("A user name does not mix letters of both directions");
         }
         let key = look_alike(&text);
         Ok(Self { text, key })
+    }
+
+    /// The key that a name had by the rules before these; nothing for what was no name then.
+    pub fn former_key(input: &str) -> Option<String> {
+        let input = input.trim();
+        let text = nfkc(input);
+        let length = text.chars().count();
+        let fits = (1..=MOST).contains(&length) && input.chars().count() <= MOST;
+        let was_name = fits && text.chars().all(|c| c.is_alphanumeric() || is_in_alphabet(c) && c.is_ascii());
+        was_name.then(|| former_look_alike(&text))
     }
 
     pub fn as_str(&self) -> &str {
@@ -37,6 +59,10 @@ impl Username {
     }
 }
 
+fn is_in_alphabet(c: char) -> bool {
+    !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '.' | '@' | '+' | '-' | '_')
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -45,11 +71,48 @@ mod tests {
 
     #[test]
     fn names_of_any_script_and_nothing_else() {
-        for good in ["admin4", "админ", "a.b@c+d-e_f", "名前", &"u".repeat(50)] {
-            assert!(Username::parse(good).is_ok(), "{good}");
+        for good in ["admin4", "админ", "a.b@c+d-e_f", "名前", "प्रिया", "ศักดิ์", "দীপ্তি", "Ṣọlá", &"u".repeat(50)]
+        {
+            assert_eq!(Username::parse(good).as_ref().map(Username::as_str), Ok(good));
         }
-        for bad in ["", "a b", "a\0b", "a\u{202e}b", "a\u{200b}b", "a/b", "<b>", &"u".repeat(51)] {
-            assert!(Username::parse(bad).is_err(), "{bad:?}");
+        let hidden = "A user name has no invisible characters";
+        for (bad, why) in [
+            ("", "A user name cannot be empty"),
+            ("a b", "A user name holds only letters, digits and . @ + - _"),
+            ("a\0b", "A user name holds only letters, digits and . @ + - _"),
+            ("a/b", "A user name holds only letters, digits and . @ + - _"),
+            ("<b>", "A user name holds only letters, digits and . @ + - _"),
+            ("a\u{202e}b", hidden),
+            ("a\u{200b}b", hidden),
+            ("admin7\u{115f}", hidden),
+            ("admin7\u{1160}", hidden),
+            ("admin7\u{3164}", hidden),
+            ("admin7\u{ffa0}", hidden),
+            ("\u{301}admin", "A user name does not begin with a combining mark"),
+            ("admin\u{5d0}", "A user name does not mix letters of both directions"),
+            (&"u".repeat(51), "A user name has at most 50 characters"),
+        ] {
+            assert_eq!(Username::parse(bad), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_as_it_was_typed() {
+        // Ya, nukta: what Bengali types as two characters stays so, and what has one is composed; Thai am is not taken apart.
+        for (typed, shown) in
+            [("Zo\u{308}e", "Zöe"), ("\u{9af}\u{9bc}", "\u{9af}\u{9bc}"), ("น้ำฝน", "น้ำฝน"), ("ａｄｍｉｎ", "admin")]
+        {
+            assert_eq!(Username::parse(typed).unwrap().as_str(), shown);
+        }
+    }
+
+    #[test]
+    fn names_from_before_keep_their_keys() {
+        for name in ["Admin", "ﬁx", "STRASSE", "Ⅳ", "admin7\u{115f}", "م\u{640}", "abcד", "\u{93e}x"] {
+            assert_eq!(Username::former_key(name).as_deref(), Some(&*former_look_alike(name)), "{name}");
+        }
+        for none in ["", "a b", "a\0b", "a\u{200b}b", "प्रिया", &"u".repeat(51)] {
+            assert_eq!(Username::former_key(none), None, "{none:?}");
         }
     }
 
@@ -74,6 +137,8 @@ mod tests {
             if let Ok(name) = Username::parse(&text) {
                 let again = Username::parse(name.as_str()).unwrap();
                 prop_assert_eq!(again.key(), name.key());
+                // Whoever may register now has the key that they would have had before, if any.
+                prop_assert!(Username::former_key(&text).is_none_or(|former| former == name.key()));
             }
         }
     }

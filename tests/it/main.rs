@@ -15,6 +15,7 @@ mod crowds;
 mod deadlines;
 mod figures;
 mod gallery;
+mod identity;
 mod input;
 mod journeys;
 mod keys;

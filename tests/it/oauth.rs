@@ -812,8 +812,9 @@ on_every_setup! {
         }
     }
 
-    /// A password opens everything: a program that may change the account may not make itself one.
-    async fn a_program_sets_no_first_password(setup: Setup) {
+    /// A password opens everything, and nothing comes back from an erasure: a program that may change the account may do
+    /// neither where nobody can be asked for a password.
+    async fn a_program_sets_no_first_password_and_erases_nobody(setup: Setup) {
         let test = setup.start().await;
         let shop = register(&test.manager("manager").await, json!({})).await;
         test.user("olga").await;
@@ -823,7 +824,11 @@ on_every_setup! {
         let program = bearer(&shop.base, &tokens);
         let new = json!({"new_password": "Another-Pass-77"});
         program.post("/api/v1/me/password", &new).await.expect_problem(403, "log_in_again");
-        program.delete_with("/api/v1/me", &json!({})).await.expect(204);
+        for proof in [json!({}), json!({"password": null}), json!({"password": ""})] {
+            program.delete_with("/api/v1/me", &proof).await.expect_problem(403, "log_in_again");
+        }
+        program.get("/api/v1/me").await.expect(200);
+        assert_eq!(test.number("select count(*) from users where erased_at is not null").await, 0);
     }
 
     async fn the_metadata_names_this_server_and_all_it_names_is_there(setup: Setup) {

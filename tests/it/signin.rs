@@ -431,6 +431,35 @@ on_every_setup! {
         assert_eq!(who(&visit).await.as_deref(), Some("strasse"));
     }
 
+    /// To DNS these are other names than the one that IDNA makes of them.
+    async fn a_domain_that_only_becomes_the_same_is_another_ones(setup: Setup) {
+        let (test, corp) = start(setup, &[TRUSTED]).await;
+        let body = json!({"username": "kino", "email": "kino@kino.example.com", "password": PASSWORD});
+        test.client().post("/api/v1/auth/user", &body).await.expect(201);
+        let body = json!({"username": "почта", "email": "kino@почта.рф", "password": PASSWORD});
+        test.client().post("/api/v1/auth/user", &body).await.expect(201);
+        for address in [
+            "kino@kino.exam\u{ad}ple.com",
+            "kino@\u{212a}ino.example.com",
+            "kino@kino.ｅxample.com",
+            "kino@kino.example。com",
+            "kino@ПОЧТА.рф",
+        ] {
+            is_now(&corp, json!({"sub": address, "email": address, "email_verified": true}));
+            let mut visit = browser_of(&test);
+            let page = come(&mut visit, "corp").await.expect(200);
+            assert_eq!(who(&visit).await, None, "{address}");
+            assert!(!page.text.contains(" readonly"), "{address} counts as proven");
+        }
+        assert_eq!(test.number("select count(*) from identities").await, 0);
+        for (address, name) in [("kino@Kino.Example.COM", "kino"), ("kino@почта.рф", "почта")] {
+            is_now(&corp, json!({"sub": address, "email": address, "email_verified": true}));
+            let mut visit = browser_of(&test);
+            come(&mut visit, "corp").await.expect(303);
+            assert_eq!(who(&visit).await.as_deref(), Some(name));
+        }
+    }
+
     /// Somebody has made an account with another person's address and waits, with every way in that there is.
     async fn who_lay_in_wait_under_an_address_is_out_when_its_owner_comes(setup: Setup) {
         let (corp, evil) = (Provider::start().await, Provider::start().await);
@@ -456,7 +485,8 @@ on_every_setup! {
         let open = come(&mut second, "evil").await.expect(200);
         // As if the request were under way: the password was right, and then the owner comes.
         let address = std::net::Ipv4Addr::LOCALHOST.into();
-        let (user, stored) = accounts::recognise(test.app(), "olga", PASSWORD, address).await.expect("olga");
+        let recognised = accounts::recognise(test.app(), "olga", PASSWORD, address).await.expect("olga");
+        let (user, stored) = (recognised.user, recognised.stored);
 
         // An address that is not verified is nobody's, and so is one that only looks alike.
         for email in [json!({"email": "olga@example.com", "email_verified": false}), json!({"email": "ＯＬＧＡ@example.com"})] {

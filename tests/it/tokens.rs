@@ -962,7 +962,7 @@ fn refresh_token(answer: &Answer) -> String {
 
 /// What came of a round that took less than the grace. It is time on a clock that nobody can stop: a round that a busy
 /// machine drew out longer proves nothing, and is played again.
-async fn in_time<T>(round: impl AsyncFn() -> T) -> T {
+pub async fn in_time<T>(round: impl AsyncFn() -> T) -> T {
     loop {
         let began = Instant::now();
         let outcome = round().await;

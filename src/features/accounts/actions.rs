@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::address::is_disposable;
-use super::model::{ArrivalKey, Credentials, Entrance, Registration, bars, login_key, login_name};
+use super::hashing::{self, Verdict as Checked};
+use super::model::{ArrivalKey, Credentials, Entrance, Registration, bars, login_keys, login_name};
 use super::password::MOST_BYTES;
 use super::store::{self, NewUser};
 use crate::app::App;
@@ -16,6 +17,7 @@ use crate::jobs::{self, Kind};
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result, Storage};
+use crate::kernel::fold::nfc;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -155,12 +157,21 @@ pub async fn enter_by_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
 /// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about why,
 /// by the answer or by its time; those who would get in are told what keeps them out.
 pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
-    let (user, stored) = recognise(app, typed, password, client).await?;
-    tokens::actions::begin_session(app, user, stored).await
+    let recognised = recognise(app, typed, password, client).await?;
+    recognised.begin(app, |user, stored| tokens::actions::begin_session(app, user, stored)).await
+}
+
+/// Somebody whose password was right.
+pub struct Recognised {
+    pub user: UserId,
+    /// The stored hash that it was right against.
+    pub stored: String,
+    /// In the form that was right.
+    password: String,
 }
 
 /// As [`log_in`], without a session: who it is, with the stored hash that the password was checked against.
-pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<(UserId, String)> {
+pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Recognised> {
     let outcome = recognised(app, typed, password, client).await;
     app.metrics.log_in(match &outcome {
         Ok(_) => "ok",
@@ -172,28 +183,87 @@ pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -
     outcome
 }
 
-async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<(UserId, String)> {
-    let key = login_key(typed);
-    // By what was typed, not by whose it is: else a spent budget would tell which name has which address.
-    app.limits.log_in(key.as_deref().unwrap_or(typed), client)?;
+async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Recognised> {
+    let keys = login_keys(typed);
+    // By what was typed, not by whose it is: else a spent budget would tell which name has which address. Without what
+    // shows nothing, else there would be a budget for each way to hide something in a name.
+    app.limits.log_in(keys.last().map_or(typed, String::as_str), client)?;
     app.hasher.admit()?;
-    let found = match &key {
-        Some(key) => store::credentials(&app.db, key).await?,
-        None => None,
-    };
-    let (user, stored) = proven(app, found, password, Refusal::BadCredentials).await?;
+    let mut found = None;
+    // All of them, whatever is found.
+    for key in &keys {
+        let credentials = store::credentials(&app.db, key).await?;
+        found = found.or(credentials);
+    }
+    let kinds = store::hash_kinds(&app.db).await?;
+    let kinds = kinds.iter().filter_map(|kind| hashing::Kind::of(kind));
+    let (user, stored, form) = proven(app, found, password, kinds, Refusal::BadCredentials).await?;
     let_in(app, &user)?;
-    let stored = strengthen(app, user.id, stored, password).await?;
-    Ok((user.id, stored))
+    Ok(Recognised { user: user.id, stored, password: form })
+}
+
+impl Recognised {
+    /// Begins what a right password begins: a session, a link. Then a hash that is weaker than today's is replaced, beside
+    /// the answer: what that takes is nobody's business.
+    pub async fn begin<T, F>(self, app: &App, begin: impl Fn(UserId, String) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let begun = match begin(self.user, self.stored.clone()).await {
+            // Another log-in may have replaced the hash by a better one of the same password since it was looked at.
+            Err(Error::Refused(Refusal::BadCredentials)) => {
+                let again = self.again(app).await?;
+                begin(again.user, again.stored).await?
+            }
+            begun => begun?,
+        };
+        self.strengthen(app);
+        Ok(begun)
+    }
+
+    async fn again(&self, app: &App) -> Result<Self> {
+        let found = store::credentials_of(&app.db, self.user).await?;
+        if found.as_ref().is_none_or(|user| user.password_hash.as_deref() == Some(&self.stored)) {
+            return Err(Refusal::BadCredentials.into());
+        }
+        let (user, stored, password) = proven(app, found, &self.password, [], Refusal::BadCredentials).await?;
+        let_in(app, &user)?;
+        Ok(Self { user: user.id, stored, password })
+    }
+
+    fn strengthen(self, app: &App) {
+        // bcrypt sees 72 bytes: of a longer password it has not proven the rest, which must not become part of the new hash.
+        let unproven = self.stored.starts_with("$2") && self.password.len() > 72;
+        let is_former = self.password != nfc(&self.password);
+        if unproven || !(is_former || app.hasher.is_weak(&self.stored)) {
+            return;
+        }
+        let Ok(salt) = app.random() else { return };
+        let (hasher, db) = (app.hasher.clone(), app.db.clone());
+        tokio::spawn(async move {
+            let replace: Work<(UserId, String, String), bool> =
+                |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, Some(old), new));
+            let replaced = async {
+                let stronger = hasher.hash(&self.password, salt).await?;
+                db.write((self.user, self.stored, stronger), replace).await
+            };
+            // The next log-in tries again.
+            if let Err(error) = replaced.await {
+                tracing::info!(%error, "a password hash was not replaced by a stronger one");
+            }
+        });
+    }
 }
 
 /// The account with this very address, if there is one. Look-alikes are one address when somebody asks for an account,
 /// but they are other people's mailboxes when somebody shows that one is theirs.
 pub async fn with_email(app: &App, email: &Email) -> Result<Option<UserId>> {
     let found = store::credentials(&app.db, email.key()).await?;
+    // As it is stored: the domain in ASCII, whatever the local part would be by today's rules.
     let same = |user: &Credentials| {
-        Email::parse(&user.email)
-            .is_ok_and(|known| known.local().eq_ignore_ascii_case(email.local()) && known.domain() == email.domain())
+        user.email
+            .rsplit_once('@')
+            .is_some_and(|(local, domain)| local.eq_ignore_ascii_case(email.local()) && domain == email.domain())
     };
     Ok(found.filter(same).map(|user| user.id))
 }
@@ -232,32 +302,26 @@ pub async fn is_manager(app: &App, user: UserId) -> Result<bool> {
     Ok(store::user(&app.db, user).await?.is_some_and(|user| user.is_manager))
 }
 
-/// The person, if the password is theirs, with the stored hash it was checked against.
+/// The person, if the password is theirs, with the stored hash it was checked against, and in the form that was right.
+/// Checked against these kinds of hashes beside today's, to no avail, is it where nobody is to learn what is stored.
 pub(super) async fn proven(
     app: &App,
     found: Option<Credentials>,
     password: &str,
+    kinds: impl IntoIterator<Item = hashing::Kind>,
     refusal: Refusal,
-) -> Result<(Credentials, String)> {
+) -> Result<(Credentials, String, String)> {
     let stored = found.as_ref().and_then(|user| user.password_hash.clone());
     let fits = password.len() <= MOST_BYTES;
-    let right = app.hasher.verify(if fits { password } else { "" }, stored.as_deref()).await? && fits;
-    match (found, stored) {
-        (Some(user), Some(stored)) if right => Ok((user, stored)),
+    let checked = app.hasher.verify(if fits { password } else { "" }, stored.as_deref(), kinds).await?;
+    match (found, stored, checked) {
+        (Some(user), Some(stored), Checked::Right(form)) if fits => Ok((user, stored, form)),
+        (Some(user), _, Checked::Unreadable) => {
+            // To whoever tries, it is a wrong password: an error would tell that there is somebody.
+            let error = Error::inconsistent("users", "password_hash", user.id);
+            tracing::error!(%error, "nobody can log in with it; `referral admin reset-password` sets another");
+            Err(refusal.into())
+        }
         _ => Err(refusal.into()),
     }
-}
-
-/// Replaces a hash that is weaker than today's; says which hash is stored now.
-async fn strengthen(app: &App, user: UserId, stored: String, password: &str) -> Result<String> {
-    // bcrypt sees 72 bytes: of a longer password it has not proven the rest, which must not become part of the new hash.
-    let unproven = stored.starts_with("$2") && password.len() > 72;
-    if unproven || !app.hasher.is_weak(&stored) {
-        return Ok(stored);
-    }
-    let stronger = app.hasher.hash(password, app.random()?).await?;
-    let replace: Work<(UserId, String, String), bool> =
-        |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, Some(old), new));
-    let replaced = app.write_in_turn(Key::User(user.0), (user, stored.clone(), stronger.clone()), replace).await?;
-    Ok(if replaced { stronger } else { stored })
 }

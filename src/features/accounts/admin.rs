@@ -1,7 +1,7 @@
 //! What the operator does with people's accounts, from the command line.
 
 use super::actions::{Invitation, register};
-use super::model::{Credentials, Registration, login_key};
+use super::model::{Credentials, Registration, login_keys};
 use super::{password, store};
 use crate::app::App;
 use crate::db::Work;
@@ -12,10 +12,12 @@ use crate::kernel::time::Time;
 
 /// The account behind a user name or address.
 pub async fn find(app: &App, typed: &str) -> Result<Option<Credentials>> {
-    match login_key(typed) {
-        Some(key) => store::credentials(&app.db, &key).await,
-        None => Ok(None),
+    for key in login_keys(typed) {
+        if let Some(found) = store::credentials(&app.db, &key).await? {
+            return Ok(Some(found));
+        }
     }
+    Ok(None)
 }
 
 /// Makes an account with the manager's role.

@@ -45,7 +45,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct NewUser {
-    /// 1 to 50 letters and digits of any script and `. @ + - _`; unique, look-alikes included.
+    /// 1 to 50 letters and digits of any script and `. @ + - _` (PRECIS, RFC 8265); unique, look-alikes included.
     #[schema(min_length = 1, max_length = 50, example = "admin4")]
     username: String,
     /// At most 150 characters; unique, look-alikes included.
@@ -326,7 +326,8 @@ async fn update(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct PasswordChange {
-    /// Not for an account without a password: there a log-in of the last five minutes stands for it.
+    /// Not for an account without a password: there a log-in of the last five minutes stands for it,
+    /// by a client of this service's own (the documentation page).
     #[schema(format = Password, example = "Q123werty!23")]
     current_password: Option<String>,
     #[schema(max_length = 128, format = Password, example = "a longer, better one")]
@@ -346,7 +347,7 @@ async fn change_password(
     Json(mut fields): Json,
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
-    let current = proof(&app, &caller, &mut fields, "current_password", &[FIRST_PARTY, DOCS]).await?;
+    let current = proof(&app, &caller, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
     me::change_password(&app, caller.user, &current, &new).await?;
@@ -357,7 +358,8 @@ async fn change_password(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct Erasure {
-    /// Not for an account without a password: there a log-in of the last five minutes stands for it.
+    /// Not for an account without a password: there a log-in of the last five minutes stands for it,
+    /// by a client of this service's own (the documentation page).
     #[schema(format = Password, example = "Q123werty!23")]
     password: Option<String>,
 }
@@ -375,26 +377,25 @@ async fn erase(
     Json(mut fields): Json,
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
-    let password = proof(&app, &caller, &mut fields, "password", &[]).await?;
+    let password = proof(&app, &caller, &mut fields, "password").await?;
     me::erase(&app, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in
-/// by one of these clients (any, if none is named): whoever sets a password can do all that its owner can, which is more
-/// than a program was allowed.
+/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in by a client
+/// of our own. A log-in by another program proves that the person wanted that program to have an account, not that they
+/// want theirs to end.
 async fn proof(
     app: &App,
     caller: &Person<need::Account>,
     fields: &mut Fields,
     field: &str,
-    clients: &[&str],
 ) -> Result<Option<Proof>, Problem> {
     if me::has_password(app, caller.user).await? {
         return Ok(fields.text(field).map(Proof::Password));
     }
     match tokens::actions::fresh_client(app, caller.session).await? {
-        Some(client) if clients.is_empty() || clients.contains(&client.as_str()) => Ok(Some(Proof::FreshLogIn)),
+        Some(client) if [FIRST_PARTY, DOCS].contains(&client.as_str()) => Ok(Some(Proof::FreshLogIn)),
         _ => Err(Refusal::LogInAgain.into()),
     }
 }

@@ -64,7 +64,7 @@ async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Credentials, O
     let found = store::credentials_of(&app.db, user).await?;
     match proof {
         Proof::Password(typed) => {
-            let (person, stored) = actions::proven(app, found, typed, Refusal::WrongPassword).await?;
+            let (person, stored, _) = actions::proven(app, found, typed, [], Refusal::WrongPassword).await?;
             Ok((person, Some(stored)))
         }
         Proof::FreshLogIn => Ok((found.ok_or(Refusal::InvalidToken)?, None)),

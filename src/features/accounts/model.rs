@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::Policy;
 use crate::kernel::email::Email;
 use crate::kernel::error::Refusal;
+use crate::kernel::fold::is_ignorable;
 use crate::kernel::ids::UserId;
 use crate::kernel::name::Username;
 use crate::kernel::time::Time;
@@ -79,15 +80,25 @@ pub fn check_name_against(username: &Username, email: &Email) -> Result<(), &'st
     }
 }
 
-/// The key of what somebody types to log in: an address if it reads like one, else a name.
-pub fn login_key(typed: &str) -> Option<String> {
+/// The keys of what somebody types to log in, in the order in which they are looked for: as keys were made by former
+/// rules, then as they are made now. How many there are depends on what was typed alone.
+pub fn login_keys(typed: &str) -> Vec<String> {
+    let former = Email::former_key(typed).or_else(|| Username::former_key(typed));
+    let seen: String = typed.chars().filter(|c| !is_ignorable(*c)).collect();
+    let mut keys: Vec<String> = former.into_iter().chain(login_key(&seen)).collect();
+    keys.dedup();
+    keys
+}
+
+/// The key of a text: an address if it reads like one, else a name.
+fn login_key(typed: &str) -> Option<String> {
     match Email::parse(typed) {
         Ok(email) => Some(email.key().to_owned()),
         Err(_) => Username::parse(typed).ok().map(|name| name.key().to_owned()),
     }
 }
 
-/// The key of a person's own name, as [`login_key`] finds it.
+/// The key of a person's own name, as [`login_keys`] has it.
 pub fn login_name(username: &Username) -> String {
     login_key(username.as_str()).unwrap_or_else(|| username.key().to_owned())
 }
@@ -106,6 +117,21 @@ mod tests {
         assert!(check_name_against(&name("you@test.ru"), &email).is_err());
         assert_eq!(login_name(&name("ME@test.ru")), email.key());
         assert_eq!(login_name(&name("Me")), "me");
+    }
+
+    #[test]
+    fn the_key_of_former_rules_is_looked_for_first() {
+        assert_eq!(login_keys("Admin7"), ["admin7"]);
+        assert_eq!(login_keys("ME@Test.ru"), ["me@test.ru"]);
+        assert_eq!(login_keys("admin7\u{115f}"), ["admin7\u{115f}", "admin7"]);
+        assert_eq!(login_keys("ad\u{200b}min7"), ["admin7"]);
+        assert_eq!(login_keys("me\u{ad}@test.ru"), ["me@test.ru"]);
+        assert_eq!(login_keys("me\u{3164}@test.ru"), ["me\u{1160}@test.ru", "me@test.ru"]);
+        assert_eq!(login_keys("प्रिया"), ["प्रिया"]);
+        assert_eq!(login_keys("م\u{640}"), ["م\u{640}"]);
+        for none in ["", "a b", "a\0", "\u{200b}"] {
+            assert!(login_keys(none).is_empty(), "{none:?}");
+        }
     }
 
     #[test]

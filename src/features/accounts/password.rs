@@ -5,8 +5,11 @@ use std::io::Read;
 use std::sync::LazyLock;
 
 use flate2::read::GzDecoder;
+use idna::AsciiDenyList;
+use idna::uts46::{Hyphens, Uts46};
 
 use crate::kernel::email::Email;
+use crate::kernel::fold::{look_alike, nfc};
 use crate::kernel::name::Username;
 
 const MOST_CHARS: usize = 128;
@@ -26,32 +29,41 @@ pub(super) fn lines(compressed: &[u8]) -> HashSet<Box<str>> {
     }
 }
 
-/// Refuses a password with the reason. The name and the address are those of its owner.
+/// Refuses a password with the reason. The name and the address are those of its owner. What counts is the password in
+/// NFC, which is what is hashed, and what it looks like.
 pub fn check(password: &str, least: usize, username: &str, email: &str) -> Result<(), String> {
+    if password.len() > MOST_BYTES {
+        return Err(too_long());
+    }
+    let password = nfc(password);
     let length = password.chars().count();
     if password.len() > MOST_BYTES || length > MOST_CHARS {
-        return Err(format!("A password has at most {MOST_CHARS} characters and {MOST_BYTES} bytes"));
+        return Err(too_long());
     }
     if length < least {
         return Err(format!("A password has at least {least} characters"));
     }
-    let lower = password.to_lowercase();
-    if COMMON.contains(lower.as_str()) || is_pattern(&lower) {
+    let plain = look_alike(&password);
+    if COMMON.contains(plain.as_str()) || is_pattern(&plain) {
         return Err("This password is too common".to_owned());
     }
     let (local, domain) = email.rsplit_once('@').unwrap_or((email, ""));
-    let host = domain.split('.').next().unwrap_or_default();
-    for (what, word) in [
-        ("your user name", username),
-        ("your e-mail address", local),
-        ("your e-mail address", host),
-        ("the name of this service", "referral"),
-    ] {
-        if word.chars().count() >= TELLING && lower.contains(&word.to_lowercase()) {
+    // Stored in ASCII; people think of it as it is shown.
+    let (shown, _) = Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
+    let labels = shown.split('.').map(|label| ("your e-mail address", label));
+    let words =
+        [("your user name", username), ("your e-mail address", local), ("the name of this service", "referral")];
+    for (what, word) in words.into_iter().chain(labels) {
+        let word = look_alike(word);
+        if word.chars().count() >= TELLING && plain.contains(&word) {
             return Err(format!("A password must not hold {what}"));
         }
     }
     Ok(())
+}
+
+fn too_long() -> String {
+    format!("A password has at most {MOST_CHARS} characters and {MOST_BYTES} bytes")
 }
 
 /// As [`check`], for a registration.
@@ -65,16 +77,16 @@ pub fn check_new(
 }
 
 /// A short piece over and over (`abcabcabcabc`), or a run through the alphabet, the digits or a row of keys.
-fn is_pattern(lower: &str) -> bool {
+fn is_pattern(plain: &str) -> bool {
     const ROWS: &[&str] =
         &["abcdefghijklmnopqrstuvwxyz", "0123456789012345678901234567890123456789", "qwertyuiopasdfghjklzxcvbnm"];
-    let chars: Vec<char> = lower.chars().collect();
+    let chars: Vec<char> = plain.chars().collect();
     let repeats = (1..=4).any(|unit| {
         let ahead = chars.iter().skip(unit);
         chars.len() > unit && chars.iter().zip(ahead).all(|(a, b)| a == b)
     });
     let backward: String = chars.iter().rev().collect();
-    repeats || ROWS.iter().any(|row| row.contains(lower) || row.contains(&backward))
+    repeats || ROWS.iter().any(|row| row.contains(plain) || row.contains(&backward))
 }
 
 #[cfg(test)]
@@ -118,6 +130,33 @@ mod tests {
             let error = verdict(bad).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_name_of_ones_own_or_of_ours_is_one() {
+        let refused = |password: &str, email: &str| check(password, 12, "Zaunkönig", email).unwrap_err();
+        for (bad, reason) in [
+            ("my-ＺＡＵＮＫÖＮＩＧ-is-here", "user name"),
+            ("my-zaunko\u{308}nig-is-here", "user name"),
+            ("my-zaun\u{ad}könig-is-here", "user name"),
+            ("my-ｒｅｆｅｒｒａｌ-is-here", "this service"),
+            ("my-refe\u{200b}rral-is-here", "this service"),
+            ("ｐａｓｓｗｏｒｄ１２３４５", "common"),
+            ("my-mail-box-is-here", "e-mail"),
+            ("my-example-is-here", "e-mail"),
+            ("my-museum-is-here", "e-mail"),
+        ] {
+            let error = refused(bad, "w@mail.example.museum");
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+        assert!(refused("это-Почта-моя-42", "w@xn--80a1acny.xn--p1ai").contains("e-mail"));
+        assert_eq!(check("Q123werty!23", 12, "w", "w@a.mx.io"), Ok(()));
+    }
+
+    #[test]
+    fn a_character_written_in_two_ways_counts_once() {
+        assert!(check(&"o\u{308}".repeat(6), 12, "", "").unwrap_err().contains("at least 12"));
+        assert_eq!(check("zo\u{308}xa\u{308}b7-wq.kl", 12, "", ""), Ok(()));
     }
 
     #[test]

@@ -49,6 +49,33 @@ sql! {
     CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
                           u.created_at
                    from logins l join users u on u.id = l.user_id where l.login_key = $1";
+    /// The parameters of every kind of hash there is, each once: one step down the index for each, and one more.
+    HASH_KINDS = {
+        sqlite: "with recursive kinds (kind) as (
+                select (select substr(password_hash, 1, max(7, instr(password_hash, ',p='))) from users
+                        where password_hash is not null
+                        order by substr(password_hash, 1, max(7, instr(password_hash, ',p='))) limit 1)
+                union all
+                select (select substr(password_hash, 1, max(7, instr(password_hash, ',p='))) from users
+                        where password_hash is not null
+                            and substr(password_hash, 1, max(7, instr(password_hash, ',p='))) > kinds.kind
+                        order by substr(password_hash, 1, max(7, instr(password_hash, ',p='))) limit 1)
+                from kinds where kinds.kind is not null
+            )
+            select kind from kinds where kind is not null",
+        postgres: "with recursive kinds (kind) as (
+                select (select substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" from users
+                        where password_hash is not null
+                        order by substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" limit 1)
+                union all
+                select (select substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" from users
+                        where password_hash is not null
+                            and substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" > kinds.kind
+                        order by substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" limit 1)
+                from kinds where kinds.kind is not null
+            )
+            select kind from kinds where kind is not null",
+    };
     CREDENTIALS_BY_ID = "select id, username, email, password_hash, disabled_at is not null, email_verdict, created_at
                          from users where id = $1 and erased_at is null";
     USER = "select id, username, email, created_at, is_manager, discoverable, email_verdict, erased_at is not null
@@ -137,6 +164,11 @@ pub async fn insert_login(tx: &mut Tx<'_>, key: &str, user: UserId) -> Result<bo
 
 pub async fn credentials(db: &Db, login_key: &str) -> Result<Option<Credentials>> {
     db.row(&CREDENTIALS, params![login_key]).await?.map(|row| read_credentials(&row)).transpose()
+}
+
+/// The beginnings of the stored hashes, as far as their parameters go, each once.
+pub async fn hash_kinds(db: &Db) -> Result<Vec<String>> {
+    db.rows(&HASH_KINDS, params![]).await?.iter().map(|row| row.get(0)).collect()
 }
 
 pub async fn credentials_of(db: &Db, user: UserId) -> Result<Option<Credentials>> {

@@ -37,10 +37,12 @@ pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
 
 /// A page of a referrer's referees, oldest first, as the viewer may see it. An unknown referrer has brought nobody.
 pub async fn list(app: &App, referrer: UserId, viewer: Viewer, request: PageRequest) -> Result<Page<Referee>> {
-    let (page, by_manager) = store::page(&app.db, referrer, viewer.user(), request).await?;
-    match View::of(viewer, by_manager, referrer, app.config.accounts.referees_visible_to) {
+    let (page, seen) = store::page(&app.db, referrer, viewer.user(), request).await?;
+    let insider = viewer.is_insider(seen.by_manager, referrer);
+    let shows_codes = insider || seen.discoverable;
+    match View::of(insider, app.config.accounts.referees_visible_to) {
         View::Nothing => Err(Refusal::RefereesHidden.into()),
-        view => Ok(page.map(|referee| referee.seen(view))),
+        view => Ok(page.map(|referee| referee.seen(view, shows_codes))),
     }
 }
 

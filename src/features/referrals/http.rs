@@ -40,7 +40,8 @@ struct RefereeOut {
     /// UTC.
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     joined_at: Time,
-    /// The code they came with; null once the referrer has been erased.
+    /// The code they came with; null once the referrer has been erased, and for strangers while the referrer does not want
+    /// to be found (`discoverable`).
     #[schema(required, example = "SPRING2030AB")]
     code: Option<String>,
     /// `pending` while the operator's check of their address is not passed, else `confirmed`.

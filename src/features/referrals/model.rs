@@ -66,6 +66,14 @@ impl Viewer {
             Self::Program => None,
         }
     }
+
+    /// Whether the list is the viewer's own, or theirs to look after.
+    pub fn is_insider(self, is_manager: bool, referrer: UserId) -> bool {
+        match self {
+            Self::Person { user, may_manage } => user == referrer || (is_manager && may_manage),
+            Self::Program => true,
+        }
+    }
 }
 
 /// How much of a referee the viewer of a list may see.
@@ -77,13 +85,9 @@ pub enum View {
 }
 
 impl View {
-    pub fn of(viewer: Viewer, is_manager: bool, referrer: UserId, setting: Visibility) -> Self {
-        let all = match viewer {
-            Viewer::Person { user, may_manage } => user == referrer || (is_manager && may_manage),
-            Viewer::Program => true,
-        };
+    pub fn of(insider: bool, setting: Visibility) -> Self {
         match setting {
-            _ if all => Self::Full,
+            _ if insider => Self::Full,
             Visibility::Owner => Self::Nothing,
             Visibility::Masked => Self::Masked,
             Visibility::All => Self::Full,
@@ -92,8 +96,11 @@ impl View {
 }
 
 impl Referee {
-    /// A person may use their address as their name: it is masked with the address.
-    pub fn seen(mut self, view: View) -> Self {
+    /// A person may use their address as their name: it is masked with the address. Codes lead to whoever made them.
+    pub fn seen(mut self, view: View, shows_codes: bool) -> Self {
+        if !shows_codes {
+            self.code = None;
+        }
         if view != View::Full {
             self.email = mask(&self.email);
             self.username = mask(&self.username);
@@ -111,15 +118,17 @@ mod tests {
         let (user, other) = (UserId::new(), UserId::new());
         let (me, manages) = (Viewer::Person { user, may_manage: false }, Viewer::Person { user, may_manage: true });
         for setting in [Visibility::Owner, Visibility::Masked, Visibility::All] {
-            assert_eq!(View::of(me, false, user, setting), View::Full);
-            assert_eq!(View::of(manages, true, other, setting), View::Full);
-            assert_eq!(View::of(Viewer::Program, false, other, setting), View::Full);
+            assert_eq!(View::of(me.is_insider(false, user), setting), View::Full);
+            assert_eq!(View::of(manages.is_insider(true, other), setting), View::Full);
+            assert_eq!(View::of(Viewer::Program.is_insider(false, other), setting), View::Full);
         }
         // Neither a manager whose token is for less, nor a token for more than its bearer is.
         for (viewer, is_manager) in [(me, false), (me, true), (manages, false)] {
-            assert_eq!(View::of(viewer, is_manager, other, Visibility::Owner), View::Nothing);
-            assert_eq!(View::of(viewer, is_manager, other, Visibility::Masked), View::Masked);
-            assert_eq!(View::of(viewer, is_manager, other, Visibility::All), View::Full);
+            let insider = viewer.is_insider(is_manager, other);
+            assert!(!insider);
+            assert_eq!(View::of(insider, Visibility::Owner), View::Nothing);
+            assert_eq!(View::of(insider, Visibility::Masked), View::Masked);
+            assert_eq!(View::of(insider, Visibility::All), View::Full);
         }
     }
 }

@@ -38,14 +38,16 @@ sql! {
                 select coalesce((select ordinal from last_mark), 0) + (
                            select count(*) from referrals r where r.referrer_id = (select id from users where id = $1)
                               and r.id > coalesce((select referral_id from last_mark), 0)) as total,
-                       coalesce((select is_manager from users where id = $4), false) as by_manager
+                       coalesce((select is_manager from users where id = $4), false) as by_manager,
+                       coalesce((select discoverable from users where id = $1), false) as discoverable
             ), page as (
                 select id, referrer_id, referee_id, code_ordinal, joined_at, status from referrals
                 where referrer_id = (select id from users where id = $1)
                     and id > coalesce((select referral_id from near_mark), 0)
                 order by id limit $3 offset $2 - coalesce((select ordinal from near_mark), 0)
             )
-            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code
+            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code,
+                   head.discoverable
             from head
             left join page p on true
             left join users u on u.id = p.referee_id
@@ -59,12 +61,14 @@ sql! {
                 select coalesce((select ordinal from last_mark), 0) + (
                            select count(*) from referrals r where r.referrer_id = (select id from users where id = $1)
                               and r.id > coalesce((select referral_id from last_mark), 0)) as total,
-                       coalesce((select is_manager from users where id = $4), false) as by_manager
+                       coalesce((select is_manager from users where id = $4), false) as by_manager,
+                       coalesce((select discoverable from users where id = $1), false) as discoverable
             ), page as (
                 select id, referrer_id, referee_id, code_ordinal, joined_at, status from referrals
                 where referrer_id = $1 and id > $2 order by id limit $3
             )
-            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code
+            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code,
+                   head.discoverable
             from head
             left join page p on true
             left join users u on u.id = p.referee_id
@@ -114,25 +118,37 @@ pub async fn count(db: &Db, referrer: UserId) -> Result<i64> {
     db.row(&COUNT, params![referrer]).await?.map_or(Ok(0), |row| row.get(0))
 }
 
-/// A page of a referrer's list, and whether its viewer is a manager.
+/// What a list can be seen by.
+#[derive(Default)]
+pub struct Seen {
+    /// Whether its viewer is a manager.
+    pub by_manager: bool,
+    /// Whether its referrer lets themselves be found.
+    pub discoverable: bool,
+}
+
+/// A page of a referrer's list, and what decides who may see how much of it.
 pub async fn page(
     db: &Db,
     referrer: UserId,
     viewer: Option<UserId>,
     request: PageRequest,
-) -> Result<(Page<Referee>, bool)> {
+) -> Result<(Page<Referee>, Seen)> {
     // One row more than asked for tells whether there is a next page.
     let wanted = request.size + 1;
     let rows = match request.start {
         Start::Page(_) => db.scan(&PAGE, params![referrer, request.offset(), wanted, viewer]).await?,
         Start::After(cursor) => db.scan(&AFTER, params![referrer, cursor.0, wanted, viewer]).await?,
     };
-    let (total, by_manager) = rows.first().map_or(Ok((0, false)), |row| Ok::<_, Error>((row.get(0)?, row.get(1)?)))?;
+    let (total, seen) = match rows.first() {
+        Some(row) => (row.get(0)?, Seen { by_manager: row.get(1)?, discoverable: row.get(9)? }),
+        None => (0, Seen::default()),
+    };
     let mut items = rows.iter().filter_map(|row| referee(row).transpose()).collect::<Result<Vec<_>>>()?;
     let more = items.len() as i64 > request.size;
     items.truncate(usize::try_from(request.size).unwrap_or(0));
     let next = items.last().filter(|_| more).map(|last| Cursor(last.sequence));
-    Ok((Page { items, total, request, next }, by_manager))
+    Ok((Page { items, total, request, next }, seen))
 }
 
 pub async fn after_joins(tx: &mut Tx<'_>, referrer: UserId) -> Result<Option<Time>> {

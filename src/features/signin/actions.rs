@@ -167,9 +167,8 @@ pub fn proven_email(app: &App, provider: &str, identity: &Identity) -> Option<Em
     let trusted = app.providers.settings(provider).is_some_and(|settings| settings.trust_email);
     let text = identity.email.as_deref().filter(|_| trusted && identity.email_verified)?;
     let email = Email::parse(text).ok()?;
-    // A mailbox whose name had to be changed to fit ours is another one than the provider has looked at.
-    let same = text.rsplit_once('@').is_some_and(|(local, _)| local == email.local());
-    same.then_some(email)
+    // A mailbox whose name or domain had to be changed to fit ours is another one than the provider has looked at.
+    email.is_written(text).then_some(email)
 }
 
 struct Joining {

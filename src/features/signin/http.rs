@@ -116,7 +116,13 @@ async fn log_in(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
             Err(error) => Err(error),
         };
         match recognised {
-            Ok((user, stored)) => enter(&app, &visitor, user, Credential::Password(stored), next).await.map(Ok),
+            Ok(recognised) => {
+                let (app, visitor) = (&*app, &visitor);
+                let entered = recognised
+                    .begin(app, |user, stored| enter(app, visitor, user, Credential::Password(stored), next))
+                    .await;
+                entered.map(Ok)
+            }
             Err(error) => refused(error).map(Err),
         }
     };
@@ -494,8 +500,9 @@ async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, a
     };
     if form.first("login").is_some() {
         app.limits.log_in_from(client)?;
-        let (user, stored) = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
-        actions::link(app, key, user, stored).await?;
+        let recognised = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
+        let user = recognised.user;
+        recognised.begin(app, |user, stored| actions::link(app, key.clone(), user, stored)).await?;
         return Ok(user);
     }
     app.limits.register_from(client)?;

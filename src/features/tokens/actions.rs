@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm, RefreshToken, Subject};
+use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm, RefreshKey, RefreshToken, Subject};
 pub use super::store::{NewFamily, Origin};
 use super::{keys, store};
 use crate::app::App;
@@ -38,7 +38,8 @@ pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Re
 /// A family that is not stored yet, with its first refresh token.
 pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Result<(NewFamily, RefreshToken)> {
     let now = app.clock.now();
-    let token = RefreshToken::new(app.random()?, app.random()?);
+    let key = app.keyring.refresh_keys().into_iter().next().ok_or_else(no_refresh_key)?;
+    let token = RefreshToken::new(app.random()?, app.random()?, 0, &key);
     // A program needs no refresh: its family lasts as long as the one token.
     let life =
         if matches!(origin, Origin::Program(_)) { app.config.tokens.access() } else { app.config.tokens.absolute() };
@@ -54,6 +55,10 @@ pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Re
         most: app.limits.sessions(),
     };
     Ok((new, token))
+}
+
+fn no_refresh_key() -> Error {
+    Error::Internal("there is no key for refresh tokens".into())
 }
 
 /// A family that was stored.
@@ -96,6 +101,8 @@ pub struct Granted {
 
 struct Refresh {
     token: RefreshToken,
+    /// The one that the next token is given by first.
+    keys: Vec<RefreshKey>,
     client: String,
     narrowed: Option<Scopes>,
     salt: [u8; 32],
@@ -108,7 +115,7 @@ enum Refreshed {
     Refused,
     /// More was asked for than the session has.
     Beyond,
-    /// A token that was replaced long ago: stolen, or its successor was. Nobody keeps the session.
+    /// A token of ours that was replaced, however long ago: stolen, or its successor was. Nobody keeps the session.
     Reused(SessionId),
 }
 
@@ -118,9 +125,10 @@ pub async fn refresh(app: &App, client: &str, text: &str, narrowed: Option<Scope
     let Some(token) = RefreshToken::parse(text) else { return Err(Refusal::InvalidRefreshToken.into()) };
     let now = app.clock.now();
     let (salt, idle) = (app.random()?, app.config.tokens.idle());
-    let key = Key::Grant(token.handle);
-    let input = Refresh { token, client: client.to_owned(), narrowed, salt, now, idle };
-    match app.write_in_turn(key, input, |tx, input| Box::pin(step(tx, input))).await? {
+    let keys = app.keyring.refresh_keys();
+    let turn = Key::Grant(token.handle);
+    let input = Refresh { token, keys, client: client.to_owned(), narrowed, salt, now, idle };
+    match app.write_in_turn(turn, input, |tx, input| Box::pin(step(tx, input))).await? {
         Refreshed::Next(mut granted, token) => {
             granted.scopes = narrowed.unwrap_or(granted.scopes).and(within);
             give(app, &granted, Some(&token), now)
@@ -157,19 +165,33 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
             scopes: family.allows(),
         };
         if current {
-            let next = input.token.successor(&input.salt);
+            let key = input.keys.first().ok_or_else(no_refresh_key)?;
+            let next = input.token.successor(&input.salt, family.counter + 1, key);
             if store::rotate(tx, &family, &next.hash(), &input.salt, input.now).await? {
                 return Ok(Refreshed::Next(granted, next));
             }
             continue;
         }
         if predecessor {
-            return Ok(Refreshed::Next(granted, input.token.successor(&family.salt)));
+            let next = given_before(input, &family);
+            return Ok(next.map_or(Refreshed::Refused, |next| Refreshed::Next(granted, next)));
+        }
+        // Somebody knows the handle and has invented the rest: that must not end what they could not have used. Where some
+        // tokens have no MAC, it may be one of those.
+        if family.is_sealed() && !input.token.is_sealed_by(&input.keys) {
+            return Ok(Refreshed::Refused);
         }
         end(tx, family.id, input.now).await?;
         return Ok(Refreshed::Reused(family.id));
     }
     Ok(Refreshed::Refused)
+}
+
+/// The successor that the replaced token was given, by whichever key or version of a node; nothing when that key is gone.
+fn given_before(input: &Refresh, family: &Family) -> Option<RefreshToken> {
+    let sealed = input.keys.iter().map(|key| input.token.successor(&family.salt, family.counter, key));
+    let mut all = sealed.chain([input.token.successor_without_mac(&family.salt)]);
+    all.find(|next| same(&next.hash(), &family.current_hash))
 }
 
 /// Ends a session as part of a unit of work; the caller tells [`App::sessions_ended`] after it.

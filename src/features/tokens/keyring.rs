@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 
-use super::model::{Claims, IdTokenAlgorithm};
+use super::model::{Claims, IdTokenAlgorithm, RefreshKey};
 use super::sealing::Sealer;
 use super::store;
 use crate::db::Db;
@@ -43,6 +44,24 @@ pub struct StoredKey {
     /// From when on it signs; published before.
     pub active_from: Time,
     pub retired_at: Option<Time>,
+}
+
+/// A key that refresh tokens carry a MAC by: 32 bytes, sealed if `sealed`.
+#[derive(Clone)]
+pub struct StoredRefreshKey {
+    pub kid: String,
+    pub secret: Vec<u8>,
+    pub sealed: bool,
+}
+
+impl StoredRefreshKey {
+    /// A new key, unsealed.
+    pub fn generate() -> Result<Self> {
+        let mut bytes = [0; 48];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the system has no random numbers".into()))?;
+        let (secret, name) = bytes.split_at(32);
+        Ok(Self { kid: URL_SAFE_NO_PAD.encode(name), secret: secret.to_vec(), sealed: false })
+    }
 }
 
 impl Key {
@@ -162,6 +181,9 @@ struct Keys {
     believed: HashMap<String, DecodingKey>,
     published: Vec<Jwk>,
     has_rs256: bool,
+    /// For refresh tokens, newest first, each with its name; and whether there is any, opened or not.
+    refresh: Vec<(String, RefreshKey)>,
+    has_refresh: bool,
     /// One that the master key does not open.
     locked: Option<String>,
     era: u64,
@@ -210,15 +232,16 @@ impl Keyring {
     /// Takes over the keys that the database has.
     pub async fn read(&self, db: &Db) -> Result<()> {
         let _one = self.reading.lock().await;
-        self.set(&store::keys(db).await?)
+        self.set(&store::keys(db).await?, &store::refresh_keys(db).await?)
     }
 
     /// As [`read`](Self::read), from a SQLite file that nobody has opened yet.
     pub fn read_file(&self, path: &Path) -> Result<()> {
-        self.set(&store::keys_of_file(path)?)
+        let (keys, refresh_keys) = store::keys_of_file(path)?;
+        self.set(&keys, &refresh_keys)
     }
 
-    fn set(&self, stored: &[StoredKey]) -> Result<()> {
+    fn set(&self, stored: &[StoredKey], refresh: &[StoredRefreshKey]) -> Result<()> {
         let before = self.current();
         let mut keys = Keys::default();
         for StoredKey { generation, key, active_from, .. } in stored.iter().filter(|key| key.retired_at.is_none()) {
@@ -243,6 +266,14 @@ impl Keyring {
             }
         }
         keys.signers.reverse();
+        keys.has_refresh = !refresh.is_empty();
+        for StoredRefreshKey { kid, secret, sealed } in refresh {
+            let opened = before.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key.clone());
+            match opened.or_else(|| self.unsealed(kid, secret, *sealed).map(|secret| refresh_key(&secret))) {
+                Some(key) => keys.refresh.push((kid.clone(), key)),
+                None => drop(keys.locked.get_or_insert_with(|| kid.clone())),
+            }
+        }
         let retired = before.believed.keys().any(|kid| !keys.believed.contains_key(kid));
         keys.era = before.era + u64::from(retired);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
@@ -250,16 +281,16 @@ impl Keyring {
     }
 
     fn open(&self, key: &Key) -> Option<Pair> {
-        let opened = match (&self.sealer, key.sealed) {
-            (Some(sealer), true) => Some(sealer.open(&key.kid, &key.private_key)?),
-            (None, true) => return None,
-            (_, false) => None,
-        };
-        let document = opened.as_ref().unwrap_or(&key.private_key);
+        let document = self.unsealed(&key.kid, &key.private_key, key.sealed)?;
         Some(match key.algorithm {
-            IdTokenAlgorithm::EdDsa => Pair::Ed25519(Ed25519KeyPair::from_pkcs8(document).ok()?),
-            IdTokenAlgorithm::Rs256 => Pair::Rsa(rsa::KeyPair::from_pkcs8(document).ok()?),
+            IdTokenAlgorithm::EdDsa => Pair::Ed25519(Ed25519KeyPair::from_pkcs8(&document).ok()?),
+            IdTokenAlgorithm::Rs256 => Pair::Rsa(rsa::KeyPair::from_pkcs8(&document).ok()?),
         })
+    }
+
+    /// Nothing when it is sealed under a master key that this is not.
+    fn unsealed(&self, kid: &str, secret: &[u8], sealed: bool) -> Option<Vec<u8>> {
+        if sealed { self.sealer.as_ref()?.open(kid, secret) } else { Some(secret.to_vec()) }
     }
 
     /// The key as the database should have it: sealed, if there is a master key.
@@ -271,6 +302,27 @@ impl Keyring {
             }
             _ => Ok(key),
         }
+    }
+
+    /// As [`sealed`](Self::sealed).
+    pub fn sealed_refresh_key(&self, key: StoredRefreshKey) -> Result<StoredRefreshKey> {
+        match &self.sealer {
+            Some(sealer) if !key.sealed => {
+                let secret = sealer.seal(&key.kid, &key.secret)?;
+                Ok(StoredRefreshKey { secret, sealed: true, ..key })
+            }
+            _ => Ok(key),
+        }
+    }
+
+    /// The keys by which refresh tokens are known, the one that they are given by first.
+    pub fn refresh_keys(&self) -> Vec<RefreshKey> {
+        self.current().refresh.iter().map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Whether there is a key for refresh tokens, opened or not.
+    pub fn has_refresh_key(&self) -> bool {
+        self.current().has_refresh
     }
 
     pub fn seals(&self) -> bool {
@@ -370,6 +422,10 @@ impl Keyring {
     fn current(&self) -> Arc<Keys> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn refresh_key(secret: &[u8]) -> RefreshKey {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
 }
 
 impl Pair {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keyring::{Key, LEEWAY, StoredKey};
+use super::keyring::{Key, LEEWAY, StoredKey, StoredRefreshKey};
 use super::model::IdTokenAlgorithm;
 use super::store;
 use crate::app::App;
@@ -30,6 +30,9 @@ pub async fn open(app: &App) -> Result<Result<(), String>> {
     }
     if !app.keyring.has(IdTokenAlgorithm::EdDsa) {
         make(app, IdTokenAlgorithm::EdDsa).await?;
+    }
+    if !app.keyring.has_refresh_key() {
+        make_refresh_key(app).await?;
     }
     seal(app).await?;
     Ok(Ok(()))
@@ -86,6 +89,19 @@ async fn make(app: &App, algorithm: IdTokenAlgorithm) -> Result<()> {
     app.keyring.read(&app.db).await
 }
 
+/// Makes the key for refresh tokens, unless another node comes first. Nodes that know of none give theirs without a MAC.
+async fn make_refresh_key(app: &App) -> Result<()> {
+    let key = app.keyring.sealed_refresh_key(StoredRefreshKey::generate()?)?;
+    let insert: Work<(StoredRefreshKey, Time), ()> = |tx, (key, now)| {
+        Box::pin(async move {
+            store::lock_keys(tx).await?;
+            store::insert_refresh_key(tx, key, *now).await
+        })
+    };
+    app.db.write((key, second(app)), insert).await?;
+    app.keyring.read(&app.db).await
+}
+
 /// A key as it is stored. RSA has the runtime wait on a thread of its own.
 async fn generate(app: &App, algorithm: IdTokenAlgorithm) -> Result<Key> {
     let key = tokio::task::spawn_blocking(move || Key::generate(algorithm)).await;
@@ -101,24 +117,31 @@ async fn seal(app: &App) -> Result<()> {
     for stored in living(&store::keys(&app.db).await?).filter(|stored| !stored.key.sealed) {
         sealed.push((stored.generation, app.keyring.sealed(stored.key.clone())?.private_key));
     }
-    if sealed.is_empty() {
+    let mut refresh = Vec::new();
+    for key in store::refresh_keys(&app.db).await?.into_iter().filter(|key| !key.sealed) {
+        refresh.push(app.keyring.sealed_refresh_key(key)?);
+    }
+    if sealed.is_empty() && refresh.is_empty() {
         return Ok(());
     }
-    let write: Work<Vec<(i64, Vec<u8>)>, u64> = |tx, sealed| {
+    let write: Work<(Vec<(i64, Vec<u8>)>, Vec<StoredRefreshKey>), u64> = |tx, (sealed, refresh)| {
         Box::pin(async move {
             store::lock_keys(tx).await?;
             let mut changed = 0;
             for (generation, private_key) in sealed {
                 changed += u64::from(store::seal_key(tx, *generation, private_key).await?);
             }
+            for key in refresh {
+                changed += u64::from(store::seal_refresh_key(tx, key).await?);
+            }
             Ok(changed)
         })
     };
-    let changed = app.db.write(sealed, write).await?;
+    let changed = app.db.write((sealed, refresh), write).await?;
     if changed > 0 {
         tracing::info!(
             keys = changed,
-            "signing keys lay open in the database and are sealed now; older copies of it still have them open: \
+            "keys lay open in the database and are sealed now; older copies of it still have them open: \
              `referral keys rotate` replaces them"
         );
     }
@@ -201,6 +224,8 @@ pub struct Rotated {
 
 struct Rotation {
     made: Vec<Key>,
+    /// For refresh tokens, in an emergency.
+    refresh_key: Option<StoredRefreshKey>,
     emergency: bool,
     now: Time,
     active_from: Time,
@@ -225,7 +250,9 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String
     let now = second(app);
     let active_from = if emergency { now } else { now.plus(LEAD) };
     let names = made.iter().map(|key| (key.kid.clone(), key.algorithm)).collect();
-    let rotation = Rotation { made, emergency, now, active_from, change: KeyChangeId::new() };
+    let refresh_key = emergency.then(StoredRefreshKey::generate).transpose()?;
+    let refresh_key = refresh_key.map(|key| app.keyring.sealed_refresh_key(key)).transpose()?;
+    let rotation = Rotation { made, refresh_key, emergency, now, active_from, change: KeyChangeId::new() };
     let write: Work<Rotation, Result<(), String>> = |tx, rotation| {
         Box::pin(async move {
             let keys = store::lock_keys(tx).await?;
@@ -241,6 +268,10 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String
             }
             for key in &rotation.made {
                 store::insert_key(tx, key, rotation.now, rotation.active_from).await?;
+            }
+            if let Some(key) = &rotation.refresh_key {
+                store::forget_refresh_keys(tx).await?;
+                store::insert_refresh_key(tx, key, rotation.now).await?;
             }
             announce_keys(tx, rotation.change).await.map(Ok)
         })

@@ -4,6 +4,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::kernel::ids::{SessionId, UserId};
@@ -139,12 +140,20 @@ pub struct Family {
     pub previous_hash: Option<Vec<u8>>,
     pub rotated_at: Option<Time>,
     pub salt: Vec<u8>,
+    /// How many of its tokens carry a MAC, as far as we have given them.
+    pub sealed_tokens: i64,
     pub ended: bool,
     /// Whether the person is a manager now.
     pub by_manager: bool,
 }
 
 impl Family {
+    /// Whether each of its tokens carries a MAC. One begun by a node of an older version, or refreshed at one, has others
+    /// too.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed_tokens == self.counter + 1
+    }
+
     /// What its next token allows at most. A log-in of our own allows what such log-ins do today, whatever was written
     /// when it began: by an older version, or before the person became a manager, or ceased to be one.
     pub fn allows(&self) -> Scopes {
@@ -166,17 +175,33 @@ pub struct Grant {
     pub scopes: Scopes,
 }
 
-/// A refresh token: names its family and proves itself with 256 bits. Only its hash is stored.
+/// A refresh token: names its family, and proves itself with a secret whose hash alone is stored. The secret is 128 bits
+/// that nobody can guess, the number of refreshes before it, and a MAC over all of it, by which a token of ours is known
+/// when it is none of those that are stored any more. (Nodes of an older version take the secret as a whole, and give
+/// tokens without a number and a MAC.)
 #[derive(Clone)]
 pub struct RefreshToken {
     pub handle: [u8; 16],
     secret: [u8; 32],
 }
 
+/// What the MAC of refresh tokens is made with.
+pub type RefreshKey = hmac::Key;
+
 const PREFIX: &str = "rt_";
+/// Bytes of the secret: what nobody can guess, then the number, then the MAC.
+const UNGUESSABLE: usize = 16;
+const NUMBER: usize = 4;
+const MAC: usize = 12;
 
 impl RefreshToken {
-    pub fn new(handle: [u8; 16], secret: [u8; 32]) -> Self {
+    pub fn new(handle: [u8; 16], unguessable: [u8; UNGUESSABLE], counter: i64, key: &RefreshKey) -> Self {
+        let counter = u32::try_from(counter).unwrap_or(u32::MAX).to_be_bytes();
+        let mac = mac(key, &handle, &unguessable, &counter);
+        let mut secret = [0; 32];
+        for (to, from) in secret.iter_mut().zip(unguessable.iter().chain(&counter).chain(mac.as_ref())) {
+            *to = *from;
+        }
         Self { handle, secret }
     }
 
@@ -196,14 +221,39 @@ impl RefreshToken {
         hash
     }
 
-    /// The token that replaces this one. With the salt alone nobody can make it; with this token and the salt its
-    /// bearer can be given it a second time, when the first answer was lost.
-    pub fn successor(&self, salt: &[u8]) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
-        let mut secret = [0; 32];
-        secret.copy_from_slice(hmac::sign(&key, salt).as_ref());
-        Self { handle: self.handle, secret }
+    /// Whether its MAC is by one of these keys: then we gave it, however long ago.
+    pub fn is_sealed_by(&self, keys: &[RefreshKey]) -> bool {
+        let (unguessable, rest) = self.secret.split_at(UNGUESSABLE);
+        let (counter, claimed) = rest.split_at(NUMBER);
+        let made = |key| mac(key, &self.handle, unguessable, counter);
+        keys.iter().any(|key| made(key).as_ref().get(..MAC).is_some_and(|made| made.ct_eq(claimed).into()))
     }
+
+    /// The token that replaces this one, with its number. With the salt alone nobody can make it; with this token and the
+    /// salt its bearer can be given it a second time, when the first answer was lost.
+    pub fn successor(&self, salt: &[u8], counter: i64, key: &RefreshKey) -> Self {
+        let mut unguessable = [0; UNGUESSABLE];
+        for (to, from) in unguessable.iter_mut().zip(self.derived(salt)) {
+            *to = from;
+        }
+        Self::new(self.handle, unguessable, counter, key)
+    }
+
+    /// As [`successor`](Self::successor), as nodes of an older version make it.
+    pub fn successor_without_mac(&self, salt: &[u8]) -> Self {
+        Self { handle: self.handle, secret: self.derived(salt) }
+    }
+
+    fn derived(&self, salt: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let mut derived = [0; 32];
+        derived.copy_from_slice(hmac::sign(&key, salt).as_ref());
+        derived
+    }
+}
+
+fn mac(key: &RefreshKey, handle: &[u8], unguessable: &[u8], counter: &[u8]) -> hmac::Tag {
+    hmac::sign(key, &[handle, unguessable, counter].concat())
 }
 
 impl std::fmt::Debug for RefreshToken {
@@ -223,15 +273,45 @@ mod tests {
 
     use super::*;
 
+    fn key(of: &[u8]) -> RefreshKey {
+        hmac::Key::new(hmac::HMAC_SHA256, of)
+    }
+
     proptest! {
         #[test]
-        fn a_refresh_token_is_read_back_and_garbage_is_refused(handle: [u8; 16], secret: [u8; 32], garbage in "(rt_)?.{0,80}") {
-            let token = RefreshToken::new(handle, secret);
+        fn a_refresh_token_is_read_back_and_garbage_is_refused(handle: [u8; 16], secret: [u8; 16], garbage in "(rt_)?.{0,80}") {
+            let token = RefreshToken::new(handle, secret, 7, &key(b"ours"));
             let read = RefreshToken::parse(&token.text()).unwrap();
-            prop_assert_eq!((read.handle, read.secret), (handle, secret));
+            prop_assert_eq!((read.handle, read.secret), (handle, token.secret));
+            prop_assert!(read.is_sealed_by(&[key(b"newer"), key(b"ours")]));
             if let Some(read) = RefreshToken::parse(&garbage) {
                 prop_assert_eq!(read.text(), garbage);
             }
         }
+
+        #[test]
+        fn a_refresh_token_changed_anywhere_is_not_ours(handle: [u8; 16], secret: [u8; 16], at in 0_usize..48, by in 1_u8..) {
+            let token = RefreshToken::new(handle, secret, 7, &key(b"ours"));
+            let mut bytes = [&token.handle[..], &token.secret[..]].concat();
+            bytes[at] ^= by;
+            let changed = RefreshToken::parse(&format!("rt_{}", URL_SAFE_NO_PAD.encode(bytes))).unwrap();
+            prop_assert!(!changed.is_sealed_by(&[key(b"ours")]));
+            prop_assert!(!token.is_sealed_by(&[key(b"theirs")]) && !token.is_sealed_by(&[]));
+        }
+    }
+
+    #[test]
+    fn a_successor_is_the_same_each_time_and_ours_by_its_mac() {
+        let token = RefreshToken::new([1; 16], [2; 16], 0, &key(b"ours"));
+        let next = token.successor(b"salt", 1, &key(b"ours"));
+        assert_eq!(next.text(), token.successor(b"salt", 1, &key(b"ours")).text());
+        assert!(next.is_sealed_by(&[key(b"ours")]));
+        assert_eq!(next.handle, token.handle);
+        for other in [token.successor(b"salt", 2, &key(b"ours")), token.successor(b"tlas", 1, &key(b"ours"))] {
+            assert_ne!(next.text(), other.text());
+        }
+        let former = token.successor_without_mac(b"salt");
+        assert!(!former.is_sealed_by(&[key(b"ours")]));
+        assert!(former.successor(b"salt", 2, &key(b"ours")).is_sealed_by(&[key(b"ours")]));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::keyring::{Key, StoredKey};
+use super::keyring::{Key, StoredKey, StoredRefreshKey};
 use super::model::{BrowserSession, Credential, Family, IdTokenAlgorithm, RefreshToken};
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Result};
@@ -18,14 +18,16 @@ sql! {
     /// locked against such changes, for whoever makes one ends the sessions there are. Managers may run the program.
     INSERT_FAMILY_BY_PASSWORD = {
         sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
-                                             authenticated_at, expires_at, counter, current_hash, salt)
-            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9
+                                             authenticated_at, expires_at, counter, current_hash, salt,
+                                             sealed_tokens)
+            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9, 1
             from users u
             where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
             returning scope",
         postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
-                                               authenticated_at, expires_at, counter, current_hash, salt)
-            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9
+                                               authenticated_at, expires_at, counter, current_hash, salt,
+                                             sealed_tokens)
+            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9, 1
             from users u
             where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
             for share of u
@@ -34,13 +36,15 @@ sql! {
     /// Only while the person is logged in at our own pages, for the reason above.
     INSERT_FAMILY_BY_BROWSER = {
         sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
-                                             authenticated_at, expires_at, counter, current_hash, salt)
-            select $1, $2, u.id, $4, $5, $6, $6, b.authenticated_at, $7, 0, $8, $9
+                                             authenticated_at, expires_at, counter, current_hash, salt,
+                                             sealed_tokens)
+            select $1, $2, u.id, $4, $5, $6, $6, b.authenticated_at, $7, 0, $8, $9, 1
             from browser_sessions b join users u on u.id = b.user_id
             where b.id = $10 and u.id = $3 and b.ended_at is null and u.disabled_at is null and u.erased_at is null",
         postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
-                                               authenticated_at, expires_at, counter, current_hash, salt)
-            select $1, $2, u.id, $4, $5, $6, $6, b.authenticated_at, $7, 0, $8, $9
+                                               authenticated_at, expires_at, counter, current_hash, salt,
+                                             sealed_tokens)
+            select $1, $2, u.id, $4, $5, $6, $6, b.authenticated_at, $7, 0, $8, $9, 1
             from browser_sessions b join users u on u.id = b.user_id
             where b.id = $10 and u.id = $3 and b.ended_at is null and u.disabled_at is null and u.erased_at is null
             for share of u, b",
@@ -48,12 +52,14 @@ sql! {
     /// Only for a program that is still registered.
     INSERT_FAMILY_OF_PROGRAM = {
         sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
-                                             authenticated_at, expires_at, counter, current_hash, salt)
-            select $1, $2, null, $4, $5, $6, $6, $6, $7, 0, $8, $9
+                                             authenticated_at, expires_at, counter, current_hash, salt,
+                                             sealed_tokens)
+            select $1, $2, null, $4, $5, $6, $6, $6, $7, 0, $8, $9, 1
             from clients c where c.id = $3 and c.deleted_at is null",
         postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
-                                               authenticated_at, expires_at, counter, current_hash, salt)
-            select $1, $2, null, $4, $5, $6, $6, $6, $7, 0, $8, $9
+                                               authenticated_at, expires_at, counter, current_hash, salt,
+                                             sealed_tokens)
+            select $1, $2, null, $4, $5, $6, $6, $6, $7, 0, $8, $9, 1
             from clients c where c.id = $3 and c.deleted_at is null
             for share of c",
     };
@@ -70,12 +76,13 @@ sql! {
     };
     FAMILY_BY_HANDLE = "select f.id, f.user_id, f.expires_at, f.used_at, f.counter, f.current_hash, f.previous_hash,
                                f.rotated_at, f.salt, f.ended_at is not null, f.client_id, f.scope,
-                               coalesce(u.is_manager, false)
+                               coalesce(u.is_manager, false), f.sealed_tokens
                         from token_families f left join users u on u.id = f.user_id where f.handle = $1";
-    /// One step of the counter: of any number of callers with the same token one succeeds.
+    /// One step of the counter: of any number of callers with the same token one succeeds. Nodes of an older version, which
+    /// give tokens without a MAC, do not count in the last column.
     ROTATE = "update token_families
               set counter = counter + 1, previous_hash = current_hash, current_hash = $4, salt = $5, rotated_at = $6,
-                  used_at = $6
+                  used_at = $6, sealed_tokens = sealed_tokens + 1
               where id = $1 and counter = $2 and current_hash = $3 and ended_at is null";
     END_FAMILY = "update token_families set ended_at = $2 where id = $1 and ended_at is null";
     END_FAMILIES_OF = "update token_families set ended_at = $2 where user_id = $1 and ended_at is null returning id";
@@ -148,6 +155,11 @@ sql! {
                   where generation = $1 and retired_at is null";
     SEAL_KEY = "update signing_keys set private_half = $2, sealed = true
                 where generation = $1 and not sealed and retired_at is null";
+    REFRESH_KEYS = "select kid, secret, sealed from refresh_keys order by generation desc";
+    INSERT_REFRESH_KEY = "insert into refresh_keys (generation, kid, secret, sealed, created_at)
+        select coalesce(max(generation), 0) + 1, $1, $2, $3, $4 from refresh_keys";
+    FORGET_REFRESH_KEYS = "delete from refresh_keys";
+    SEAL_REFRESH_KEY = "update refresh_keys set secret = $2, sealed = true where kid = $1 and not sealed";
 }
 
 #[derive(Clone)]
@@ -228,6 +240,7 @@ pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>
         salt: row.get(8)?,
         ended: row.get(9)?,
         by_manager: row.get(12)?,
+        sealed_tokens: row.get(13)?,
     }))
 }
 
@@ -334,9 +347,38 @@ pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {
     db.rows(&KEYS, params![]).await?.iter().map(key).collect()
 }
 
-/// As [`keys`], from a SQLite file that nobody has opened yet.
-pub fn keys_of_file(path: &Path) -> Result<Vec<StoredKey>> {
-    Db::rows_of_file(path, &KEYS)?.iter().map(key).collect()
+/// As [`keys`] and [`refresh_keys`], from a SQLite file that nobody has opened yet.
+pub fn keys_of_file(path: &Path) -> Result<(Vec<StoredKey>, Vec<StoredRefreshKey>)> {
+    let keys = Db::rows_of_file(path, &KEYS)?.iter().map(key).collect::<Result<_>>()?;
+    let refresh_keys = Db::rows_of_file(path, &REFRESH_KEYS)?.iter().map(refresh_key).collect::<Result<_>>()?;
+    Ok((keys, refresh_keys))
+}
+
+/// The newest first.
+pub async fn refresh_keys(db: &Db) -> Result<Vec<StoredRefreshKey>> {
+    db.rows(&REFRESH_KEYS, params![]).await?.iter().map(refresh_key).collect()
+}
+
+fn refresh_key(row: &Row) -> Result<StoredRefreshKey> {
+    Ok(StoredRefreshKey { kid: row.get(0)?, secret: row.get(1)?, sealed: row.get(2)? })
+}
+
+/// Makes it the first, unless there is one; the caller has locked the keys.
+pub async fn insert_refresh_key(tx: &mut Tx<'_>, key: &StoredRefreshKey, now: Time) -> Result<()> {
+    if tx.rows(&REFRESH_KEYS, &params![]).await?.is_empty() {
+        let values = params![&key.kid, key.secret.clone(), key.sealed, now];
+        tx.run(&INSERT_REFRESH_KEY, &values).await?;
+    }
+    Ok(())
+}
+
+pub async fn forget_refresh_keys(tx: &mut Tx<'_>) -> Result<()> {
+    tx.run(&FORGET_REFRESH_KEYS, &params![]).await.map(drop)
+}
+
+/// False when another node came first.
+pub async fn seal_refresh_key(tx: &mut Tx<'_>, key: &StoredRefreshKey) -> Result<bool> {
+    Ok(tx.run(&SEAL_REFRESH_KEY, &params![&key.kid, key.secret.clone()]).await? == 1)
 }
 
 /// All keys, which nobody else changes until the unit of work has ended.

@@ -157,12 +157,20 @@ fn rule(rule: &str) -> Option<Cow<'_, str>> {
         "A user name holds only letters, digits and . @ + - _" => {
             "В имени пользователя бывают только буквы, цифры и знаки . @ + - _"
         }
+        "A user name has no invisible characters" => "В имени пользователя есть невидимые символы",
+        "A user name does not begin with a combining mark" => {
+            "Имя пользователя не может начинаться со знака, который ставят над буквой или под ней"
+        }
+        "A user name does not mix letters of both directions" => {
+            "Нельзя смешивать в имени буквы, которые пишут слева направо и справа налево"
+        }
         "A user name that is an e-mail address must be your own address" => {
             "Если имя пользователя — адрес почты, это должен быть ваш адрес"
         }
         "Username already taken" => "Это имя уже занято",
         "An e-mail address must have an @-sign" => "В адресе почты должен быть знак @",
         "An e-mail address has at most 150 characters" => "Адрес почты — не длиннее 150 символов",
+        "An e-mail address has no invisible characters" => "В адресе почты есть невидимые символы",
         "The domain of the e-mail address is not valid" => "Проверьте часть адреса после знака @",
         "The value is not a valid e-mail address" => "Это не похоже на адрес почты",
         "Disposable e-mail addresses are not accepted" => "Одноразовые адреса почты не подходят",
