@@ -59,6 +59,7 @@ impl App {
         let options = PostgresOptions {
             connections: config.database.connections,
             prepared_statements: config.database.prepared_statements,
+            request: config.http.request(),
         };
         let db = Db::open(&config.database.url, options).await?;
         let redis = if config.redis.url.is_empty() { None } else { Some(Redis::open(&config.redis.url)?) };

@@ -13,6 +13,7 @@ mod accounts;
 mod binary;
 mod crowds;
 mod deadlines;
+mod failover;
 mod gallery;
 mod input;
 mod journeys;
