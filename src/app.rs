@@ -62,6 +62,7 @@ impl App {
         let options = PostgresOptions {
             connections: config.database.connections,
             prepared_statements: config.database.prepared_statements,
+            request: config.http.request(),
         };
         let db = Db::open(&config.database.url, options).await?;
         let rooms = match &db {

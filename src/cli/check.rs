@@ -124,7 +124,8 @@ fn file(url: &str) -> Option<&Path> {
 
 async fn connect(config: &Config) -> Result<Db, String> {
     let prepared_statements = config.database.prepared_statements;
-    Db::open(&config.database.url, PostgresOptions { connections: 1, prepared_statements }).await
+    let options = PostgresOptions { connections: 1, prepared_statements, request: config.http.request() };
+    Db::open(&config.database.url, options).await
 }
 
 async fn provider(providers: &Providers, name: &str, config: &Config) -> Result<String, String> {

@@ -8,14 +8,19 @@ mod serve;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Environment};
 use crate::db::{Db, PostgresOptions, migrate};
+use crate::kernel::deadline;
 use crate::kernel::time::Clock;
 use crate::start;
 use crate::web::router::document;
+
+/// For a statement of a command, or a lock that it waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A self-hosted referral-program service.
 ///
@@ -93,8 +98,14 @@ fn run(arguments: Arguments) -> Result<(), String> {
     runtime.block_on(async {
         match command {
             Command::Migrate => migrate(config).await,
-            Command::Admin(command) => admin::run(start::connect(config, Clock::default()).await?, command).await,
-            Command::Keys(command) => keys::run(start::connect(config, Clock::default()).await?, command).await,
+            Command::Admin(command) => {
+                let app = start::connect(config, Clock::default()).await?;
+                deadline::patiently(PATIENCE, admin::run(app, command)).await
+            }
+            Command::Keys(command) => {
+                let app = start::connect(config, Clock::default()).await?;
+                deadline::patiently(PATIENCE, keys::run(app, command)).await
+            }
             Command::Check => check::run(config).await,
             _ => serve::run(config).await,
         }
@@ -139,6 +150,7 @@ async fn migrate(config: Config) -> Result<(), String> {
     let options = PostgresOptions {
         connections: config.database.connections,
         prepared_statements: config.database.prepared_statements,
+        request: config.http.request(),
     };
     let db = Db::open(&config.database.url, options).await?;
     let applied = migrate::run(&db).await?;

@@ -41,11 +41,7 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
     let Some(fault) = error.as_db_error() else {
         let text = format!("{statement}: {}", causes(error));
         // Closed or broken while a statement outside of commit was under way: the server rolls back.
-        return if error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()) {
-            Storage::Retry(text)
-        } else {
-            Storage::Broken(text)
-        };
+        return if error.is_closed() || has_io(error) { Storage::Retry(text) } else { Storage::Broken(text) };
     };
     // The message of the server only: its detail quotes values.
     let text = format!("{statement}: {} ({})", fault.message(), fault.code().code());
@@ -54,11 +50,28 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
             Some((name, _)) => Storage::Constraint(name),
             None => Storage::Broken(text),
         },
-        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "25P03" | "55P03" => Storage::Retry(text),
+        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "25P03" => Storage::Retry(text),
+        // A lock or the statement itself took too long: so it would the next time.
+        "55P03" | "57014" => Storage::TimedOut(text),
         _ if is_stale(error) => Storage::Retry(text),
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Storage::Unavailable(text),
         _ => Storage::Broken(text),
     }
+}
+
+/// Whether a connection broke, or could not be made.
+pub(super) fn has_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}
+
+/// Whether a server takes no writes, as one that has been replaced by its standby.
+pub(super) fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code() == "25006")
+}
+
+/// Whether the connection on which this was met has had its day: its server ends, or is not the one for writes.
+pub(super) fn is_past(error: &tokio_postgres::Error) -> bool {
+    is_read_only(error) || error.code().is_some_and(|code| code.code().starts_with("57P"))
 }
 
 /// Whether a statement was prepared before a migration or a fail-over changed what it means.

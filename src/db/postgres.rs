@@ -1,23 +1,28 @@
 //! PostgreSQL: reads pipelined over a few shared connections, transactions and long answers on a pool.
 
+mod connect;
+mod lease;
+mod listen;
+mod shared;
 mod tls;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
-    TimeoutType, Timeouts,
-};
-use tokio::sync::{Mutex, Semaphore, mpsc};
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Config, IsolationLevel};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use deadpool::Runtime;
+use deadpool::managed::{Pool, PoolError, TimeoutType};
+use tokio::sync::Semaphore;
 
-use super::error::{at_commit, causes, from_postgres, is_stale};
+use self::connect::{Connector, Fresh};
+use self::lease::{GRACE, Lease};
+pub use self::listen::Listener;
+use self::shared::Shared;
+use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
 use super::{Tx, Usage, Work};
+use crate::kernel::deadline;
 use crate::kernel::error::{Error, Result, Storage};
 
 /// How to talk to PostgreSQL; see `[database]` in the default settings.
@@ -25,94 +30,114 @@ use crate::kernel::error::{Error, Result, Storage};
 pub struct PostgresOptions {
     pub connections: usize,
     pub prepared_statements: bool,
+    /// How long a request may take.
+    pub request: Duration,
 }
 
-/// Connections that reads share: one saturates a core of ours, two keep the second busy.
-const SHARED: usize = 2;
 /// One connection in so many may read lists at a time: writes always find one, and a server with many lists under way
 /// answers fewer than one with few.
 const LISTS: usize = 4;
-/// A statement that takes longer is cancelled: nothing of ours may hold a lock for longer. And each has one plan for
-/// all parameters: planned for one long list, a page of it may look cheaper by a walk through everybody's.
-const SESSION: &str = "set statement_timeout = '15s'; set lock_timeout = '5s'; \
-     set idle_in_transaction_session_timeout = '10s'; set plan_cache_mode = force_generic_plan";
+/// For the first connection of a process, to each address of each server: nobody waits for it yet.
+const START: Duration = Duration::from_secs(10);
+/// Said each time, for a database may have another default: the locks and clocks of units count on it.
+const BEGIN: &str = "start transaction isolation level read committed";
 /// How often a read is tried on connections that turn out to be broken.
 const READS: u32 = 8;
-const WAIT: Duration = Duration::from_secs(5);
-/// A server that is silent for longer, though its statements are limited, is gone, and with it the connection.
-const SILENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Postgres(Arc<Inner>);
 
 struct Inner {
-    pool: Pool,
+    pool: Pool<Fresh>,
     /// Whose turn it is to read a list.
     lists: Semaphore,
-    sharing: Pool,
-    shared: [Shared; SHARED],
-    next: AtomicUsize,
-    prepared: bool,
-    config: Config,
-    tls: MakeRustlsConnect,
+    shared: Shared,
+    connector: Arc<Connector>,
+    /// The epoch that the pool's idle connections are of.
+    epoch: AtomicU64,
+    /// Whether connections are ours alone. A pooler hands its connections around: what is set on one would reach
+    /// others.
+    own: bool,
+    limits: Limits,
 }
 
-#[derive(Default)]
-struct Shared {
-    connection: RwLock<Option<Arc<ClientWrapper>>>,
-    opening: Mutex<()>,
+/// How long a request may wait for what, of the time that it has.
+struct Limits {
+    /// For a connection of the pool.
+    place: Duration,
+    /// For a server that is asked for a connection.
+    connect: Duration,
+    lock: Duration,
+    statement: Duration,
+    request: Duration,
+}
+
+impl Limits {
+    fn of(request: Duration) -> Self {
+        Self { place: request / 10, connect: request / 5, lock: request / 5, statement: request * 3 / 10, request }
+    }
+
+    /// What is said to a server first: nothing of ours may hold a lock for longer. And each statement has one plan for
+    /// all parameters: planned for one long list, a page of it may look cheaper by a walk through everybody's.
+    fn greeting(&self) -> String {
+        format!(
+            "set statement_timeout = {}; set lock_timeout = {}; set idle_in_transaction_session_timeout = {}; \
+             set plan_cache_mode = force_generic_plan",
+            self.statement.as_millis(),
+            self.lock.as_millis(),
+            self.request.as_millis(),
+        )
+    }
+
+    /// The beginning of a transaction whose statements have this long, where that is not what the server was told.
+    fn begin(&self, own: bool, statement: Option<Duration>) -> Cow<'static, str> {
+        if own && statement.is_none() {
+            return Cow::Borrowed(BEGIN);
+        }
+        Cow::Owned(format!(
+            "{BEGIN}; set local statement_timeout = {}; set local lock_timeout = {}; \
+             set local idle_in_transaction_session_timeout = {}",
+            statement.unwrap_or(self.statement).as_millis(),
+            statement.unwrap_or(self.lock).as_millis(),
+            self.request.as_millis(),
+        ))
+    }
 }
 
 /// An open transaction.
 pub struct Session<'c> {
-    transaction: deadpool_postgres::Transaction<'c>,
-    prepared: bool,
+    lease: &'c mut Lease,
+    /// Whether a statement has failed: what was done before it is undone already.
+    failed: bool,
 }
 
 impl Postgres {
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
         let (mut config, tls) = tls::configure(url)?;
+        let limits = Limits::of(options.request);
+        let own = options.prepared_statements;
         config
             .application_name("referral")
-            .connect_timeout(WAIT)
+            .connect_timeout(limits.connect)
             .keepalives_idle(Duration::from_secs(30))
-            .tcp_user_timeout(SILENCE);
-        let pool = |size| {
-            let manager = Manager::from_config(
-                config.clone(),
-                tls.clone(),
-                ManagerConfig { recycling_method: RecyclingMethod::Fast },
-            );
-            // A pooler hands its connections around: what is set on one would reach others.
-            let own = options.prepared_statements;
-            let limit = Hook::async_fn(move |client: &mut ClientWrapper, _| {
-                let limit = if own { SESSION } else { "" };
-                Box::pin(async move { client.batch_execute(limit).await.map_err(HookError::Backend) })
-            });
-            Pool::builder(manager)
-                .max_size(size)
-                .runtime(Runtime::Tokio1)
-                .timeouts(Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) })
-                .post_create(limit)
-                .build()
-                .map_err(|error| format!("cannot make a PostgreSQL connection pool: {error}"))
-        };
-        let inner = Inner {
-            pool: pool(options.connections)?,
-            lists: Semaphore::new((options.connections / LISTS).max(1)),
-            sharing: pool(SHARED)?,
-            shared: Default::default(),
-            next: AtomicUsize::new(0),
-            prepared: options.prepared_statements,
-            config: config.clone(),
-            tls: tls.clone(),
-        };
-        let postgres = Self(Arc::new(inner));
+            .tcp_user_timeout(limits.statement + GRACE);
+        let greeting = if own { limits.greeting() } else { String::new() };
+        let connector = Arc::new(Connector::new(&config, tls, greeting, limits.connect));
         // The first connection tells about wrong hosts, passwords and certificates before the first request does.
-        let _first = postgres.0.pool.get().await.map_err(|error| {
-            format!("cannot connect to PostgreSQL: {}. Check DATABASE_URL and that the server runs", causes(&error))
+        let first = connector.reach(START, None).await.map_err(|fault| {
+            let fault = Error::from(fault);
+            format!("cannot connect to PostgreSQL: {fault}. Check DATABASE_URL and that the server runs")
         })?;
-        Ok(postgres)
+        let pool = Pool::builder(Fresh(connector.clone()))
+            .max_size(options.connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(limits.place))
+            .build()
+            .map_err(|error| format!("cannot make a PostgreSQL connection pool: {error}"))?;
+        let shared = Shared::new(connector.clone(), limits.statement + GRACE);
+        shared.adopt(first);
+        let lists = Semaphore::new((options.connections / LISTS).max(1));
+        Ok(Self(Arc::new(Inner { pool, lists, shared, connector, epoch: AtomicU64::new(0), own, limits })))
     }
 
     pub fn usage(&self) -> Usage {
@@ -149,65 +174,68 @@ impl Postgres {
         }
     }
 
+    /// Without a clock of its own: the connection's ends it where the server does not.
     async fn read_shared(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
-        let (slot, connection) = self.shared().await?;
-        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
-        answer.unwrap_or_else(|_| {
-            // Nobody else is to wait for it.
-            slot.set(None);
-            Err(silent(sql.name))
+        self.clear_out();
+        let connection = self.0.shared.get().await?;
+        lease::query(&connection, self.0.own, sql, params).await.map_err(|fault| {
+            self.0.connector.judge(&connection, &fault);
+            from_postgres(&fault, sql.name).into()
         })
     }
 
     async fn read_alone(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
-        let lists = tokio::time::timeout(WAIT, self.0.lists.acquire()).await;
-        let _turn = lists.map_err(|_| Error::Busy(Duration::from_secs(1)))?;
-        let connection = self.0.pool.get().await.map_err(from_pool)?;
-        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
-        answer.unwrap_or_else(|_| {
-            drop(Object::take(connection));
-            Err(silent(sql.name))
-        })
+        let lists = tokio::time::timeout(self.0.limits.place, self.0.lists.acquire()).await;
+        let _turn = lists.map_err(|_| busy())?;
+        self.lease().await?.alone(sql, params).await
     }
 
     pub async fn write<I, T>(&self, input: &I, work: Work<I, T>) -> Result<T> {
-        let mut connection = self.0.pool.get().await.map_err(from_pool)?;
-        let finished = tokio::time::timeout(SILENCE, self.transact(&mut connection, input, work)).await;
-        finished.unwrap_or_else(|_| {
-            drop(Object::take(connection));
-            Err(Storage::OutcomeUnknown("a unit of work: the database is silent".into()).into())
-        })
+        let mut lease = self.lease().await?;
+        lease.begin(&self.0.limits.begin(self.0.own, deadline::statement())).await?;
+        let mut tx = Tx::Postgres(Session { lease: &mut lease, failed: false });
+        let outcome = work(&mut tx, input).await;
+        let failed = matches!(tx, Tx::Postgres(Session { failed: true, .. }));
+        // What is not committed is rolled back with the lease.
+        let value = outcome?;
+        if failed {
+            return Err(Error::Internal("a unit of work went on after a statement that had failed".into()));
+        }
+        let written = deadline::writing();
+        let committed = lease.commit().await;
+        if !matches!(committed, Ok(()) | Err(Error::Storage(Storage::OutcomeUnknown(_)))) {
+            written.undone();
+        }
+        committed.map(|()| value)
     }
 
     pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
-        let connection = self.0.pool.get().await.map_err(from_pool)?;
-        match tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await {
-            Ok(Ok(rows)) => Ok(!rows.is_empty()),
-            Ok(Err(Error::Storage(Storage::Constraint(_) | Storage::Retry(_) | Storage::Unavailable(_)))) => Ok(false),
-            Ok(Err(fault)) => Err(fault),
-            Err(_) => {
-                drop(Object::take(connection));
-                Err(Storage::OutcomeUnknown(format!("{}: the database is silent", sql.name)).into())
+        if !self.0.own {
+            // It would wait for locks without an end: only a transaction can be told how long.
+            return Ok(false);
+        }
+        let mut lease = self.lease().await?;
+        let written = deadline::writing();
+        let outcome = lease.alone(sql, params).await.map(|rows| !rows.is_empty());
+        match outcome {
+            Ok(true) => Ok(true),
+            Ok(false) | Err(Error::Storage(Storage::Constraint(_))) => {
+                written.undone();
+                Ok(false)
+            }
+            // It may have been carried out: the unit finds that out.
+            Err(Error::Storage(Storage::Retry(_))) => Ok(false),
+            Err(Error::Storage(Storage::Unavailable(text))) => Err(Storage::OutcomeUnknown(text).into()),
+            Err(fault) => {
+                written.undone();
+                Err(fault)
             }
         }
     }
 
-    async fn transact<I, T>(&self, connection: &mut Object, input: &I, work: Work<I, T>) -> Result<T> {
-        // Said each time, for a database may have another default: the locks and clocks of units count on it.
-        let begin = connection.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
-        let transaction = begin.start().await.map_err(|error| from_postgres(&error, "begin"))?;
-        let mut tx = Tx::Postgres(Session { transaction, prepared: self.0.prepared });
-        let outcome = work(&mut tx, input).await;
-        // An error drops the transaction, which rolls it back.
-        if let (Ok(_), Tx::Postgres(session)) = (&outcome, tx) {
-            session.transaction.commit().await.map_err(|error| at_commit(&error))?;
-        }
-        outcome
-    }
-
     pub async fn prepare(&self, sql: &'static Sql) -> Result<()> {
-        let connection = self.0.pool.get().await.map_err(from_pool)?;
-        let prepared = connection.prepare(sql.postgres).await;
+        let mut lease = self.lease().await?;
+        let prepared = lease.connection()?.prepare(sql.postgres).await;
         prepared.map(drop).map_err(|error| from_postgres(&error, sql.name).into())
     }
 
@@ -219,8 +247,8 @@ impl Postgres {
                                  set local client_min_messages = warning";
         const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
         let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "migration"));
-        let mut connection = self.0.pool.get().await.map_err(from_pool)?;
-        let transaction = connection.transaction().await.map_err(fault)?;
+        let mut lease = self.lease().await?;
+        let transaction = lease.connection()?.transaction().await.map_err(fault)?;
         transaction.batch_execute(UNLIMITED).await.map_err(fault)?;
         transaction.batch_execute(LOCK).await.map_err(fault)?;
         transaction.batch_execute(known).await.map_err(fault)?;
@@ -239,7 +267,8 @@ impl Postgres {
     /// The version of the schema, without touching it.
     pub async fn version(&self) -> Result<Option<i64>> {
         let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "schema version"));
-        let connection = self.0.pool.get().await.map_err(from_pool)?;
+        let mut lease = self.lease().await?;
+        let connection = lease.connection()?;
         let exists = connection
             .query_typed_one("select to_regclass('schema_migrations') is not null", &[])
             .await
@@ -255,146 +284,42 @@ impl Postgres {
     }
 
     pub fn listener(&self) -> Listener {
-        Listener { config: self.0.config.clone(), tls: self.0.tls.clone() }
+        Listener { connector: self.0.connector.clone(), limit: self.0.limits.connect }
     }
 
-    /// One of the shared connections, opened again when it has broken.
-    async fn shared(&self) -> Result<(&Shared, Arc<ClientWrapper>)> {
-        let index = self.0.next.fetch_add(1, Ordering::Relaxed) % SHARED;
-        let Some(slot) = self.0.shared.get(index) else { return Err(Error::Internal("no shared connection".into())) };
-        if let Some(connection) = slot.get() {
-            return Ok((slot, connection));
+    /// Lets go of idle connections that were given up. There are reads all the time: the feed's.
+    fn clear_out(&self) {
+        let (epoch, connector) = (self.0.connector.epoch(), &self.0.connector);
+        if self.0.epoch.load(Ordering::Relaxed) != epoch && self.0.epoch.swap(epoch, Ordering::Relaxed) != epoch {
+            drop(self.0.pool.retain(|connection, _| connector.trusts(connection)));
         }
-        // One opens it; the others wait for that, but not in a queue of failures.
-        let opening = tokio::time::timeout(WAIT, slot.opening.lock()).await;
-        let _opening = opening.map_err(|_| Error::Busy(Duration::from_secs(1)))?;
-        if let Some(connection) = slot.get() {
-            return Ok((slot, connection));
-        }
-        slot.set(None);
-        // Out of its pool for good: when it is given up, nobody is handed it again.
-        let connection = Arc::new(Object::take(self.0.sharing.get().await.map_err(from_pool)?));
-        slot.set(Some(connection.clone()));
-        Ok((slot, connection))
+    }
+
+    async fn lease(&self) -> Result<Lease> {
+        let connection = self.0.pool.get().await.map_err(|fault| match fault {
+            PoolError::Timeout(TimeoutType::Wait) => busy(),
+            PoolError::Backend(fault) => fault.into(),
+            _ => Storage::Unavailable("the pool of connections is closed".into()).into(),
+        })?;
+        let limit = deadline::statement().unwrap_or(self.0.limits.statement);
+        Ok(Lease::new(connection, self.0.connector.clone(), self.0.own, limit))
     }
 }
 
-impl Shared {
-    fn get(&self) -> Option<Arc<ClientWrapper>> {
-        let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner).clone();
-        connection.filter(|connection| !connection.is_closed())
-    }
-
-    fn set(&self, connection: Option<Arc<ClientWrapper>>) {
-        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = connection;
-    }
-}
-
-fn silent(statement: &str) -> Error {
-    Storage::Unavailable(format!("{statement}: the database is silent")).into()
+fn busy() -> Error {
+    Error::Busy(Duration::from_secs(1))
 }
 
 impl Session<'_> {
-    pub async fn rows(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
-        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
-        let rows = if self.prepared {
-            let statement = self.transaction.prepare_cached(sql.postgres).await.map_err(fault)?;
-            self.transaction.query(&statement, &borrowed(params)).await
-        } else {
-            self.transaction.query_typed(sql.postgres, &typed(params)).await
-        };
-        if rows.as_ref().is_err_and(is_stale) {
-            self.transaction.statement_cache.clear();
-        }
-        Ok(rows.map_err(fault)?.into_iter().map(Row::Postgres).collect())
+    pub async fn rows(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        let rows = self.lease.rows(sql, params).await;
+        self.failed |= rows.is_err();
+        rows
     }
 
-    pub async fn run(&self, sql: &'static Sql, params: &[Value]) -> Result<u64> {
-        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
-        let touched = if self.prepared {
-            let statement = self.transaction.prepare_cached(sql.postgres).await.map_err(fault)?;
-            self.transaction.execute(&statement, &borrowed(params)).await
-        } else {
-            self.transaction.execute_typed(sql.postgres, &typed(params)).await
-        };
-        if touched.as_ref().is_err_and(is_stale) {
-            self.transaction.statement_cache.clear();
-        }
-        touched.map_err(fault)
-    }
-}
-
-async fn query(client: &ClientWrapper, prepared: bool, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
-    let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, sql.name));
-    let rows = if prepared {
-        let statement = client.prepare_cached(sql.postgres).await.map_err(fault)?;
-        client.query(&statement, &borrowed(params)).await
-    } else {
-        client.query_typed(sql.postgres, &typed(params)).await
-    };
-    if rows.as_ref().is_err_and(is_stale) {
-        client.statement_cache.clear();
-    }
-    Ok(rows.map_err(fault)?.into_iter().map(Row::Postgres).collect())
-}
-
-fn borrowed(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
-    params.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
-}
-
-fn typed(params: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
-    params.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect()
-}
-
-fn from_pool(error: PoolError) -> Error {
-    match error {
-        PoolError::Timeout(TimeoutType::Wait) => Error::Busy(Duration::from_secs(1)),
-        // Nothing has been sent yet, so nothing speaks against another try.
-        PoolError::Backend(fault) | PoolError::PostCreateHook(HookError::Backend(fault)) => {
-            match from_postgres(&fault, "connect") {
-                Storage::Retry(text) | Storage::Unavailable(text) => Storage::Retry(text).into(),
-                other => other.into(),
-            }
-        }
-        other => Storage::Unavailable(causes(&other)).into(),
-    }
-}
-
-/// What is needed to listen for notifications on a connection of its own.
-pub struct Listener {
-    config: Config,
-    tls: MakeRustlsConnect,
-}
-
-impl Listener {
-    /// Listens on a channel.
-    pub async fn listen(&self, channel: &str) -> Result<Notifications> {
-        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "listen"));
-        let (client, mut connection) = self.config.connect(self.tls.clone()).await.map_err(fault)?;
-        // One waiting message says as much as a hundred.
-        let (heard, messages) = mpsc::channel(1);
-        tokio::spawn(async move {
-            // Ends when the connection breaks or its client is dropped.
-            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(_) = message {
-                    let _ = heard.try_send(());
-                }
-            }
-        });
-        client.batch_execute(&format!("listen {channel}")).await.map_err(fault)?;
-        Ok(Notifications { messages, _client: client })
-    }
-}
-
-/// What is heard on a channel.
-pub struct Notifications {
-    messages: mpsc::Receiver<()>,
-    _client: Client,
-}
-
-impl Notifications {
-    /// Waits for the next notification; nothing when the connection has broken.
-    pub async fn next(&mut self) -> Option<()> {
-        self.messages.recv().await
+    pub async fn run(&mut self, sql: &'static Sql, params: &[Value]) -> Result<u64> {
+        let touched = self.lease.run(sql, params).await;
+        self.failed |= touched.is_err();
+        touched
     }
 }

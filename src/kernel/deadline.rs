@@ -47,6 +47,12 @@ pub async fn job<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> R
     })
 }
 
+/// Does work without a deadline, each of whose statements may take this long: an operator's commands.
+pub async fn patiently<F: Future>(statement: Duration, work: F) -> F::Output {
+    let deadline = Deadline { statement: Some(statement), receiving: Cell::new(false), wrote: Cell::new(false) };
+    CURRENT.scope(deadline, work).await
+}
+
 async fn within<F: Future>(limit: Duration, statement: Option<Duration>, work: F) -> Ended<F::Output> {
     let deadline = Deadline { statement, receiving: Cell::new(false), wrote: Cell::new(false) };
     let counted = async {
@@ -164,6 +170,7 @@ mod tests {
     #[tokio::test]
     async fn the_statements_of_a_job_may_take_as_long_as_the_job() {
         assert_eq!(job(LONG, async { Ok(statement()) }).await.unwrap(), Some(LONG));
+        assert_eq!(patiently(LONG, async { statement() }).await, Some(LONG));
         let late = job(SHORT, pending::<Result<()>>()).await;
         assert!(matches!(late, Err(Error::Storage(Storage::TimedOut(_)))), "{late:?}");
         let late = job(SHORT, async {

@@ -14,6 +14,7 @@ mod binary;
 mod crowds;
 mod deadlines;
 mod figures;
+mod failover;
 mod gallery;
 mod identity;
 mod input;

@@ -9,6 +9,7 @@ use referral::features::accounts::admin;
 use referral::features::codes;
 use referral::features::codes::model::ActiveCode;
 use referral::features::tokens;
+use referral::kernel::deadline;
 use referral::kernel::email::Email;
 use referral::kernel::error::Refusal;
 use referral::kernel::ids::{SessionId, UserId};
@@ -334,7 +335,7 @@ async fn a_change_that_took_long_to_commit_is_heard_all_the_same() {
     lock.batch_execute("select 1 from code_slots for update").await.expect("the slot is locked");
     let disabling = tokio::spawn({
         let (app, id) = (test.app().clone(), UserId::parse(&user.id).expect("an id"));
-        async move { admin::disable(&app, id).await }
+        async move { deadline::job(Duration::from_secs(60), admin::disable(&app, id)).await }
     });
     eventually("the change waits for the slot", || async { test.waiting().await == 1 }).await;
     // The half minute that a statement may take goes by, and the other node reads the feed meanwhile.

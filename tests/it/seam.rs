@@ -878,7 +878,7 @@ impl Spy {
 // ------------------------------------------------------------------------------------------------- addresses
 
 async fn open(url: &str) -> Result<Db, String> {
-    Db::open(url, PostgresOptions { connections: 2, prepared_statements: true }).await
+    Db::open(url, PostgresOptions { connections: 2, prepared_statements: true, request: Duration::from_secs(30) }).await
 }
 
 async fn refused(url: &str) -> String {

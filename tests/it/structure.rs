@@ -282,7 +282,8 @@ fn named<'a>(source: &Source, words: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn drivers_are_named_in_the_seam_only() {
-    let drivers = ["rusqlite", "tokio_postgres", "deadpool_postgres", "tokio_postgres_rustls", "libsqlite3_sys"];
+    let drivers =
+        ["rusqlite", "tokio_postgres", "deadpool", "deadpool_postgres", "tokio_postgres_rustls", "libsqlite3_sys"];
     let mut seam = BTreeSet::new();
     for source in sources() {
         let found = named(&source, &drivers);

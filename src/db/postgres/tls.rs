@@ -9,16 +9,19 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Splits the TLS settings off the address, which the driver would not all understand.
 pub fn configure(url: &str) -> Result<(Config, MakeRustlsConnect), String> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut mode, mut roots, mut rest) = ("prefer", None, Vec::new());
+    // What is asked of one of several servers: without writes nothing works for long.
+    let mut wanted = "read-write";
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("sslmode", value)) => mode = value,
+            Some(("target_session_attrs", value)) => wanted = value,
             Some(("sslrootcert", value)) => {
                 roots = Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned());
             }
@@ -45,6 +48,16 @@ pub fn configure(url: &str) -> Result<(Config, MakeRustlsConnect), String> {
         }
     };
     config.ssl_mode(ssl);
+    config.target_session_attrs(match wanted {
+        "read-write" | "primary" => TargetSessionAttrs::ReadWrite,
+        "any" => TargetSessionAttrs::Any,
+        other => {
+            return Err(format!(
+                "DATABASE_URL has target_session_attrs={other}: leave it out, which means read-write, or use any (also a \
+                 server that takes no writes)"
+            ));
+        }
+    });
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

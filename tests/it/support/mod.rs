@@ -10,6 +10,7 @@ pub mod operations;
 pub mod process;
 pub mod provider;
 pub mod raw;
+pub mod relay;
 pub mod servers;
 pub mod visit;
 

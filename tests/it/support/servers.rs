@@ -43,6 +43,8 @@ pub struct Postgres {
     options: PostgresOptions,
     port: u16,
     databases: AtomicU32,
+    /// The port of the one that it follows.
+    primary: Option<u16>,
 }
 
 impl Postgres {
@@ -63,12 +65,56 @@ impl Postgres {
         }
         // A plain connection over TCP is refused when the server is for TLS; ours goes through the socket.
         let host = if options.tls { "hostssl" } else { "host" };
-        keeper.write("hba", &format!("local all all trust\n{host} all all 127.0.0.1/32 trust\n"));
+        let replication = "host replication all 127.0.0.1/32 trust";
+        keeper.write("hba", &format!("local all all trust\n{host} all all 127.0.0.1/32 trust\n{replication}\n"));
 
         let programs = server.parent().expect("a program is in a folder").to_owned();
-        let mut postgres = Postgres { keeper, programs, options, port: 0, databases: AtomicU32::new(0) };
+        let mut postgres = Postgres { keeper, programs, options, port: 0, databases: AtomicU32::new(0), primary: None };
         postgres.launch(free_port).await;
         postgres
+    }
+
+    /// A copy of another that follows it, until it is promoted.
+    pub async fn standby_of(primary: &Postgres) -> Postgres {
+        let keeper = Keeper::new(postgres_user(), "QUIT", throwaway_root());
+        keeper.write("hba", "local all all trust\nhost all all 127.0.0.1/32 trust\n");
+        let (programs, options) = (primary.programs.clone(), primary.options);
+        let primary = Some(primary.port);
+        let mut postgres = Postgres { keeper, programs, options, port: 0, databases: AtomicU32::new(0), primary };
+        postgres.launch(free_port).await;
+        postgres
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Statements of whoever looks after the server.
+    pub async fn sql(&self, sql: &str) {
+        let client = connect(&self.keeper.folder, self.port).await.expect("PostgreSQL is up");
+        // Each by itself: some may not be part of a transaction.
+        for statement in sql.split("; ") {
+            client.simple_query(statement).await.expect("it is done");
+        }
+    }
+
+    /// The one value that a statement answers.
+    pub async fn value(&self, sql: &str) -> String {
+        self.in_database("postgres", sql).await
+    }
+
+    /// The one value that a statement answers in a database.
+    pub async fn in_database(&self, name: &str, sql: &str) -> String {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.keeper.folder).port(self.port).user("postgres").dbname(name);
+        let (client, connection) = config.connect(NoTls).await.expect("PostgreSQL is up");
+        tokio::spawn(connection);
+        let rows = client.simple_query(sql).await.expect("an answer");
+        let value = rows.iter().find_map(|row| match row {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        });
+        value.expect("a row")
     }
 
     /// Creates an empty database and returns its address.
@@ -135,11 +181,16 @@ impl Postgres {
                 file("server.key"),
             );
         }
+        let make = match self.primary {
+            None => "initdb' -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync".to_owned(),
+            Some(port) => format!(
+                "pg_basebackup' -D data -h 127.0.0.1 -p {port} -U postgres --write-recovery-conf --checkpoint=fast \
+                 --no-sync"
+            ),
+        };
+        let programs = self.programs.display();
         self.keeper.start(&format!(
-            "{{ [ -s data/PG_VERSION ] || '{}' -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync; }} \
-             && exec '{}' -D data {settings}",
-            self.programs.join("initdb").display(),
-            self.programs.join("postgres").display(),
+            "{{ [ -s data/PG_VERSION ] || '{programs}/{make}; }} && exec '{programs}/postgres' -D data {settings}"
         ));
         // Through the socket in our own folder: whatever else may listen on that port, this is ours.
         self.keeper.answers(async || connect(&folder, port).await.is_ok()).await
