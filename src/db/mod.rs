@@ -11,6 +11,7 @@
 //! Units therefore never wait for anything but their own [`Tx`].
 
 mod error;
+mod found;
 pub mod migrate;
 mod postgres;
 mod sqlite;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-pub use self::postgres::PostgresOptions;
+pub use self::sqlite::Claim;
 pub use self::value::{Column, Row, Sql, Value};
 use crate::kernel::error::{Error, Result, Storage};
 
@@ -33,6 +34,17 @@ use crate::kernel::error::{Error, Result, Storage};
 pub enum Db {
     Sqlite(sqlite::Sqlite),
     Postgres(postgres::Postgres),
+}
+
+/// How to open a database; see `[database]` in the default settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// PostgreSQL's.
+    pub connections: usize,
+    /// PostgreSQL's.
+    pub prepared_statements: bool,
+    /// SQLite's.
+    pub mapped_mib: u32,
 }
 
 /// An open transaction, as a unit of work sees it.
@@ -49,9 +61,9 @@ const TRIES: u32 = 6;
 
 impl Db {
     /// Opens `sqlite:PATH` or `postgres://…`; the error is a sentence with a remedy.
-    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
+    pub async fn open(url: &str, options: Options) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("sqlite:") {
-            sqlite::Sqlite::open(path).map(Self::Sqlite)
+            sqlite::Sqlite::open(path, options.mapped_mib).map(Self::Sqlite)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             postgres::Postgres::open(url, options).await.map(Self::Postgres)
         } else {
@@ -61,6 +73,12 @@ impl Db {
                  or postgres://USER:PASSWORD@HOST/NAME"
             ))
         }
+    }
+
+    /// Keeps other processes from serving from the same file, until the claim is dropped; nothing where any number may.
+    /// The error is a sentence with a remedy.
+    pub fn claim(url: &str) -> Result<Option<Claim>, String> {
+        url.strip_prefix("sqlite:").map(sqlite::Sqlite::claim).transpose()
     }
 
     /// One statement outside any transaction, for few rows.
