@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
 use crate::config::Config;
-use crate::db::{Db, PostgresOptions, Work};
+use crate::db::{Db, Options, Work};
 use crate::features::accounts::hashing::Hasher;
 use crate::features::codes::model::ActiveCode;
 use crate::features::signin::provider::{PATIENCE, Providers};
@@ -59,10 +59,11 @@ pub struct App {
 impl App {
     /// Connects to everything, without touching what is in the database. The error is a sentence with a remedy.
     pub async fn connect(config: Config, clock: Clock) -> Result<Arc<Self>, String> {
-        let options = PostgresOptions {
+        let options = Options {
             connections: config.database.connections,
             prepared_statements: config.database.prepared_statements,
             request: config.http.request(),
+            mapped_mib: config.database.mapped_mib,
         };
         let db = Db::open(&config.database.url, options).await?;
         let rooms = match &db {

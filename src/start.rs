@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::db::migrate;
 use crate::features::tokens;
+use crate::kernel::error::Error;
 use crate::kernel::time::Clock;
 
 /// Connects to everything and migrates the database: what a command beside the service needs. The error is a sentence
@@ -13,6 +14,10 @@ use crate::kernel::time::Clock;
 pub async fn connect(config: Config, clock: Clock) -> Result<Arc<App>, String> {
     let app = App::connect(config, clock).await?;
     migrate::run(&app.db).await?;
+    let installation = migrate::installation(&app.db).await.map_err(unreadable)?;
+    if let Some(redis) = &app.redis {
+        redis.belongs_to(installation);
+    }
     Ok(app)
 }
 
@@ -24,6 +29,10 @@ pub async fn open(config: Config, clock: Clock) -> Result<Arc<App>, String> {
         app.changes.look(&app.db).await?;
         tokens::keys::open(&app).await
     };
-    ready.await.map_err(|error| format!("cannot read from the database: {error}"))??;
+    ready.await.map_err(unreadable)??;
     Ok(app)
+}
+
+fn unreadable(error: Error) -> String {
+    format!("cannot read from the database: {error}")
 }

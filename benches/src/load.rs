@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 use crate::http::whole;
-use crate::meter::{Meter, Reading};
+use crate::meter::{Memory, Meter, Reading};
 
 /// What the answer to a request must be.
 pub enum Expected {
@@ -59,8 +59,8 @@ pub struct Span {
     pub background: f64,
     /// Refusals for overload, wherever.
     pub busy: f64,
-    /// The most that the services had, in bytes, without mapped files.
-    pub memory: u64,
+    /// The most that the services had.
+    pub memory: Memory,
 }
 
 impl Span {
@@ -80,7 +80,7 @@ impl Span {
             latency: histogram(),
             background: 0.0,
             busy: 0.0,
-            memory: 0,
+            memory: Memory::default(),
         }
     }
 
@@ -171,7 +171,7 @@ async fn measure(groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span
     let mut memory = meter.memory();
     while start.at.elapsed() < times.length && !phase.stopping.get() {
         tokio::time::sleep(Duration::from_millis(50).min(times.length.saturating_sub(start.at.elapsed()))).await;
-        memory = memory.max(meter.memory());
+        memory = memory.most(meter.memory());
     }
     phase.measuring.set(false);
     let end = meter.read();

@@ -37,18 +37,39 @@ impl Meter {
         Reading { at: Instant::now(), service: sum(&self.services), database, client, machine: machine() }
     }
 
-    /// Bytes of the services' memory that no file backs.
-    pub fn memory(&self) -> u64 {
-        self.services.iter().map(|pid| anonymous_memory(*pid)).sum()
+    /// The services' memory.
+    pub fn memory(&self) -> Memory {
+        self.services.iter().map(|pid| memory(*pid)).fold(Memory::default(), |sum, one| Memory {
+            anonymous: sum.anonymous + one.anonymous,
+            resident: sum.resident + one.resident,
+        })
     }
 }
 
-/// What a process has that is not a file's, in bytes.
-pub fn anonymous_memory(pid: u32) -> u64 {
+/// Memory of processes, in bytes.
+#[derive(Clone, Copy, Default)]
+pub struct Memory {
+    /// What is not a file's.
+    pub anonymous: u64,
+    /// All that is there, the binary and mapped files included.
+    pub resident: u64,
+}
+
+impl Memory {
+    /// The greater of each.
+    pub fn most(self, other: Memory) -> Memory {
+        Memory { anonymous: self.anonymous.max(other.anonymous), resident: self.resident.max(other.resident) }
+    }
+}
+
+pub fn memory(pid: u32) -> Memory {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kilobytes.unwrap_or(0) * 1024
+    };
+    Memory { anonymous: bytes("RssAnon:"), resident: bytes("VmRSS:") }
 }
 
 /// The fields from the third on: what stands in front holds the name, which may hold anything.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::load::Span;
 use crate::measure::{Bound, Goal, Row, Spread, Verdict};
+use crate::meter::Memory;
 
 #[derive(Default)]
 pub struct Report {
@@ -58,7 +59,8 @@ machine, in turns.
   waiting for one's turn, and the rate says the same. The status and the length of every answer are checked; one that is
   wrong voids the run.
 - **CPU/request** is read from `/proc` for all threads of the service and all processes of the database, in microseconds.
-- **memory** is what no file backs (`RssAnon`), the most that was seen.
+- **memory** is what no file backs (`RssAnon`), the most that was seen; **resident** is all of it (`VmRSS`), the binary and
+  mapped files included.
 
 What the yardsticks are:
 
@@ -127,6 +129,7 @@ impl Report {
                 "database",
                 "client",
                 "memory MB",
+                "resident",
                 "others",
             ],
             self.entries.iter().flat_map(Entry::side_lines),
@@ -221,7 +224,8 @@ pub fn span_cells(spans: &[Span]) -> Vec<String> {
         false => format!("{:.2}", whole.value_at_quantile(at) as f64 / 1e3),
     };
     let micros = |value: f64| if value > 0.0 { format!("{:.1}", value * 1e6) } else { String::new() };
-    let memory = spans.iter().map(|span| span.memory).max().unwrap_or(0);
+    let memory = spans.iter().map(|span| span.memory).fold(Memory::default(), Memory::most);
+    let megabytes = |bytes: u64| if bytes > 0 { format!("{:.0}", bytes as f64 / 1e6) } else { String::new() };
     vec![
         format!("{:.0}", median(&Span::rate)),
         quantile(0.5),
@@ -230,7 +234,8 @@ pub fn span_cells(spans: &[Span]) -> Vec<String> {
         micros(median(&|span| span.service / span.requests)),
         micros(median(&|span| span.database / span.requests)),
         micros(median(&|span| span.client / span.requests)),
-        if memory > 0 { format!("{:.0}", memory as f64 / 1e6) } else { String::new() },
+        megabytes(memory.anonymous),
+        megabytes(memory.resident),
         format!("{:.0} %", spans.iter().map(|span| span.others).fold(0.0, f64::max) * 100.0),
     ]
 }

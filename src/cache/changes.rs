@@ -33,6 +33,8 @@ const OVERLAP: Duration = Duration::from_secs(2);
 /// lives.
 const DEEP_OVERLAP: Duration = Duration::from_secs(60);
 const DEEP_PERIOD: Duration = Duration::from_secs(4);
+/// So many rows of the feed are in memory at a time, however many a minute has.
+const PART: usize = 5000;
 /// Longer than any cache entry or access token lives.
 pub const MEMORY: Duration = Duration::from_secs(15 * 60);
 
@@ -45,9 +47,11 @@ sql! {
         postgres: "insert into changes (at, topic, subject, version)
                    select referral_now(), $1, value::uuid, 0 from json_array_elements_text($2::text::json)",
     };
-    /// The clock comes along even when nothing has changed.
-    SINCE = "select clock.now, c.topic, c.subject, c.version
-             from (select referral_now() as now) clock left join changes c on c.at > $1";
+    /// The clock comes along even when nothing has changed. A part of the feed, behind a time and a number.
+    SINCE = "select clock.now, c.topic, c.subject, c.version, c.at, c.id
+             from (select referral_now() as now) clock
+             left join (select topic, subject, version, at, id from changes
+                        where at >= $1 and (at > $1 or id > $2) order by at, id limit 5000) c on true";
     FORGET = "delete from changes where at < (select referral_now()) - $1";
 }
 
@@ -123,15 +127,27 @@ impl Changes {
     async fn look_back(&self, db: &Db, overlap: Duration) -> Result<()> {
         let began = Instant::now();
         let since = self.last().map_or(Time(i64::MIN), |look| look.database.minus(overlap));
-        for row in db.rows(&SINCE, params![since]).await? {
-            let database = row.time(0)?;
-            if let (Some(topic), Some(subject)) = (row.get::<Option<String>>(1)?, row.get::<Option<Uuid>>(2)?) {
+        let mut behind = (since, i64::MAX);
+        let mut clock = None;
+        loop {
+            let rows = db.rows(&SINCE, params![behind.0, behind.1]).await?;
+            for row in &rows {
+                clock = clock.or(Some(row.time(0)?));
+                let (Some(topic), Some(subject)) = (row.get::<Option<String>>(1)?, row.get::<Option<Uuid>>(2)?) else {
+                    continue;
+                };
                 match topic.as_str() {
                     CODE => self.remember_code(subject, row.get(3)?),
                     KEYS => self.remember_keys(subject),
                     _ => self.sessions_ended(&[SessionId(subject)]),
                 }
+                behind = (row.time(4)?, row.get(5)?);
             }
+            if rows.len() < PART {
+                break;
+            }
+        }
+        if let Some(database) = clock {
             *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Look { began, database });
         }
         Ok(())

@@ -117,6 +117,6 @@ impl<T: Fact> Cache<T> {
         use base64::Engine;
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
-        format!("referral:{}:{text}", self.prefix)
+        format!("{}:{text}", self.prefix)
     }
 }

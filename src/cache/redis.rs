@@ -4,7 +4,7 @@
 //! it answers again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,11 +13,12 @@ use redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult, Script};
 use tokio::sync::Notify;
 
 use super::changes::Changes;
+use crate::kernel::ids::InstallationId;
 
 /// The longest a request waits for Redis.
 const PATIENCE: Duration = Duration::from_millis(50);
 const HEARTBEAT: Duration = Duration::from_secs(1);
-const CHANNEL: &str = "referral:changes";
+const CHANNEL: &str = "changes";
 
 /// Stores a value unless a newer version is there: the version stands in front of the text.
 const SET_IF_NEWER: &str = r"
@@ -28,6 +29,8 @@ return 1";
 
 pub struct Redis {
     client: Client,
+    /// Whose names are in front of keys and channels: others may use the same Redis.
+    installation: OnceLock<InstallationId>,
     connection: RwLock<Option<MultiplexedConnection>>,
     /// Closed breaker: requests may ask.
     up: AtomicBool,
@@ -45,11 +48,22 @@ impl Redis {
         })?;
         Ok(Arc::new(Self {
             client,
+            installation: OnceLock::new(),
             connection: RwLock::new(None),
             up: AtomicBool::new(false),
             broken: Notify::new(),
             script: Script::new(SET_IF_NEWER),
         }))
+    }
+
+    /// Says whose memory this is; nothing is read or written before.
+    pub fn belongs_to(&self, installation: InstallationId) {
+        let _ = self.installation.set(installation);
+    }
+
+    /// A name of ours, which no other installation has.
+    fn name(&self, name: &str) -> Option<String> {
+        self.installation.get().map(|installation| format!("referral:{installation}:{name}"))
     }
 
     pub fn is_up(&self) -> bool {
@@ -68,13 +82,14 @@ impl Redis {
 
     pub async fn get(&self, key: &str) -> Option<String> {
         let mut connection = self.connection()?;
-        let found: Option<String> = self.within(connection.get(key)).await?;
+        let found: Option<String> = self.within(connection.get(self.name(key)?)).await?;
         found.and_then(|text| text.split_once(' ').map(|(_, value)| value.to_owned()))
     }
 
     pub async fn set_if_newer(&self, key: &str, version: i64, text: &str, life: Duration) {
         let millis = u64::try_from(life.as_millis()).unwrap_or(0);
         let Some(mut connection) = self.connection().filter(|_| millis > 0) else { return };
+        let Some(key) = self.name(key) else { return };
         let mut invocation = self.script.prepare_invoke();
         invocation.key(key).arg(version).arg(text).arg(millis);
         let _: Option<i64> = self.within(invocation.invoke_async(&mut connection)).await;
@@ -82,8 +97,8 @@ impl Redis {
 
     /// Pokes all nodes, this one included.
     pub async fn announce(&self) {
-        let Some(mut connection) = self.connection() else { return };
-        let _: Option<i64> = self.within(connection.publish(CHANNEL, "")).await;
+        let (Some(mut connection), Some(channel)) = (self.connection(), self.name(CHANNEL)) else { return };
+        let _: Option<i64> = self.within(connection.publish(channel, "")).await;
     }
 
     /// Keeps connecting, watching and listening until the process ends.
@@ -128,9 +143,10 @@ impl Redis {
     }
 
     async fn listen(&self, changes: &Changes) {
+        let Some(name) = self.name(CHANNEL) else { return };
         loop {
             if let Ok(Ok(mut channel)) = tokio::time::timeout(HEARTBEAT, self.client.get_async_pubsub()).await
-                && channel.subscribe(CHANNEL).await.is_ok()
+                && channel.subscribe(&name).await.is_ok()
             {
                 // Whatever was said before we listened.
                 changes.poke();

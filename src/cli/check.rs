@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::say as line;
 use crate::cache::redis::Redis;
 use crate::config::Config;
-use crate::db::{Db, PostgresOptions, migrate};
+use crate::db::{Db, Options, migrate};
 use crate::features::signin::provider::{PATIENCE, Providers};
 use crate::features::tokens::keyring::Keyring;
 use crate::features::tokens::keys::locked;
@@ -80,7 +80,7 @@ async fn database(config: &Config) -> Result<String, String> {
         Some(path) => migrate::version_of_file(path)?,
         None => {
             let db = connect(config).await?;
-            migrate::version(&db).await.map_err(|error| format!("cannot read it: {error}"))?
+            migrate::version(&db).await?
         }
     };
     let newest = migrate::newest();
@@ -124,7 +124,7 @@ fn file(url: &str) -> Option<&Path> {
 
 async fn connect(config: &Config) -> Result<Db, String> {
     let prepared_statements = config.database.prepared_statements;
-    let options = PostgresOptions { connections: 1, prepared_statements, request: config.http.request() };
+    let options = Options { connections: 1, prepared_statements, request: config.http.request(), mapped_mib: 0 };
     Db::open(&config.database.url, options).await
 }
 

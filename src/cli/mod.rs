@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Environment};
-use crate::db::{Db, PostgresOptions, migrate};
+use crate::db::{Db, Options, migrate};
 use crate::kernel::deadline;
 use crate::kernel::time::Clock;
 use crate::start;
@@ -147,10 +147,11 @@ fn say(text: &str) {
 }
 
 async fn migrate(config: Config) -> Result<(), String> {
-    let options = PostgresOptions {
+    let options = Options {
         connections: config.database.connections,
         prepared_statements: config.database.prepared_statements,
         request: config.http.request(),
+        mapped_mib: config.database.mapped_mib,
     };
     let db = Db::open(&config.database.url, options).await?;
     let applied = migrate::run(&db).await?;

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::say;
 use crate::config::{Config, Log, LogFormat};
+use crate::db::Db;
 use crate::kernel::time::Clock;
 use crate::start;
 use crate::web::{descriptors, server};
@@ -22,6 +23,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         "" => None,
         listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
     };
+    let _claim = Db::claim(&config.database.url)?;
     let app = start::open(config, Clock::default()).await?;
     app.listens_on(address);
     if !app.config.limits.enabled {

@@ -67,6 +67,7 @@ pub struct Database {
     pub url: String,
     pub connections: usize,
     pub prepared_statements: bool,
+    pub mapped_mib: u32,
 }
 
 #[derive(Clone, Deserialize)]
@@ -359,6 +360,7 @@ impl Config {
                 .to_owned());
         }
         range("database.connections", self.database.connections as u64, 1, 1000)?;
+        range("database.mapped_mib", self.database.mapped_mib.into(), 0, 2047)?;
         range("email.checks_per_second", self.email.checks_per_second.into(), 1, 10)?;
         range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60)?;
         range("retention.jobs_days", self.retention.jobs_days, 1, 3650)?;

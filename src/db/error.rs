@@ -32,7 +32,11 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, statement: &str) -> Storage {
         | ErrorCode::SystemIoFailure
         | ErrorCode::CannotOpen
         | ErrorCode::ReadOnly
+        | ErrorCode::PermissionDenied
+        | ErrorCode::FileLockingProtocolFailed
         | ErrorCode::OutOfMemory => Storage::Unavailable(text),
+        // The file is not what was written to it: a disk's fault, or of whoever cut it.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Storage::Unavailable(text),
         _ => Storage::Broken(text),
     }
 }
@@ -54,6 +58,8 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
         // A lock or the statement itself took too long: so it would the next time.
         "55P03" | "57014" => Storage::TimedOut(text),
         _ if is_stale(error) => Storage::Retry(text),
+        // Pages that cannot be read, or are not what was written.
+        "XX001" | "XX002" => Storage::Unavailable(text),
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Storage::Unavailable(text),
         _ => Storage::Broken(text),
     }

@@ -5,31 +5,40 @@
 
 use std::path::Path;
 
-use super::error::from_sqlite;
+use super::error::{from_postgres, from_sqlite};
+use super::found::{self, Found};
+use super::postgres::Postgres;
 use super::{Db, sqlite};
 use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::ids::InstallationId;
+use crate::{params, sql};
 
 /// In order; the number of a step is its place, from 1. Steps are added, never changed.
-const STEPS: &[(&str, &str)] = &[
+pub(super) const STEPS: &[(&str, &str)] = &[
     ("first", include_str!("../../migrations/0001_first.sql")),
     ("oauth", include_str!("../../migrations/0002_oauth.sql")),
     ("slot_times", include_str!("../../migrations/0003_slot_times.sql")),
     ("identity", include_str!("../../migrations/0004_identity.sql")),
+    ("installation", include_str!("../../migrations/0005_installation.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\
                          version bigint not null primary key, name text not null, applied_at bigint not null)";
+
+sql! {
+    INSTALLATION = "select id from installation";
+}
 
 /// What this binary's schema is.
 pub fn newest() -> i64 {
     STEPS.len() as i64
 }
 
-/// Applies what is missing and says how many steps that were.
+/// Applies what is missing and says how many steps that were. A database that is not ours is left as it is.
 pub async fn run(db: &Db) -> Result<i64, String> {
     let mut applied = 0;
     loop {
-        match step(db).await.map_err(|error| format!("cannot migrate the database: {error}"))? {
+        match step(db).await.map_err(|error| format!("cannot migrate the database: {error}"))?? {
             version if version > newest() => {
                 return Err(format!(
                     "the database has schema {version}, this binary knows {}: run the newer binary that migrated it, or \
@@ -43,12 +52,27 @@ pub async fn run(db: &Db) -> Result<i64, String> {
     }
 }
 
-/// The schema that a database has, without touching it; nothing for an empty one.
-pub async fn version(db: &Db) -> Result<Option<i64>> {
-    match db {
-        Db::Postgres(postgres) => postgres.version().await,
-        Db::Sqlite(sqlite) => sqlite.script(version_of_sqlite).await,
-    }
+/// The id of the installation that a migrated database belongs to.
+pub async fn installation(db: &Db) -> Result<InstallationId> {
+    let row = db.row(&INSTALLATION, params![]).await?;
+    let row = row.ok_or_else(|| Error::inconsistent("installation", "id", "1"))?;
+    row.get(0).map(InstallationId)
+}
+
+/// The schema that a database has, without touching it; nothing for an empty one. The error is a sentence with a
+/// remedy: it cannot be read, or it is not ours.
+pub async fn version(db: &Db) -> Result<Option<i64>, String> {
+    let found = match db {
+        Db::Postgres(postgres) => found_in(postgres).await,
+        Db::Sqlite(sqlite) => sqlite.script(found::in_sqlite).await,
+    };
+    found.map_err(|error| format!("cannot read the database: {error}"))?.version()
+}
+
+async fn found_in(postgres: &Postgres) -> Result<Found> {
+    let mut lease = postgres.connection().await?;
+    let connection = lease.connection()?;
+    found::in_postgres(&***connection).await
 }
 
 /// As [`version`], for a SQLite file that nobody has opened yet: not even its mode is changed.
@@ -56,28 +80,16 @@ pub fn version_of_file(path: &Path) -> Result<Option<i64>, String> {
     let explain = |error: Error| {
         format!("cannot read {}: {error}. May this user read it, and is it a SQLite file?", path.display())
     };
-    sqlite::unopened(path).and_then(|connection| version_of_sqlite(&connection)).map_err(explain)
+    sqlite::unopened(path).and_then(|connection| found::in_sqlite(&connection)).map_err(explain)?.version()
 }
 
-fn version_of_sqlite(connection: &rusqlite::Connection) -> Result<Option<i64>> {
-    let exists = connection.table_exists(None, "schema_migrations");
-    let version = match exists {
-        Ok(false) => return Ok(None),
-        Ok(true) => {
-            connection.query_row("select coalesce(max(version), 0) from schema_migrations", [], |row| row.get(0))
-        }
-        Err(error) => Err(error),
-    };
-    version.map(Some).map_err(|error| from_sqlite(&error, "schema version").into())
-}
-
-/// Applies the next step, if there is one, and says which version was found before.
-async fn step(db: &Db) -> Result<i64> {
+/// Applies the next step, if there is one, and says which version was found before; or why there is none to be applied.
+async fn step(db: &Db) -> Result<Result<i64, String>> {
     let mut tried = 0;
     loop {
         let outcome = match db {
-            Db::Postgres(postgres) => postgres.script(KNOWN, |version| Ok(next(version, "postgres"))).await,
-            Db::Sqlite(sqlite) => sqlite.script(apply_to_sqlite).await,
+            Db::Postgres(postgres) => step_on_postgres(postgres).await,
+            Db::Sqlite(sqlite) => sqlite.script(step_on_sqlite).await,
         };
         tried += 1;
         match outcome {
@@ -87,35 +99,67 @@ async fn step(db: &Db) -> Result<i64> {
     }
 }
 
-fn apply_to_sqlite(connection: &rusqlite::Connection) -> Result<i64> {
-    let apply = || -> rusqlite::Result<i64> {
-        connection.execute_batch(KNOWN)?;
-        let version: i64 =
-            connection.query_row("select coalesce(max(version), 0) from schema_migrations", [], |row| row.get(0))?;
-        if let Some(text) = next(version, "sqlite") {
-            connection.execute_batch(&text)?;
-        }
-        Ok(version)
+/// In one transaction, under a lock that all nodes share.
+async fn step_on_postgres(postgres: &Postgres) -> Result<Result<i64, String>> {
+    // A step may take as long as it takes, and so may the wait for another node's.
+    const UNLIMITED: &str = "set local statement_timeout = 0; set local lock_timeout = 0; \
+                             set local idle_in_transaction_session_timeout = 0; \
+                             set local client_min_messages = warning";
+    const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
+    let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "migration"));
+    let mut lease = postgres.connection().await?;
+    let transaction = lease.connection()?.transaction().await.map_err(fault)?;
+    transaction.batch_execute(UNLIMITED).await.map_err(fault)?;
+    transaction.batch_execute(LOCK).await.map_err(fault)?;
+    let (version, text) = match due(&found::in_postgres(&*transaction).await?, "postgres") {
+        Ok(due) => due,
+        Err(sentence) => return Ok(Err(sentence)),
     };
-    apply().map_err(|error| from_sqlite(&error, "migration").into())
+    if let Some(text) = text {
+        transaction.batch_execute(&text).await.map_err(fault)?;
+        transaction.commit().await.map_err(fault)?;
+    }
+    Ok(Ok(version))
+}
+
+fn step_on_sqlite(connection: &rusqlite::Connection) -> Result<Result<i64, String>> {
+    let (version, text) = match due(&found::in_sqlite(connection)?, "sqlite") {
+        Ok(due) => due,
+        Err(sentence) => return Ok(Err(sentence)),
+    };
+    if let Some(text) = text {
+        connection.execute_batch(&text).map_err(|error| from_sqlite(&error, "migration"))?;
+    }
+    Ok(Ok(version))
+}
+
+/// The version of what was found, and the text that leads on from there.
+fn due(found: &Found, engine: &str) -> Result<(i64, Option<String>), String> {
+    let version = found.version()?.unwrap_or(0);
+    Ok((version, next(version, engine)))
 }
 
 /// The text that leads on from a version, for one engine, with the record of having been applied.
-fn next(version: i64, engine: &str) -> Option<String> {
+pub fn next(version: i64, engine: &str) -> Option<String> {
     let (name, text) = STEPS.get(usize::try_from(version).ok()?)?;
     let identity = match engine {
         "postgres" => "bigint generated by default as identity primary key",
         _ => "integer primary key autoincrement",
     };
     let mut wanted = true;
-    let mut script = String::with_capacity(text.len());
+    let id = InstallationId::new().0;
+    let drawn = match engine {
+        "postgres" => format!("'{id}'"),
+        _ => format!("x'{}'", id.simple()),
+    };
+    let mut script = format!("{KNOWN};\n");
     for line in text.lines() {
         if let Some(only) = line.strip_prefix("--[") {
             wanted = only.trim() == engine;
         } else if line.starts_with("--]") {
             wanted = true;
         } else if wanted {
-            script.push_str(&line.replace("{identity}", identity));
+            script.push_str(&line.replace("{identity}", identity).replace("{drawn_id}", &drawn));
             script.push('\n');
         }
     }

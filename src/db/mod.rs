@@ -11,6 +11,7 @@
 //! Units therefore never wait for anything but their own [`Tx`].
 
 mod error;
+mod found;
 pub mod migrate;
 mod postgres;
 mod sqlite;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-pub use self::postgres::PostgresOptions;
+pub use self::sqlite::Claim;
 pub use self::value::{Column, Row, Sql, Value};
 use crate::kernel::error::{Error, Result, Storage};
 
@@ -43,6 +44,19 @@ pub struct Usage {
     pub waiting: Vec<(&'static str, usize)>,
 }
 
+/// How to open a database; see `[database]` in the default settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// PostgreSQL's.
+    pub connections: usize,
+    /// PostgreSQL's.
+    pub prepared_statements: bool,
+    /// How long a request may take; PostgreSQL's limits follow from it.
+    pub request: Duration,
+    /// SQLite's.
+    pub mapped_mib: u32,
+}
+
 /// An open transaction, as a unit of work sees it.
 pub enum Tx<'c> {
     Sqlite(&'c mut rusqlite::Connection),
@@ -57,9 +71,9 @@ const TRIES: u32 = 6;
 
 impl Db {
     /// Opens `sqlite:PATH` or `postgres://…`; the error is a sentence with a remedy.
-    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
+    pub async fn open(url: &str, options: Options) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("sqlite:") {
-            sqlite::Sqlite::open(path).map(Self::Sqlite)
+            sqlite::Sqlite::open(path, options.mapped_mib).map(Self::Sqlite)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             postgres::Postgres::open(url, options).await.map(Self::Postgres)
         } else {
@@ -69,6 +83,12 @@ impl Db {
                  or postgres://USER:PASSWORD@HOST/NAME"
             ))
         }
+    }
+
+    /// Keeps other processes from serving from the same file, until the claim is dropped; nothing where any number may.
+    /// The error is a sentence with a remedy.
+    pub fn claim(url: &str) -> Result<Option<Claim>, String> {
+        url.strip_prefix("sqlite:").map(sqlite::Sqlite::claim).transpose()
     }
 
     /// One statement outside any transaction, for few rows.

@@ -21,18 +21,9 @@ pub use self::listen::Listener;
 use self::shared::Shared;
 use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
-use super::{Tx, Usage, Work};
+use super::{Options, Tx, Usage, Work};
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, Result, Storage};
-
-/// How to talk to PostgreSQL; see `[database]` in the default settings.
-#[derive(Clone, Debug)]
-pub struct PostgresOptions {
-    pub connections: usize,
-    pub prepared_statements: bool,
-    /// How long a request may take.
-    pub request: Duration,
-}
 
 /// One connection in so many may read lists at a time: writes always find one, and a server with many lists under way
 /// answers fewer than one with few.
@@ -112,7 +103,7 @@ pub struct Session<'c> {
 }
 
 impl Postgres {
-    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
+    pub async fn open(url: &str, options: Options) -> Result<Self, String> {
         let (mut config, tls) = tls::configure(url)?;
         let limits = Limits::of(options.request);
         let own = options.prepared_statements;
@@ -239,48 +230,9 @@ impl Postgres {
         prepared.map(drop).map_err(|error| from_postgres(&error, sql.name).into())
     }
 
-    /// Runs a migration step: a text of several statements in one transaction, under a lock that all nodes share.
-    pub async fn script(&self, known: &str, text: impl Fn(i64) -> Result<Option<String>>) -> Result<i64> {
-        // A step may take as long as it takes, and so may the wait for another node's.
-        const UNLIMITED: &str = "set local statement_timeout = 0; set local lock_timeout = 0; \
-                                 set local idle_in_transaction_session_timeout = 0; \
-                                 set local client_min_messages = warning";
-        const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
-        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "migration"));
-        let mut lease = self.lease().await?;
-        let transaction = lease.connection()?.transaction().await.map_err(fault)?;
-        transaction.batch_execute(UNLIMITED).await.map_err(fault)?;
-        transaction.batch_execute(LOCK).await.map_err(fault)?;
-        transaction.batch_execute(known).await.map_err(fault)?;
-        let row = transaction
-            .query_typed_one("select coalesce(max(version), 0) from schema_migrations", &[])
-            .await
-            .map_err(fault)?;
-        let version: i64 = row.try_get(0).map_err(fault)?;
-        if let Some(text) = text(version)? {
-            transaction.batch_execute(&text).await.map_err(fault)?;
-            transaction.commit().await.map_err(fault)?;
-        }
-        Ok(version)
-    }
-
-    /// The version of the schema, without touching it.
-    pub async fn version(&self) -> Result<Option<i64>> {
-        let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "schema version"));
-        let mut lease = self.lease().await?;
-        let connection = lease.connection()?;
-        let exists = connection
-            .query_typed_one("select to_regclass('schema_migrations') is not null", &[])
-            .await
-            .map_err(fault)?;
-        if !exists.try_get::<_, bool>(0).map_err(fault)? {
-            return Ok(None);
-        }
-        let row = connection
-            .query_typed_one("select coalesce(max(version), 0) from schema_migrations", &[])
-            .await
-            .map_err(fault)?;
-        row.try_get(0).map(Some).map_err(fault)
+    /// A connection for who knows the driver: migrations.
+    pub(super) async fn connection(&self) -> Result<Lease> {
+        self.lease().await
     }
 
     pub fn listener(&self) -> Listener {

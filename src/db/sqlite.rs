@@ -1,5 +1,7 @@
 //! SQLite: one writer thread with group commit, reader threads beside it.
 
+mod file;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,10 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::file::Claim;
+use self::file::Files;
 use super::error::{from_sqlite, lost_thread};
+use super::found;
 use super::value::{Row, Sql, Value};
 use super::{Tx, Usage, Work};
 use crate::kernel::deadline::{self, Written};
@@ -26,6 +31,9 @@ const READERS: usize = 4;
 /// Units and reads that may wait before callers are told that we are overloaded.
 const QUEUE: usize = 4096;
 
+/// How long somebody else's lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A read on its way to a reader thread.
 type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -35,6 +43,7 @@ pub struct Sqlite {
     readers: Sender<Read>,
     pub(super) clock: Arc<AtomicI64>,
     path: PathBuf,
+    files: Arc<Files>,
 }
 
 /// A unit of work on its way through the writer thread.
@@ -108,22 +117,20 @@ impl Waiting {
 }
 
 impl Sqlite {
-    pub fn open(path: &str) -> Result<Self, String> {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
-            return Err(format!(
-                "DATABASE_URL \"sqlite:{path}\" names no file: write sqlite:PATH, for example sqlite:referral.db"
-            ));
-        }
-        let path = PathBuf::from(path);
+    /// Maps at most so many MiB of the file.
+    pub fn open(path: &str, mapped_mib: u32) -> Result<Self, String> {
+        let path = path_of(path)?;
+        leave_others_alone(&path)?;
         keep_private(&path);
         let clock = Arc::new(AtomicI64::new(0));
-        let writer = connect(&path, &clock, false)?;
+        let writer = connect(&path, &clock, mapped_mib, false)?;
+        let files = Arc::new(Files::of(&path));
         let (units, waiting) = bounded(QUEUE);
-        spawn("sqlite-writer", move || write_groups(writer, &waiting))?;
+        let written = files.clone();
+        spawn("sqlite-writer", move || write_groups(writer, &written, &waiting))?;
         let (reads, waiting) = bounded::<Read>(QUEUE);
         for _ in 0..READERS {
-            let mut connection = connect(&path, &clock, true)?;
+            let mut connection = connect(&path, &clock, mapped_mib, true)?;
             let waiting = waiting.clone();
             spawn("sqlite-reader", move || {
                 while let Ok(read) = waiting.recv() {
@@ -132,7 +139,12 @@ impl Sqlite {
                 }
             })?;
         }
-        Ok(Self { writer: units, readers: reads, clock, path })
+        Ok(Self { writer: units, readers: reads, clock, path, files })
+    }
+
+    /// Keeps other processes from serving from the same file, until it is dropped.
+    pub fn claim(path: &str) -> Result<Claim, String> {
+        Claim::take(&path_of(path)?)
     }
 
     pub fn usage(&self) -> Usage {
@@ -182,6 +194,8 @@ impl Sqlite {
 
     /// Moves what is in the log into the database, so that the one file is all there is.
     pub async fn settle(&self) -> Result<()> {
+        // What is there now may be somebody else's.
+        self.files.check()?;
         let path = self.path.clone();
         let settled = tokio::task::spawn_blocking(move || {
             let connection = Connection::open(path)?;
@@ -218,6 +232,34 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
         .map_err(|error| format!("cannot start a thread for SQLite: {error}"))
 }
 
+/// The file that an address without its scheme names.
+fn path_of(address: &str) -> Result<PathBuf, String> {
+    let path = address.strip_prefix("//").unwrap_or(address);
+    if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
+        return Err(format!(
+            "DATABASE_URL \"sqlite:{path}\" names no file: write sqlite:PATH, for example sqlite:referral.db"
+        ));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Somebody else's database is not even turned over to WAL.
+fn leave_others_alone(path: &Path) -> Result<(), String> {
+    if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+        return Ok(());
+    }
+    let found = unopened(path).and_then(|connection| found::in_sqlite(&connection));
+    found.map_err(|error| cannot_open(path, &error))?.version().map(drop)
+}
+
+fn cannot_open(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!(
+        "cannot open the SQLite database {}: {error}. Does its folder exist, may this user write there, and is it a \
+         SQLite file?",
+        path.display()
+    )
+}
+
 /// A new database is for its user alone: it holds keys and hashes. (SQLite gives its side files the same mode.)
 fn keep_private(path: &Path) {
     use std::os::unix::fs::OpenOptionsExt;
@@ -225,28 +267,22 @@ fn keep_private(path: &Path) {
     let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
-fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Connection, String> {
-    let explain = |error: rusqlite::Error| {
-        format!(
-            "cannot open the SQLite database {}: {error}. Does its folder exist, may this user write there, and is it a \
-             SQLite file?",
-            path.display()
-        )
-    };
+fn connect(path: &Path, clock: &Arc<AtomicI64>, mapped_mib: u32, read_only: bool) -> Result<Connection, String> {
+    let explain = |error: rusqlite::Error| cannot_open(path, &error);
     let flags = if read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
     };
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(explain)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(explain)?;
+    connection.busy_timeout(PATIENCE).map_err(explain)?;
     if !read_only {
         // FULL: an acknowledged write survives the loss of power; group commit makes it cheap. Deleted content is
         // overwritten, for what is erased must not be found in the file.
         // A checkpoint waits for the disk several times: fewer of them, of more pages (32 MB), are worth a longer WAL.
         // Who turns a new file over to WAL is not made to wait for another who does, but refused: so we wait.
         let mut tried = 0;
-        // The pages of a large group stay in memory until its commit (8 MB); readers have the mapped file.
+        // The pages of a large group stay in memory until its commit (8 MB); readers keep 2 MB each.
         let setup = "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on; \
                      pragma wal_autocheckpoint = 8000; pragma cache_size = -8192;";
         while let Err(error) = connection.execute_batch(setup) {
@@ -257,8 +293,11 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+    // A mapped page that cannot be read, for its sector is bad or the file was cut, ends the process by a signal. A page
+    // that is read into memory is an error.
+    let mapped = u64::from(mapped_mib) << 20;
     connection
-        .execute_batch("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = 2147418112;")
+        .execute_batch(&format!("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = {mapped};"))
         .map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(256);
     // A statement is planned once, not again for each new parameter that could speak for another partial index.
@@ -273,7 +312,7 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, read_only: bool) -> Result<Conne
 }
 
 /// The writer thread: takes whatever waits, runs it as one transaction, answers.
-fn write_groups(mut connection: Connection, waiting: &Receiver<Box<dyn Unit>>) {
+fn write_groups(mut connection: Connection, files: &Files, waiting: &Receiver<Box<dyn Unit>>) {
     let mut group = Vec::with_capacity(GROUP);
     while let Ok(first) = waiting.recv() {
         group.push(first);
@@ -282,7 +321,7 @@ fn write_groups(mut connection: Connection, waiting: &Receiver<Box<dyn Unit>>) {
         if group.is_empty() {
             continue;
         }
-        let commit = run_group(&mut connection, &mut group);
+        let commit = run_group(&mut connection, files, &mut group);
         if commit.is_err() {
             // Whatever failed, the next group begins outside of any transaction.
             let _ = connection.execute_batch("rollback");
@@ -293,7 +332,7 @@ fn write_groups(mut connection: Connection, waiting: &Receiver<Box<dyn Unit>>) {
     }
 }
 
-fn run_group(connection: &mut Connection, group: &mut [Box<dyn Unit>]) -> Result<(), Storage> {
+fn run_group(connection: &mut Connection, files: &Files, group: &mut [Box<dyn Unit>]) -> Result<(), Storage> {
     let fault = |error: rusqlite::Error| match from_sqlite(&error, "group commit") {
         // To retry the whole group at once would only repeat the collision.
         Storage::Retry(text) => Storage::Unavailable(text),
@@ -320,13 +359,18 @@ fn run_group(connection: &mut Connection, group: &mut [Box<dyn Unit>]) -> Result
         }
         step(connection, "release unit")?;
     }
+    files.check()?;
     step(connection, "commit").map(drop)
 }
 
 /// A file that nobody has opened yet, to look into: not even its mode is changed.
 pub(super) fn unopened(path: &Path) -> Result<Connection> {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|error| from_sqlite(&error, "open").into())
+    let open = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(PATIENCE)?;
+        Ok(connection)
+    };
+    open().map_err(|error| from_sqlite(&error, "open").into())
 }
 
 pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
@@ -389,7 +433,7 @@ mod tests {
 
     fn opened() -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().unwrap();
-        let connection = connect(&folder.path().join("some.db"), &Arc::default(), false).unwrap();
+        let connection = connect(&folder.path().join("some.db"), &Arc::default(), 0, false).unwrap();
         (folder, connection)
     }
 

@@ -52,6 +52,11 @@ id!(
     RequestId
 );
 
+id!(
+    /// One installation of the service: all nodes on one database.
+    InstallationId
+);
+
 /// Reads 36 characters with hyphens or 32 without, in either case; nothing else that UUID readers accept.
 fn uuid(text: &str) -> Option<Uuid> {
     matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok())?

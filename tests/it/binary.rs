@@ -18,11 +18,11 @@ use crate::on_every_setup;
 use crate::support::app::{Setup, eventually};
 use crate::support::client::{Client, PASSWORD};
 use crate::support::hunter::{Hunter, Reply};
-use crate::support::process::{Ended, Operator, Serving};
+use crate::support::process::{Ended, Operator, Running, Serving};
 use crate::support::servers::{Postgres, PostgresOptions, Redis, free_port};
 
 /// An operator with the engine of a set-up: SQLite in the working directory, or a database of PostgreSQL's.
-async fn operator(setup: Setup) -> Operator {
+pub async fn operator(setup: Setup) -> Operator {
     let mut operator = Operator::on_a_free_port();
     if setup != Setup::Sqlite {
         operator.set("DATABASE_URL", Postgres::shared().await.database().await);
@@ -163,9 +163,20 @@ on_both_engines! {
         }
     }
 
-    async fn five_nodes_that_start_at_once_on_nothing_all_serve(setup: Setup) {
+    /// On SQLite one serves; the others are told so, and have disturbed nobody.
+    async fn of_five_that_start_at_once_on_nothing_all_serve_who_may(setup: Setup) {
         let operator = operator(setup).await;
-        let running: Vec<_> = (0..5).map(|_| operator.start(&["serve"])).collect();
+        let mut running: Vec<_> = (0..5).map(|_| operator.start(&["serve"])).collect();
+        if setup == Setup::Sqlite {
+            let started = |running: &[Running]| running.iter().any(|process| process.listens_on().is_some());
+            eventually("one serves", || async { started(&running) }).await;
+            let (mut one, others): (Vec<_>, Vec<_>) = running.into_iter().partition(|process| process.listens_on().is_some());
+            for mut other in others {
+                other.wait().refused(&["another `referral serve` serves from referral.db"]);
+            }
+            running = vec![one.pop().expect("one serves")];
+            assert!(one.is_empty(), "two serve");
+        }
         let serving: Vec<Serving> = running.into_iter().map(Serving::of).collect();
         let client = serving[0].client().signed_up("somebody").await;
         let keys = async |node: &Serving| node.client().get("/.well-known/jwks.json").await.expect(200).text;
@@ -242,7 +253,7 @@ async fn connect(operator: &Operator) -> (tokio_postgres::Client, Connection) {
 }
 
 /// Runs SQL beside the service.
-async fn sql(operator: &Operator, sql: &str) {
+pub async fn sql(operator: &Operator, sql: &str) {
     if operator.get("DATABASE_URL").is_none() {
         let connection = rusqlite::Connection::open(operator.path("referral.db")).expect("the file");
         connection.busy_timeout(std::time::Duration::from_secs(10)).expect("a time-out");
@@ -255,7 +266,7 @@ async fn sql(operator: &Operator, sql: &str) {
 }
 
 /// The texts of the first column of an answer.
-async fn texts(operator: &Operator, sql: &str) -> HashSet<String> {
+pub async fn texts(operator: &Operator, sql: &str) -> HashSet<String> {
     if operator.get("DATABASE_URL").is_none() {
         let connection = rusqlite::Connection::open(operator.path("referral.db")).expect("the file");
         let mut statement = connection.prepare(sql).expect("a statement");

@@ -12,6 +12,7 @@ mod access;
 mod accounts;
 mod binary;
 mod crowds;
+mod databases;
 mod deadlines;
 mod figures;
 mod failover;

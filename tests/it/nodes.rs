@@ -459,6 +459,59 @@ async fn redis_keeps_the_newer_version_whoever_writes_last() {
     eventually("it expires", || async { other.get("brief").await.is_none() }).await;
 }
 
+/// People with the same addresses, in two databases, and one Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_installations_on_one_redis_do_not_read_each_others_people() {
+    let mut one = Setup::PostgresAndRedis.start().await;
+    let url = one.redis.as_ref().expect("Redis").url();
+    let mut other = Setup::PostgresAndRedis.start_with(&[("REDIS_URL", &url)]).await;
+    let (here, there) = (one.user("olga").await, other.user("olga").await);
+    here.create_code("HERE2030ABCD").await.expect(201);
+    there.create_code("THERE2030ABC").await.expect(201);
+    assert_eq!(find(&here, "olga").await.json()["code"], "HERE2030ABCD");
+    let server = server(&one).await;
+    eventually("Redis holds the one", || async { keys(&server).await == 1 }).await;
+    assert_eq!(find(&there, "olga").await.json()["code"], "THERE2030ABC");
+    eventually("Redis holds both", || async { keys(&server).await == 2 }).await;
+    // Nodes that remember nothing themselves, and so ask Redis.
+    for (test, client, code) in [(&mut one, here, "HERE2030ABCD"), (&mut other, there, "THERE2030ABC")] {
+        let late = client.at(&test.add_node().await.url);
+        assert_eq!(find(&late, "olga").await.json()["code"], code);
+        client.revoke_code(code).await.expect(204);
+        eventually("it is gone", || async { find_any(&late, "olga@example.com").await.status == 404 }).await;
+    }
+}
+
+/// What one installation says on a Redis, the other does not hear.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_installation_has_a_channel_and_keys_of_its_own() {
+    let one = Setup::PostgresAndRedis.start().await;
+    let url = one.redis.as_ref().expect("Redis").url();
+    let other = Setup::PostgresAndRedis.start_with(&[("REDIS_URL", &url)]).await;
+    let mut ids = Vec::new();
+    for test in [&one, &other] {
+        let client = test.user("olga").await;
+        client.create_code("SPRING2030AB").await.expect(201);
+        find(&client, "olga").await;
+        ids.push(test.query("select id::text from installation").await[0][0].clone().expect("an id"));
+    }
+    assert_ne!(ids[0], ids[1]);
+    let server = server(&one).await;
+    eventually("Redis holds both", || async { keys(&server).await == 2 }).await;
+    let list = async |command: &str, arguments: &[&str]| -> Vec<String> {
+        redis::cmd(command).arg(arguments).query_async(&mut server.clone()).await.expect("a list")
+    };
+    for id in &ids {
+        assert_eq!(list("KEYS", &[&format!("referral:{id}:*")]).await.len(), 1);
+        eventually("a node listens", || async {
+            !list("PUBSUB", &["CHANNELS", &format!("referral:{id}:*")]).await.is_empty()
+        })
+        .await;
+    }
+    let everywhere = list("PUBSUB", &["CHANNELS"]).await;
+    assert!(everywhere.iter().all(|channel| ids.iter().any(|id| channel.contains(id))), "{everywhere:?}");
+}
+
 /// Redis holds what was true a moment ago; whoever reads the feed does not believe it, from its first moment on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_late_does_not_believe_what_redis_still_holds() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use referral::config::{self, Environment};
-use referral::db::{Db, PostgresOptions, Sql, Value, Work, migrate};
+use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::codes::store::{lock, lock_shared};
 use referral::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use referral::jobs::Kind;
@@ -52,6 +52,7 @@ referral::sql! {
 /// The modules that have statements, each with its list.
 const STORES: &[(&str, &[&Sql])] = &[
     ("src/cache/changes.rs", cache::changes::STATEMENTS),
+    ("src/db/migrate.rs", migrate::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
     ("src/features/clients/store.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
@@ -878,7 +879,9 @@ impl Spy {
 // ------------------------------------------------------------------------------------------------- addresses
 
 async fn open(url: &str) -> Result<Db, String> {
-    Db::open(url, PostgresOptions { connections: 2, prepared_statements: true, request: Duration::from_secs(30) }).await
+    let options =
+        Options { connections: 2, prepared_statements: true, request: Duration::from_secs(30), mapped_mib: 0 };
+    Db::open(url, options).await
 }
 
 async fn refused(url: &str) -> String {

@@ -74,7 +74,7 @@ fn connect(path: &Path) -> Result<Connection, String> {
         connection.execute_batch(
             "pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on; \
              pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -8192; \
-             pragma mmap_size = 2147418112; pragma wal_autocheckpoint = 8000;",
+             pragma wal_autocheckpoint = 8000;",
         )?;
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.set_prepared_statement_cache_capacity(256);

@@ -27,7 +27,7 @@ pub fn beside_log_ins(bench: &Bench, main: &Place, _: &Place, report: &mut Repor
         measured: true,
         exact: true,
     };
-    let before = load::run_all(vec![readers()], bench.settings.times, &meter)?.memory as f64;
+    let before = load::run_all(vec![readers()], bench.settings.times, &meter)?.memory.anonymous as f64;
     // A log-in that waits for all before it takes a second.
     let times = Times { length: bench.settings.times.length.max(Duration::from_millis(1500)), ..bench.settings.times };
     let (ours, theirs) = Row::alternate(
@@ -39,7 +39,7 @@ pub fn beside_log_ins(bench: &Bench, main: &Place, _: &Place, report: &mut Repor
         },
         || load::run_all(vec![readers()], times, &meter),
     )?;
-    let busiest = ours.iter().map(|span| span.memory).max().unwrap_or(0) as f64;
+    let busiest = ours.iter().map(|span| span.memory.anonymous).max().unwrap_or(0) as f64;
     let p99 = |span: &Span| span.latency.value_at_quantile(0.99) as f64;
     let slower = Spread::of(ours.iter().zip(&theirs).map(|(ours, theirs)| p99(ours) / p99(theirs)));
     let log_ins = Spread::of(ours.iter().map(|span| span.background / span.seconds)).median;

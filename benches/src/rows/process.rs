@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::measure::{Goal, Spread};
-use crate::meter::anonymous_memory;
+use crate::meter::{self, Memory};
 use crate::report::{Entry, Fact, Report, Section};
 use crate::run::{Bench, Place};
 use crate::{http, machine};
@@ -14,28 +14,17 @@ pub fn memory_and_start(bench: &Bench, main: &Place, file: &Place, report: &mut 
     for (place, engine) in [(main, "PostgreSQL"), (file, "SQLite")] {
         let service = bench.start(place)?;
         std::thread::sleep(Duration::from_secs(2));
-        report.fact(Fact {
-            work: format!("resident memory, idle, {engine}"),
-            goal: Goal::AtMost(25.0),
-            value: Spread::of([anonymous_memory(service.pid()) as f64 / 1e6]),
-            unit: "MB",
-            remark: String::new(),
-        });
+        let memory = meter::memory(service.pid());
+        tell(report, &format!("idle, {engine}"), memory, [25.0, 60.0]);
     }
     let most = report.entries.iter().flat_map(|entry| match entry {
         Entry::Row(row) if !row.yardstick.starts_with("bare") => row.ours.iter().chain(&row.theirs).collect::<Vec<_>>(),
         Entry::Row(row) => row.ours.iter().collect(),
         Entry::Fact(_) => Vec::new(),
     });
-    let most = most.map(|span| span.memory).max().unwrap_or(0);
-    if most > 0 {
-        report.fact(Fact {
-            work: "resident memory, the most under the loads above".to_owned(),
-            goal: Goal::AtMost(100.0),
-            value: Spread::of([most as f64 / 1e6]),
-            unit: "MB",
-            remark: String::new(),
-        });
+    let most = most.map(|span| span.memory).fold(Memory::default(), Memory::most);
+    if most.resident > 0 {
+        tell(report, "the most under the loads above", most, [100.0, 150.0]);
     }
     for (url, engine) in [("sqlite:first.db", "SQLite"), ("", "PostgreSQL")] {
         let mut times = Vec::new();
@@ -59,6 +48,20 @@ pub fn memory_and_start(bench: &Bench, main: &Place, file: &Place, report: &mut 
         });
     }
     Ok(())
+}
+
+/// What no file backs, and all that is resident, with a goal for each in MB.
+fn tell(report: &mut Report, when: &str, memory: Memory, goals: [f64; 2]) {
+    let figures = [("memory that no file backs", memory.anonymous), ("resident memory", memory.resident)];
+    for ((what, bytes), goal) in figures.into_iter().zip(goals) {
+        report.fact(Fact {
+            work: format!("{what}, {when}"),
+            goal: Goal::AtMost(goal),
+            value: Spread::of([bytes as f64 / 1e6]),
+            unit: "MB",
+            remark: String::new(),
+        });
+    }
 }
 
 /// Seconds from starting the binary to its first answer.

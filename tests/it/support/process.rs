@@ -189,6 +189,20 @@ impl Serving {
         Client::new(&self.url)
     }
 
+    /// Whether a part of this file is mapped into its memory.
+    pub fn has_mapped(&self, path: &Path) -> bool {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.running.child.id())).expect("it runs");
+        let path = path.to_str().expect("a plain path");
+        maps.lines().any(|line| line.ends_with(path))
+    }
+
+    /// The most that it has had in memory so far, mapped files included, in MB.
+    pub fn resident_mb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the most there was");
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024 / 1_000_000
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.running.stderr.so_far()
