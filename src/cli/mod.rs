@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config, Environment};
 use crate::db::{Db, PostgresOptions, migrate};
 use crate::kernel::time::Clock;
+use crate::log;
 use crate::start;
 use crate::web::router::document;
 
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("referral: {message}");
+            log::last_words(&format!("referral: {message}"));
             ExitCode::FAILURE
         }
     }
