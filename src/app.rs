@@ -22,8 +22,10 @@ use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Clock;
 use crate::limits::Limits;
 use crate::limits::turns::{Key, Rooms, Turn, Turns};
+use crate::loops::Loops;
 use crate::mail::hunter::Hunter;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 
 /// How long the work of verifying a token is remembered.
 const VERIFIED_FOR: Duration = Duration::from_secs(30);
@@ -49,6 +51,10 @@ pub struct App {
     /// Who waits for the same rows waits here.
     pub turns: Turns,
     pub metrics: Metrics,
+    /// What goes on beside the requests, and how it is.
+    pub loops: Loops,
+    /// Whether the database takes part.
+    pub readiness: Readiness,
     /// Rung when a job was added.
     pub work_to_do: Notify,
     public_url: OnceLock<String>,
@@ -65,7 +71,8 @@ impl App {
             request: config.http.request(),
             mapped_mib: config.database.mapped_mib,
         };
-        let db = Db::open(&config.database.url, options).await?;
+        let db = Db::open(&config.database.url, options.clone()).await?;
+        let readiness = Readiness::new(db.clone(), &config.database.url, options);
         let rooms = match &db {
             Db::Sqlite(_) => Rooms::of_groups(),
             Db::Postgres(_) => Rooms::of_connections(config.database.connections),
@@ -90,6 +97,8 @@ impl App {
             limits: Limits::new(&config.limits),
             turns: Turns::new(rooms),
             metrics: Metrics::default(),
+            loops: Loops::default(),
+            readiness,
             work_to_do: Notify::new(),
             public_url,
             stopping: AtomicBool::new(false),
@@ -100,34 +109,56 @@ impl App {
 
     /// Follows what other nodes change, until the process ends.
     pub fn follow(self: &Arc<Self>) {
-        let app = self.clone();
-        tokio::spawn(async move { app.changes.follow(&app.db).await });
-        let (app, mut changed) = (self.clone(), self.changes.keys_changed());
-        tokio::spawn(async move {
-            while changed.changed().await.is_ok() {
-                while let Err(error) = app.keyring.read(&app.db).await {
-                    tracing::warn!(%error, "cannot read the signing keys, which have changed; trying again");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        });
-        if let Some(redis) = self.redis.clone() {
-            tokio::spawn(redis.supervise(self.changes.clone()));
-        }
-        if let Some(listener) = self.db.listener() {
-            let changes = self.changes.clone();
-            tokio::spawn(async move {
-                loop {
-                    if let Ok(mut heard) = listener.listen("referral_changes").await {
-                        changes.poke();
-                        while heard.next().await.is_some() {
-                            changes.poke();
-                        }
-                    }
-                    // A pooler in transaction mode has no notifications: the feed is read all the same.
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+        self.keep("feed", |app| async move { app.changes.follow(&app.db).await });
+        // Of one that is begun again the changes since are not lost.
+        let changed = self.changes.keys_changed();
+        self.keep("key changes", move |app| app.follow_keys(changed.clone()));
+        if self.redis.is_some() {
+            self.keep("redis", |app| async move {
+                if let Some(redis) = &app.redis {
+                    redis.supervise().await;
                 }
             });
+            self.keep("redis messages", |app| async move {
+                if let Some(redis) = &app.redis {
+                    redis.listen(&app.changes).await;
+                }
+            });
+        }
+        if self.db.listener().is_some() {
+            self.keep("notifications", Self::listen);
+        }
+    }
+
+    fn keep<F: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        begin: impl Fn(Arc<Self>) -> F + Send + Sync + 'static,
+    ) {
+        let app = self.clone();
+        tokio::spawn(async move { app.loops.keep(name, || false, || begin(app.clone())).await });
+    }
+
+    async fn follow_keys(self: Arc<Self>, mut changed: watch::Receiver<()>) {
+        while changed.changed().await.is_ok() {
+            while let Err(error) = self.keyring.read(&self.db).await {
+                tracing::warn!(%error, "cannot read the signing keys, which have changed; trying again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    async fn listen(self: Arc<Self>) {
+        let Some(listener) = self.db.listener() else { return };
+        loop {
+            if let Ok(mut heard) = listener.listen("referral_changes").await {
+                self.changes.poke();
+                while heard.next().await.is_some() {
+                    self.changes.poke();
+                }
+            }
+            // A pooler in transaction mode has no notifications: the feed is read all the same.
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 

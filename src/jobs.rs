@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::db::{Db, Tx, Work};
+use crate::db::{Db, Sql, Tx, Work};
 use crate::kernel::error::Result;
-use crate::kernel::time::Time;
+use crate::kernel::time::{SKEW, Time};
 use crate::{params, sql};
 
-/// How long a claimed job is left to its node before another may take it.
+/// How long a claimed job is left to its node before another may take it: longer than any is at work.
 const LEASE: Duration = Duration::from_secs(120);
-/// Jobs claimed at once.
-const BATCH: i64 = 16;
+/// No job is put off for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 sql! {
     ENQUEUE = "insert into jobs (kind, subject, created_at, run_at, attempts) values ($1, $2, $3, $3, 0)
@@ -27,8 +27,16 @@ sql! {
                      order by run_at limit $3 for update skip locked)
                  returning id, subject, attempts",
     };
-    FINISH = "update jobs set done_at = $2, lease_until = null, outcome = $3 where id = $1 and done_at is null";
-    POSTPONE = "update jobs set run_at = $2, lease_until = null, outcome = $3 where id = $1 and done_at is null";
+    /// Only by whoever claimed it last: whose lease has run out has no say in what another is at.
+    FINISH = "update jobs set done_at = $2, lease_until = null, outcome = $3
+              where id = $1 and done_at is null and attempts = $4";
+    POSTPONE = "update jobs set run_at = $2, lease_until = null, outcome = $3
+                where id = $1 and done_at is null and attempts = $4";
+    GIVE_BACK = "update jobs set lease_until = null, attempts = attempts - 1
+                 where id = $1 and done_at is null and attempts = $2";
+    /// Those put off by a clock that was ahead.
+    MEND_RUN_AT = "update jobs set run_at = $2 where kind = $1 and done_at is null and run_at > $3";
+    MEND_LEASE = "update jobs set lease_until = null where kind = $1 and done_at is null and lease_until > $2";
     WAITING = "select count(*) from jobs where done_at is null";
     FORGET = "delete from jobs where done_at is not null and done_at < $1";
 }
@@ -49,6 +57,15 @@ impl Kind {
         match self {
             Self::CheckEmail => "check_email",
             Self::FoldReferrals => "fold_referrals",
+        }
+    }
+
+    /// How long one may take. Then it is given up, and tried again later.
+    pub fn deadline(self) -> Duration {
+        match self {
+            // Its turn comes within 25 s, and Hunter has 25.
+            Self::CheckEmail => Duration::from_secs(60),
+            Self::FoldReferrals => Duration::from_secs(30),
         }
     }
 }
@@ -72,28 +89,56 @@ pub async fn enqueue(tx: &mut Tx<'_>, kind: Kind, subject: String, now: Time) ->
     tx.run(&ENQUEUE, &params![kind.word(), subject, now]).await.map(drop)
 }
 
-/// Takes jobs of a kind that are due. Kinds that only a newer binary knows are left to it.
-pub async fn claim(db: &Db, kind: Kind, now: Time) -> Result<Vec<Job>> {
-    let work: Work<(Kind, Time), Vec<Job>> = |tx, (kind, now)| {
+/// Takes at most so many jobs of a kind that are due. Kinds that only a newer binary knows are left to it.
+pub async fn claim(db: &Db, kind: Kind, most: usize, now: Time) -> Result<Vec<Job>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let work: Work<(Kind, i64, Time), Vec<Job>> = |tx, (kind, most, now)| {
         Box::pin(async move {
-            let rows = tx.rows(&CLAIM, &params![*now, now.plus(LEASE), BATCH, kind.word()]).await?;
+            let rows = tx.rows(&CLAIM, &params![*now, now.plus(LEASE), *most, kind.word()]).await?;
             rows.iter()
                 .map(|row| Ok(Job { id: row.get(0)?, kind: *kind, subject: row.get(1)?, attempts: row.get(2)? }))
                 .collect()
         })
     };
-    db.write((kind, now), work).await
+    db.write((kind, most, now), work).await
 }
 
 /// Records how a job went.
 pub async fn settle(db: &Db, job: &Job, outcome: Outcome, now: Time) -> Result<()> {
     let (sql, at, text) = match outcome {
         Outcome::Done(text) => (&FINISH, now, text),
-        Outcome::Again { after, why } => (&POSTPONE, now.plus(after), why),
+        Outcome::Again { after, why } => (&POSTPONE, now.plus(after.min(LONGEST_PAUSE)), why),
     };
-    let work: Work<(&'static crate::db::Sql, i64, Time, &'static str), ()> =
-        |tx, (sql, id, at, text)| Box::pin(async move { tx.run(sql, &params![*id, *at, *text]).await.map(drop) });
-    db.write((sql, job.id, at, text), work).await
+    let work: Work<Settlement, ()> = |tx, (sql, id, at, text, attempts)| {
+        Box::pin(async move { tx.run(sql, &params![*id, *at, *text, *attempts]).await.map(drop) })
+    };
+    db.write((sql, job.id, at, text, job.attempts), work).await
+}
+
+type Settlement = (&'static Sql, i64, Time, &'static str, i64);
+
+/// Leaves a job to whoever claims it next, as if nobody had.
+pub async fn give_back(db: &Db, job: &Job) -> Result<()> {
+    let work: Work<(i64, i64), ()> =
+        |tx, (id, attempts)| Box::pin(async move { tx.run(&GIVE_BACK, &params![*id, *attempts]).await.map(drop) });
+    db.write((job.id, job.attempts), work).await
+}
+
+/// Makes jobs due, and takes leases back, that a clock has put off which was ahead. Kinds that only a newer binary knows
+/// are left to it.
+pub async fn mend_times(db: &Db, now: Time) -> Result<u64> {
+    let work: Work<Time, u64> = |tx, now| {
+        Box::pin(async move {
+            let mut mended = 0;
+            for kind in Kind::ALL {
+                let (put_off, leased) = (now.plus(LONGEST_PAUSE + SKEW), now.plus(LEASE + SKEW));
+                mended += tx.run(&MEND_RUN_AT, &params![kind.word(), *now, put_off]).await?;
+                mended += tx.run(&MEND_LEASE, &params![kind.word(), leased]).await?;
+            }
+            Ok(mended)
+        })
+    };
+    db.write(now, work).await
 }
 
 /// Jobs that are not done.

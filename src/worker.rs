@@ -1,83 +1,218 @@
 //! What a node does beside answering: jobs from the queue, and housekeeping. Any number of nodes may.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
+use crate::cache;
 use crate::features::{accounts, codes, oauth, referrals, signin, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, backoff};
-use crate::kernel::error::Result;
+use crate::kernel::deadline;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::time::{SKEW, Time};
+use crate::readiness;
 
 /// Between two looks at the queue when nobody rings.
 const PERIOD: Duration = Duration::from_secs(1);
-const HOUSEKEEPING: Duration = Duration::from_secs(600);
+/// For all of housekeeping.
+const HOUSEKEEPING: Duration = Duration::from_secs(300);
+/// Between two looks for what a wrong clock has left; every so many there is housekeeping.
+const MENDING: Duration = Duration::from_secs(60);
+const ROUNDS: u32 = 10;
+/// A clock that has jumped and stays there counts as right after so long.
+const DISTRUST: Duration = Duration::from_secs(3600);
+/// At a stop, for jobs under way to end by themselves; then they go back into the queue.
+const GRACE: Duration = Duration::from_secs(1);
+/// For what is left of a job to be written. Where that fails its lease runs out.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Of jobs that wait for somebody else, at once; and of those that work in the database.
+const WAITING_AT_ONCE: usize = 64;
+const WORKING_AT_ONCE: usize = 4;
 
-/// Works until `stop` says so; jobs under way are finished.
+/// Works until `stop` says so. Jobs that are not done a second later go back.
 pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
-    // Each kind has a loop of its own: a slow mail system holds up nothing but mail.
-    let mut loops: JoinSet<()> = Kind::ALL.iter().map(|kind| work_on(app.clone(), *kind, stop.clone())).collect();
-    loops.spawn(keep_house(app.clone(), stop.clone()));
-    loops.spawn(make_keys(app.clone(), stop.clone()));
-    loops.spawn(sweep(app, stop));
-    while let Some(ended) = loops.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a background loop has ended; restart this node");
-        }
+    let mut loops: JoinSet<()> = JoinSet::new();
+    // Each kind has a loop and a number of its own: none takes another's place.
+    for kind in Kind::ALL {
+        let (app, stop) = (app.clone(), stop.clone());
+        keep(&mut loops, kind.word(), app, stop, |app, stop| work_on(app, *kind, stop));
     }
+    keep(&mut loops, "housekeeping", app.clone(), stop.clone(), keep_house);
+    keep(&mut loops, "keys", app.clone(), stop.clone(), make_keys);
+    keep(&mut loops, "expiry", app, stop, sweep);
+    while loops.join_next().await.is_some() {}
+}
+
+fn keep<F: Future<Output = ()> + Send + 'static>(
+    loops: &mut JoinSet<()>,
+    name: &'static str,
+    app: Arc<App>,
+    stop: watch::Receiver<bool>,
+    begin: impl Fn(Arc<App>, watch::Receiver<bool>) -> F + Send + Sync + 'static,
+) {
+    loops.spawn(async move {
+        // Whoever would give the word may be gone.
+        let over = || *stop.borrow() || stop.has_changed().is_err();
+        app.loops.keep(name, over, || begin(app.clone(), stop.clone())).await;
+    });
 }
 
 async fn keep_house(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            biased;
-            () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(HOUSEKEEPING) => {}
+    let work = async {
+        let (mut watch, mut round) = (ClockWatch::new(app.clock.now()), 1_u32);
+        loop {
+            tokio::time::sleep(MENDING).await;
+            let trusted = watch.trusts(app.clock.now(), app.changes.now());
+            let work = keep_in_order(&app, trusted, round == 0);
+            if let Err(error) = deadline::job(HOUSEKEEPING, work).await {
+                tracing::warn!(%error, "housekeeping failed; trying again later");
+            }
+            round = (round + 1) % ROUNDS;
         }
-        if let Err(error) = clean(&app).await {
-            tracing::warn!(%error, "housekeeping failed; trying again later");
+    };
+    until_stopped(&mut stop, work).await;
+}
+
+async fn keep_in_order(app: &App, trusted: bool, thoroughly: bool) -> Result<()> {
+    if trusted {
+        mend_times(app).await?;
+    }
+    if !thoroughly {
+        return Ok(());
+    }
+    look_after(app).await?;
+    if trusted {
+        return forget(app).await;
+    }
+    tracing::warn!("this node's clock has jumped, or is another than the database's: it removes nothing for now");
+    Ok(())
+}
+
+/// Whether a clock may be believed when things are removed or mended by it: a jump undoes itself when somebody corrects
+/// it, what was removed does not come back.
+struct ClockWatch {
+    /// When the clock was last right, by one that only goes on and by itself.
+    right: (Instant, Time),
+    doubted: Option<Instant>,
+}
+
+impl ClockWatch {
+    fn new(now: Time) -> Self {
+        Self { right: (Instant::now(), now), doubted: None }
+    }
+
+    fn trusts(&mut self, now: Time, database: Option<Time>) -> bool {
+        self.trusts_after(self.right.0.elapsed(), now, database)
+    }
+
+    fn trusts_after(&mut self, elapsed: Duration, now: Time, database: Option<Time>) -> bool {
+        let differ = |one: Time, other: Time| one.since(other).max(other.since(one)) > SKEW;
+        if differ(self.right.1.plus(elapsed), now) && self.doubted.get_or_insert_with(Instant::now).elapsed() < DISTRUST
+        {
+            return false;
         }
+        *self = Self::new(now);
+        database.is_none_or(|database| !differ(database, now))
     }
 }
 
 /// Makes the RSA key, which takes too long to be made before the first request.
 async fn make_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    while let Err(error) = tokens::keys::rs256_ready(&app).await {
-        tracing::warn!(%error, "cannot make the key for ID tokens; trying again");
-        tokio::select! {
-            biased;
-            () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(PERIOD) => {}
+    let work = async {
+        while let Err(error) = tokens::keys::rs256_ready(&app).await {
+            tracing::warn!(%error, "cannot make the key for ID tokens; trying again");
+            tokio::time::sleep(PERIOD).await;
         }
-    }
+    };
+    until_stopped(&mut stop, work).await;
+    stopped(&mut stop).await;
 }
 
 async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    loop {
-        if let Err(error) = codes::actions::sweep(&app).await {
-            tracing::warn!(%error, "cannot retire expired codes; trying again");
+    let work = async {
+        loop {
+            if let Err(error) = codes::actions::sweep(&app).await {
+                tracing::warn!(%error, "cannot retire expired codes; trying again");
+            }
+            tokio::time::sleep(PERIOD).await;
         }
-        tokio::select! {
-            biased;
-            () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(PERIOD) => {}
-        }
+    };
+    until_stopped(&mut stop, work).await;
+}
+
+/// Units of work may be left at any step; what was not committed is done by the next who comes.
+async fn until_stopped(stop: &mut watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = stopped(stop) => {}
+        () = work => {}
     }
 }
 
 async fn work_on(app: Arc<App>, kind: Kind, mut stop: watch::Receiver<bool>) {
+    let mut running: JoinSet<()> = JoinSet::new();
+    let told = stop.clone();
+    until_stopped(&mut stop, take_up(&app, kind, &told, &mut running)).await;
+    // Each of them knows of the stop.
+    let ended = async { while running.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GRACE + SETTLING, ended).await;
+}
+
+/// Takes up jobs as there is room for them, each beside the others: none waits for a slow one.
+async fn take_up(app: &Arc<App>, kind: Kind, stop: &watch::Receiver<bool>, running: &mut JoinSet<()>) {
     loop {
-        if let Err(error) = drain_kind(&app, kind, || *stop.borrow()).await {
+        while running.try_join_next().is_some() {}
+        let room = at_once(app, kind).saturating_sub(running.len());
+        let claimed = match room {
+            0 => Ok(Vec::new()),
+            _ => jobs::claim(&app.db, kind, room, app.clock.now()).await,
+        };
+        let claimed = claimed.unwrap_or_else(|error| {
             tracing::warn!(%error, kind = kind.word(), "cannot work on jobs; trying again");
+            Vec::new()
+        });
+        // Then more may be due, and the next that ends makes room.
+        let full = claimed.len() == room;
+        for job in claimed {
+            running.spawn(attend(app.clone(), job, stop.clone()));
         }
         tokio::select! {
-            biased;
-            () = stopped(&mut stop) => return,
+            Some(_) = running.join_next(), if full => {}
             () = app.work_to_do.notified() => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
+    }
+}
+
+fn at_once(app: &App, kind: Kind) -> usize {
+    match kind {
+        // So few that each has its turn at the verifier within the time that the verifier itself has.
+        Kind::CheckEmail => {
+            let turns = usize::try_from(app.config.email.checks_per_second).unwrap_or(usize::MAX);
+            turns.saturating_mul(25).min(WAITING_AT_ONCE)
+        }
+        Kind::FoldReferrals => WORKING_AT_ONCE,
+    }
+}
+
+/// Runs a job, unless the node stops over it.
+async fn attend(app: Arc<App>, job: Job, mut stop: watch::Receiver<bool>) {
+    let told_to_stop = async {
+        stopped(&mut stop).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let settled = tokio::select! {
+        biased;
+        outcome = run(&app, &job) => settle(&app, &job, outcome).await,
+        () = told_to_stop => jobs::give_back(&app.db, &job).await,
+    };
+    if let Err(error) = settled {
+        tracing::warn!(job = job.id, kind = job.kind.word(), %error, "cannot record a job; it runs again later");
     }
 }
 
@@ -85,59 +220,111 @@ async fn work_on(app: Arc<App>, kind: Kind, mut stop: watch::Receiver<bool>) {
 pub async fn drain(app: &App) -> Result<usize> {
     let mut ran = 0;
     for kind in Kind::ALL {
-        ran += drain_kind(app, *kind, || false).await?;
+        loop {
+            let due = jobs::claim(&app.db, *kind, at_once(app, *kind), app.clock.now()).await?;
+            if due.is_empty() {
+                break;
+            }
+            ran += due.len();
+            let runs = due.iter().map(async |job| settle(app, job, run(app, job).await).await);
+            futures_util::future::try_join_all(runs).await?;
+        }
     }
     Ok(ran)
 }
 
-async fn drain_kind(app: &App, kind: Kind, stopped: impl Fn() -> bool) -> Result<usize> {
-    let mut ran = 0;
-    while !stopped() {
-        let due = jobs::claim(&app.db, kind, app.clock.now()).await?;
-        if due.is_empty() {
-            break;
-        }
-        ran += due.len();
-        // Side by side: one slow answer does not hold up the others.
-        let runs = due.into_iter().map(|job| async move {
-            let outcome = run(app, &job).await;
-            let word = match &outcome {
-                Outcome::Done(_) => "done",
-                Outcome::Again { .. } => "again",
-            };
-            app.metrics.job(kind.word(), word);
-            jobs::settle(&app.db, &job, outcome, app.clock.now()).await
-        });
-        for settled in futures_util::future::join_all(runs).await {
-            settled?;
-        }
-    }
-    Ok(ran)
+async fn settle(app: &App, job: &Job, outcome: Outcome) -> Result<()> {
+    let word = match &outcome {
+        Outcome::Done(_) => "done",
+        Outcome::Again { .. } => "again",
+    };
+    app.metrics.job(job.kind.word(), word);
+    jobs::settle(&app.db, job, outcome, app.clock.now()).await
 }
 
 async fn run(app: &App, job: &Job) -> Outcome {
-    let outcome = match job.kind {
-        Kind::CheckEmail => accounts::jobs::check_email(app, job).await,
-        Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
+    let work = async {
+        match job.kind {
+            Kind::CheckEmail => accounts::jobs::check_email(app, job).await,
+            Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
+        }
     };
-    outcome.unwrap_or_else(|error| {
+    let caught = AssertUnwindSafe(work).catch_unwind();
+    let work = async { caught.await.unwrap_or_else(|_| Err(Error::Internal("a job panicked".into()))) };
+    deadline::job(job.kind.deadline(), work).await.unwrap_or_else(|error| {
         tracing::warn!(job = job.id, kind = job.kind.word(), %error, "a job failed; trying again");
         Outcome::Again { after: backoff(job.attempts), why: "failed" }
     })
 }
 
-/// Removes what has served its time, and reads the keys again in case the feed did not tell of one.
+/// Does what a node does every ten minutes.
 pub async fn clean(app: &App) -> Result<()> {
+    look_after(app).await?;
+    forget(app).await
+}
+
+/// Removes what has served its time.
+async fn forget(app: &App) -> Result<()> {
     let now = app.clock.now();
     let retention = &app.config.retention;
     jobs::housekeeping(&app.db, now.minus(retention.jobs())).await?;
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     signin::actions::housekeeping(app).await?;
-    crate::cache::changes::housekeeping(&app.db).await?;
+    cache::changes::housekeeping(&app.db).await?;
+    readiness::housekeeping(&app.db).await.map(drop)
+}
+
+/// Reads the keys again in case the feed did not tell of one, and forgets in process.
+async fn look_after(app: &App) -> Result<()> {
     app.limits.housekeeping();
     if let Err(sentence) = tokens::keys::open(app).await? {
         tracing::error!("{sentence}. This node cannot sign with it");
     }
     Ok(())
+}
+
+/// Brings back what a clock has written that was ahead, and says how much that was. Otherwise it would stay so until the
+/// time that the clock showed.
+pub async fn mend_times(app: &App) -> Result<u64> {
+    let now = app.clock.now();
+    let mended = jobs::mend_times(&app.db, now).await?
+        + cache::changes::mend_times(&app.db).await?
+        + tokens::actions::mend_times(app, now).await?;
+    if mended > 0 {
+        tracing::warn!(rows = mended, "times that a clock had written ahead are mended");
+    }
+    Ok(mended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_clock_that_jumps_or_differs_is_not_trusted_until_it_is_back() {
+        let start = Time(0).plus(HOUR * 24 * 365 * 50);
+        let mut watch = ClockWatch::new(start);
+        let now = start.plus(MINUTE);
+        assert!(watch.trusts_after(MINUTE, now, Some(now)));
+        // The database's clock is another.
+        let now = now.plus(MINUTE);
+        assert!(!watch.trusts_after(MINUTE, now, Some(now.plus(HOUR))));
+        // Both jump, being one machine's, and stay there for some minutes.
+        for minutes in 1..4 {
+            let there = now.plus(HOUR * 24 * 400 + MINUTE * minutes);
+            assert!(!watch.trusts_after(MINUTE * minutes, there, Some(there)));
+        }
+        // Corrected: what was written meanwhile is mended at once.
+        let back = now.plus(MINUTE * 4);
+        assert!(watch.trusts_after(MINUTE * 4, back, Some(back)));
+        // One that has stayed there for long is right: the machine slept.
+        let awake = back.plus(HOUR * 9);
+        assert!(!watch.trusts_after(MINUTE, awake, None));
+        watch.doubted = Instant::now().checked_sub(DISTRUST);
+        assert!(watch.trusts_after(MINUTE, awake, None));
+    }
 }

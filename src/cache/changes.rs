@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::db::{Db, Tx};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{KeyChangeId, SessionId, UserId};
-use crate::kernel::time::Time;
+use crate::kernel::time::{SKEW, Time};
 use crate::{params, sql};
 
 /// Between two looks when nobody pokes.
@@ -52,6 +52,8 @@ sql! {
              from (select referral_now() as now) clock
              left join (select topic, subject, version, at, id from changes
                         where at >= $1 and (at > $1 or id > $2) order by at, id limit 5000) c on true";
+    /// Dated by a clock that was ahead: until then every look would find them again.
+    MEND = "update changes set at = referral_now() where at > (select referral_now()) + $1";
     FORGET = "delete from changes where at < (select referral_now()) - $1";
 }
 
@@ -216,6 +218,14 @@ pub async fn announce_sessions(tx: &mut Tx<'_>, sessions: &[SessionId]) -> Resul
 /// Announces, with the transaction's commit, that the signing keys are not what they were.
 pub async fn announce_keys(tx: &mut Tx<'_>, change: KeyChangeId) -> Result<()> {
     tx.run(&RECORD, &params![KEYS, change.0, 0]).await.map(drop)
+}
+
+/// Dates what is dated ahead as of now, so that it is heard of once more and then forgotten like all else.
+pub async fn mend_times(db: &Db) -> Result<u64> {
+    let work: crate::db::Work<(), u64> = |tx, ()| {
+        Box::pin(async move { tx.run(&MEND, &params![i64::try_from(SKEW.as_micros()).unwrap_or(i64::MAX)]).await })
+    };
+    db.write((), work).await
 }
 
 /// Removes what no node needs any more.

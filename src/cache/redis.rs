@@ -1,15 +1,15 @@
 //! Redis: memory that nodes share, and the fastest word of changes. It may vanish at any time: only speed is lost.
 //!
 //! A supervisor keeps the connection and is the breaker: the first failure takes Redis out of the way of requests until
-//! it answers again.
+//! it does again, several times in a row and as fast as requests need it, what requests ask of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, AsyncConnectionConfig, Client, RedisResult, Script};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, Script};
 use tokio::sync::Notify;
 
 use super::changes::Changes;
@@ -18,7 +18,15 @@ use crate::kernel::ids::InstallationId;
 /// The longest a request waits for Redis.
 const PATIENCE: Duration = Duration::from_millis(50);
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A connection that has been of no use for so long is replaced.
+const USELESS: Duration = Duration::from_secs(5);
+/// How often in a row it must do all we ask before it is used again: one that is slow now and then is not taken up and
+/// dropped in turns.
+const PROOFS: u32 = 3;
 const CHANNEL: &str = "changes";
+/// What is said on the channel to see whether that works. Changes are announced without a word.
+const PROBE: &str = "probe";
+const PROBED: &str = "probe";
 
 /// Stores a value unless a newer version is there: the version stands in front of the text.
 const SET_IF_NEWER: &str = r"
@@ -34,6 +42,8 @@ pub struct Redis {
     connection: RwLock<Option<MultiplexedConnection>>,
     /// Closed breaker: requests may ask.
     up: AtomicBool,
+    /// Why it is not used; nothing while it is, or while that is not known yet.
+    trouble: Mutex<Option<Trouble>>,
     broken: Notify,
     script: Script,
 }
@@ -51,6 +61,7 @@ impl Redis {
             installation: OnceLock::new(),
             connection: RwLock::new(None),
             up: AtomicBool::new(false),
+            trouble: Mutex::new(None),
             broken: Notify::new(),
             script: Script::new(SET_IF_NEWER),
         }))
@@ -70,14 +81,15 @@ impl Redis {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Whether Redis answers at all, for who wants to know why not.
+    /// Why it is not used, as a word.
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).map(Trouble::word)
+    }
+
+    /// Whether Redis does what we ask of it, for who wants to know why not.
     pub async fn reach(&self) -> Result<(), String> {
-        let reach = async {
-            let mut connection = self.connect().await?;
-            redis::cmd("PING").query_async::<String>(&mut connection).await
-        };
-        // The kind only: the message may hold the address with its password.
-        reach.await.map(drop).map_err(|error| format!("it does not answer ({:?})", error.kind()))
+        let reach = async { self.prove(&mut self.connect().await?).await };
+        reach.await.map_err(|trouble| trouble.sentence().to_owned())
     }
 
     pub async fn get(&self, key: &str) -> Option<String> {
@@ -90,9 +102,20 @@ impl Redis {
         let millis = u64::try_from(life.as_millis()).unwrap_or(0);
         let Some(mut connection) = self.connection().filter(|_| millis > 0) else { return };
         let Some(key) = self.name(key) else { return };
+        let _ = self.within(self.store(&mut connection, &key, version, text, millis)).await;
+    }
+
+    async fn store(
+        &self,
+        connection: &mut MultiplexedConnection,
+        key: &str,
+        version: i64,
+        text: &str,
+        millis: u64,
+    ) -> RedisResult<i64> {
         let mut invocation = self.script.prepare_invoke();
         invocation.key(key).arg(version).arg(text).arg(millis);
-        let _: Option<i64> = self.within(invocation.invoke_async(&mut connection)).await;
+        invocation.invoke_async(connection).await
     }
 
     /// Pokes all nodes, this one included.
@@ -101,48 +124,92 @@ impl Redis {
         let _: Option<i64> = self.within(connection.publish(channel, "")).await;
     }
 
-    /// Keeps connecting, watching and listening until the process ends.
-    pub async fn supervise(self: Arc<Self>, changes: Arc<Changes>) {
-        let listener = self.clone();
-        tokio::spawn(async move { listener.listen(&changes).await });
-        let mut said = false;
+    /// Keeps connecting and watching until the process ends.
+    pub async fn supervise(&self) {
         loop {
             match self.connect().await {
-                Ok(connection) => {
-                    *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-                    self.up.store(true, Ordering::Relaxed);
-                    tracing::info!("Redis is up");
-                    said = false;
-                    self.watch(connection).await;
-                    self.up.store(false, Ordering::Relaxed);
-                    self.connection.write().unwrap_or_else(PoisonError::into_inner).take();
-                    tracing::warn!("Redis does not answer; going on with the database alone");
-                }
-                Err(error) if !said => {
-                    said = true;
-                    // The kind only: the message may hold the address with its password.
-                    tracing::warn!(kind = ?error.kind(), "cannot connect to Redis; going on with the database alone");
-                }
-                Err(_) => {}
+                Ok(connection) => self.watch(connection).await,
+                Err(trouble) => self.goes_down(trouble),
             }
             tokio::time::sleep(HEARTBEAT / 4).await;
         }
     }
 
-    /// Returns when the connection has failed.
+    /// Returns when the connection is of no use any more.
     async fn watch(&self, mut connection: MultiplexedConnection) {
+        let (mut proofs, mut last_good) = (0, Instant::now());
         loop {
-            let _ = tokio::time::timeout(HEARTBEAT, self.broken.notified()).await;
-            let pong: Option<RedisResult<String>> =
-                tokio::time::timeout(PATIENCE * 4, redis::cmd("PING").query_async(&mut connection)).await.ok();
-            if !matches!(pong, Some(Ok(_))) {
-                return;
+            match self.prove(&mut connection).await {
+                Ok(()) => {
+                    last_good = Instant::now();
+                    if self.is_up() {
+                        proofs = 0;
+                    } else {
+                        proofs += 1;
+                        // At the start one will do: nothing speaks against it yet.
+                        if proofs >= PROOFS || self.trouble().is_none() {
+                            self.goes_up(&connection);
+                            proofs = 0;
+                        }
+                    }
+                }
+                Err(trouble) => {
+                    proofs = 0;
+                    self.goes_down(trouble);
+                    if trouble == Trouble::Unreachable || last_good.elapsed() > USELESS {
+                        break;
+                    }
+                }
             }
-            self.up.store(true, Ordering::Relaxed);
+            let pause = if self.is_up() { HEARTBEAT } else { HEARTBEAT / 4 };
+            // A request that fails wakes us, and what was proven before counts no more.
+            if tokio::time::timeout(pause, self.broken.notified()).await.is_ok() {
+                proofs = 0;
+            }
+        }
+        self.connection.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Whether it does all that requests ask of it, each within their patience.
+    async fn prove(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+        async fn patient<T>(work: impl Future<Output = RedisResult<T>>) -> Result<T, Trouble> {
+            match tokio::time::timeout(PATIENCE, work).await {
+                Ok(answer) => answer.map_err(|error| Trouble::of(&error)),
+                Err(_) => Err(Trouble::Slow),
+            }
+        }
+        // Who only looks, before it is known whose memory this is, writes where nobody reads.
+        let name = |name: &str| self.name(name).unwrap_or_else(|| format!("referral:{name}"));
+        let (probed, channel) = (name(PROBED), name(CHANNEL));
+        let life = 10 * u64::try_from(HEARTBEAT.as_millis()).unwrap_or(0);
+        patient(connection.get::<_, Option<String>>(&probed)).await?;
+        patient(self.store(connection, &probed, 0, "", life)).await?;
+        patient(connection.publish::<_, _, i64>(channel, PROBE)).await?;
+        Ok(())
+    }
+
+    fn goes_up(&self, connection: &MultiplexedConnection) {
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = None;
+        if !self.up.swap(true, Ordering::Relaxed) {
+            tracing::info!("Redis is up");
         }
     }
 
-    async fn listen(&self, changes: &Changes) {
+    /// Tells the log once, however often and for however many reasons it goes on.
+    fn goes_down(&self, why: Trouble) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = trouble.replace(why).is_some();
+        self.up.store(false, Ordering::Relaxed);
+        if !told {
+            let reason = why.word();
+            tracing::warn!(reason, "Redis is not used; going on with the database alone");
+        }
+    }
+
+    /// Keeps listening for word of changes until the process ends.
+    pub async fn listen(&self, changes: &Changes) {
         let Some(name) = self.name(CHANNEL) else { return };
         loop {
             if let Ok(Ok(mut channel)) = tokio::time::timeout(HEARTBEAT, self.client.get_async_pubsub()).await
@@ -151,18 +218,21 @@ impl Redis {
                 // Whatever was said before we listened.
                 changes.poke();
                 let mut messages = channel.into_on_message();
-                while messages.next().await.is_some() {
-                    changes.poke();
+                while let Some(message) = messages.next().await {
+                    if message.get_payload_bytes() != PROBE.as_bytes() {
+                        changes.poke();
+                    }
                 }
             }
-            tokio::time::sleep(HEARTBEAT / 4).await;
+            tokio::time::sleep(HEARTBEAT).await;
         }
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connect(&self) -> Result<MultiplexedConnection, Trouble> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(HEARTBEAT)).set_response_timeout(Some(HEARTBEAT));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        connected.map_err(|error| Trouble::of(&error))
     }
 
     fn connection(&self) -> Option<MultiplexedConnection> {
@@ -171,15 +241,86 @@ impl Redis {
 
     /// Waits no longer than requests can; a failure opens the breaker.
     async fn within<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Option<T> {
-        match tokio::time::timeout(PATIENCE, work).await {
-            Ok(Ok(value)) => Some(value),
-            // Redis answered, if only to refuse (out of memory, loading): not worth a reconnect.
-            Ok(Err(error)) if error.code().is_some() => None,
-            _ => {
-                self.up.store(false, Ordering::Relaxed);
-                self.broken.notify_one();
-                None
+        let trouble = match tokio::time::timeout(PATIENCE, work).await {
+            Ok(Ok(value)) => return Some(value),
+            Ok(Err(error)) => Trouble::of(&error),
+            Err(_) => Trouble::Slow,
+        };
+        // Of one value alone Redis is not the worse.
+        if trouble != Trouble::Refused {
+            self.goes_down(trouble);
+            self.broken.notify_one();
+        }
+        None
+    }
+}
+
+/// Why Redis is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Unreachable,
+    Slow,
+    Password,
+    Permission,
+    Loading,
+    MasterDown,
+    ReadOnly,
+    Full,
+    Busy,
+    /// Anything else that it answers.
+    Refused,
+}
+
+impl Trouble {
+    fn of(error: &RedisError) -> Self {
+        if error.kind() == ErrorKind::AuthenticationFailed {
+            return Self::Password;
+        }
+        match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => Self::Password,
+            Some("NOPERM") => Self::Permission,
+            Some("LOADING") => Self::Loading,
+            Some("MASTERDOWN" | "CLUSTERDOWN") => Self::MasterDown,
+            Some("READONLY") => Self::ReadOnly,
+            Some("OOM" | "MISCONF") => Self::Full,
+            Some("BUSY") => Self::Busy,
+            Some(_) => Self::Refused,
+            None if error.is_timeout() => Self::Slow,
+            None => Self::Unreachable,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+            Self::Password => "password",
+            Self::Permission => "permission",
+            Self::Loading => "loading",
+            Self::MasterDown => "master_down",
+            Self::ReadOnly => "read_only",
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Never with what Redis said: that may hold the address with its password.
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Unreachable => "it does not answer",
+            Self::Slow => "it takes longer than 50 ms to answer",
+            Self::Password => "it refuses the password, or wants one",
+            Self::Permission => {
+                "its user may not do all that is needed: GET, SET, EVALSHA, SCRIPT LOAD, PUBLISH and SUBSCRIBE, on keys \
+                 and channels that begin with referral:"
             }
+            Self::Loading => "it is loading its data",
+            Self::MasterDown => "it is a replica without its master, or its cluster is down",
+            Self::ReadOnly => "it is a replica and takes no writes",
+            Self::Full => "it takes no more data",
+            Self::Busy => "it is busy with somebody's script",
+            Self::Refused => "it refuses what is asked of it",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{self, Config, Environment};
 use crate::db::{Db, Options, migrate};
 use crate::kernel::deadline;
 use crate::kernel::time::Clock;
+use crate::log;
 use crate::start;
 use crate::web::router::document;
 
@@ -70,7 +71,7 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("referral: {message}");
+            log::last_words(&format!("referral: {message}"));
             ExitCode::FAILURE
         }
     }

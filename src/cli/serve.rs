@@ -1,21 +1,21 @@
 //! `referral serve`
 
-use std::io::IsTerminal;
-
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tokio::task::JoinSet;
 
 use super::say;
-use crate::config::{Config, Log, LogFormat};
+use crate::config::Config;
 use crate::db::Db;
 use crate::kernel::time::Clock;
+use crate::log;
 use crate::start;
 use crate::web::{descriptors, server};
 use crate::worker;
 
 pub async fn run(config: Config) -> Result<(), String> {
-    start_log(&config.log)?;
+    // Written until the very end, also when that is a fault.
+    let _log = log::start(&config.log)?;
     descriptors::raise();
     let listener = server::bind(&config.http.listen, "REFERRAL_LISTEN").await?;
     let address = listener.local_addr().map_err(|error| format!("cannot tell where we listen: {error}"))?;
@@ -54,13 +54,19 @@ pub async fn run(config: Config) -> Result<(), String> {
     app.follow();
     let (stop, stopped) = watch::channel(false);
     let work = tokio::spawn(worker::work(app.clone(), stopped.clone()));
+    let mut serving: JoinSet<()> = JoinSet::new();
     if let Some(listener) = metrics {
-        tokio::spawn(server::serve_metrics(app.clone(), listener, stopped.clone()));
+        serving.spawn(server::serve_metrics(app.clone(), listener, stopped.clone()));
     }
-    let serving = tokio::spawn(server::serve(app.clone(), listener, stopped));
-    // For people and for whoever waits for this line; the log may be elsewhere.
-    say(&format!("Referral listens on http://{address} (docs: http://{address}/docs)"));
-    wait_for_the_end().await?;
+    serving.spawn(server::serve(app.clone(), listener, stopped));
+    // For people and for whoever waits for this line; the log may be elsewhere. Whoever reads neither holds up nothing.
+    let line = format!("Referral listens on http://{address} (docs: http://{address}/docs)");
+    let _ = std::thread::Builder::new().spawn(move || say(&line));
+    tokio::select! {
+        ended = wait_for_the_end() => ended?,
+        // Nobody has told it to: a fault, and whoever supervises the process begins it again.
+        _ = serving.join_next() => return Err("the server has ended by itself, which is a fault of the service".to_owned()),
+    }
     // Load balancers learn from /readyz to look elsewhere before we close the door.
     app.stop();
     tracing::info!("stopping: requests under way are finished");
@@ -68,8 +74,8 @@ pub async fn run(config: Config) -> Result<(), String> {
     // The receivers live as long as the tasks.
     let _ = stop.send(true);
     // Jobs that do not finish in time are another node's when their lease is over.
-    let (served, _) = tokio::join!(serving, tokio::time::timeout(app.config.http.shutdown(), work));
-    served.map_err(|error| format!("the server ended badly: {error}"))?;
+    let served = async { while serving.join_next().await.is_some() {} };
+    let ((), _) = tokio::join!(served, tokio::time::timeout(app.config.http.shutdown(), work));
     if let Err(error) = app.db.settle().await {
         tracing::warn!(%error, "the database's log stays beside it");
     }
@@ -85,19 +91,4 @@ async fn wait_for_the_end() -> Result<(), String> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-fn start_log(settings: &Log) -> Result<(), String> {
-    // The driver says little that is not in our own errors, and at debug it says too much.
-    let filter = EnvFilter::try_new(format!("{},tokio_postgres=warn", settings.level)).map_err(|error| {
-        format!("log.level (REFERRAL_LOG) is not a filter: {error}; write info or referral=debug,warn")
-    })?;
-    let text = match settings.format {
-        LogFormat::Text => true,
-        LogFormat::Json => false,
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-    };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if text { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
-    started.map_err(|error| format!("cannot start the log: {error}"))
 }

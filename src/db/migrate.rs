@@ -20,6 +20,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("slot_times", include_str!("../../migrations/0003_slot_times.sql")),
     ("identity", include_str!("../../migrations/0004_identity.sql")),
     ("installation", include_str!("../../migrations/0005_installation.sql")),
+    ("probes", include_str!("../../migrations/0006_probes.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -180,6 +180,15 @@ impl Db {
         }
     }
 
+    /// Bytes that show whether a typical request's writes find room: SQLite writes whole pages of tables and indexes to
+    /// its log, PostgreSQL hardly more than what has changed.
+    pub fn typical_write(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 32 * 1024,
+            Self::Postgres(_) => 8 * 1024,
+        }
+    }
+
     /// Leaves the database as whoever copies it wants to find it; for the end of a process.
     pub async fn settle(&self) -> Result<()> {
         match self {

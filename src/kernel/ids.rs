@@ -48,6 +48,10 @@ id!(
     KeyChangeId
 );
 id!(
+    /// One running process.
+    NodeId
+);
+id!(
     /// One HTTP request, as the caller and the log name it.
     RequestId
 );

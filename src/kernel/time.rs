@@ -19,8 +19,8 @@ const LAST: i64 = 253_402_300_799_999_999;
 /// 0001-01-01T00:00:00Z
 const FIRST: i64 = -62_135_596_800_000_000;
 
-/// By which the clocks of nodes may differ.
-const SKEW: Duration = Duration::from_secs(60);
+/// By which the clocks of nodes, and that of the database, may differ.
+pub const SKEW: Duration = Duration::from_secs(60);
 
 impl Time {
     pub fn plus(self, span: Duration) -> Self {

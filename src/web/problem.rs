@@ -41,6 +41,10 @@ pub struct Body9457 {
     /// This request, as the log knows it.
     #[schema(example = "urn:uuid:01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
     pub instance: String,
+    /// Why the service is not ready, for programs; told by `/readyz` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "full")]
+    pub reason: Option<&'static str>,
     /// Each field that breaks a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -70,13 +74,15 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The scope that the token lacks.
     pub scope: Option<Scope>,
+    /// Why the service is not ready.
+    pub reason: Option<&'static str>,
     /// For the log.
     pub context: Option<String>,
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, errors: Vec::new(), retry_after: None, scope: None, context: None }
+        Self { refusal, errors: Vec::new(), retry_after: None, scope: None, reason: None, context: None }
     }
 }
 
@@ -166,6 +172,7 @@ impl Problem {
             detail: self.detail(),
             code: self.refusal.word().to_owned(),
             instance: instance.to_owned(),
+            reason: self.reason,
             errors: self.errors.iter().map(field).collect(),
         }
     }

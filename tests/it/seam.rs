@@ -17,7 +17,7 @@ use referral::jobs::Kind;
 use referral::kernel::error::{Error, Refusal, Result, Storage};
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
-use referral::{cache, jobs, params, web};
+use referral::{cache, jobs, params, readiness};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,7 +61,7 @@ const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/signin/store.rs", signin::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
     ("src/jobs.rs", jobs::STATEMENTS),
-    ("src/web/health.rs", web::health::STATEMENTS),
+    ("src/readiness.rs", readiness::STATEMENTS),
 ];
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -227,7 +227,7 @@ on_both_engines! {
         for kind in ["fold_referrals", "a kind of tomorrow"] {
             alone(&test.app().db, &ADD_JOB, params![kind, "another kind"]).await.expect("a job");
         }
-        let mut taken: Vec<(String, i64)> = jobs::claim(&test.app().db, Kind::CheckEmail, Time(1000))
+        let mut taken: Vec<(String, i64)> = jobs::claim(&test.app().db, Kind::CheckEmail, 16, Time(1000))
             .await
             .expect("a claim")
             .into_iter()
@@ -266,7 +266,7 @@ on_both_engines! {
         }
         let db = &test.app().db;
         let claim = async || {
-            let taken = jobs::claim(db, Kind::CheckEmail, Time(1000)).await.expect("a claim");
+            let taken = jobs::claim(db, Kind::CheckEmail, 16, Time(1000)).await.expect("a claim");
             let mut subjects: Vec<String> = taken.into_iter().map(|job| job.subject).collect();
             subjects.sort();
             subjects
@@ -803,7 +803,7 @@ async fn without_prepared_statements_everything_works_and_none_is_prepared() {
     accounts::admin::enable(test.app(), found.id).await.expect("enabled");
     owner.log_in("owner", "another, longer one").await.expect(200);
     friend.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
-    jobs::claim(&test.app().db, Kind::CheckEmail, Time(0)).await.expect("no job is due");
+    jobs::claim(&test.app().db, Kind::CheckEmail, 16, Time(0)).await.expect("no job is due");
     referral::worker::clean(test.app()).await.expect("housekeeping");
     let prepared = spy.prepared();
     assert!(prepared.iter().all(String::is_empty), "named statements: {prepared:?}");

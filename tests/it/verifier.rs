@@ -57,7 +57,7 @@ async fn ask_once(test: &TestApp) -> HashMap<String, Outcome> {
     let app = test.app();
     let mut due = Vec::new();
     loop {
-        let claimed = jobs::claim(&app.db, Kind::CheckEmail, app.clock.now()).await.expect("a claim");
+        let claimed = jobs::claim(&app.db, Kind::CheckEmail, 16, app.clock.now()).await.expect("a claim");
         if claimed.is_empty() {
             break;
         }
@@ -526,7 +526,7 @@ on_both_engines! {
         let test = setup.start_with(&hunter.settings("flag")).await;
         let id = register(&test, "valid", None).await;
         let claim = async || {
-            let taken = jobs::claim(&test.app().db, Kind::CheckEmail, test.app().clock.now()).await.expect("a claim");
+            let taken = jobs::claim(&test.app().db, Kind::CheckEmail, 16, test.app().clock.now()).await.expect("a claim");
             taken.into_iter().map(|job| (job.subject, job.attempts)).collect::<Vec<_>>()
         };
         assert_eq!(claim().await, [(id.clone(), 1)]);
@@ -536,6 +536,45 @@ on_both_engines! {
         test.move_clock(Duration::from_secs(2));
         assert_eq!(claim().await, [(id, 2)]);
         assert_eq!(claim().await, []);
+    }
+
+    async fn whose_lease_has_run_out_has_no_say_in_what_another_is_at(setup: Setup) {
+        let hunter = hunter_by_name().await;
+        let test = setup.start_with(&hunter.settings("flag")).await;
+        let id = register(&test, "valid", None).await;
+        let (db, clock) = (&test.app().db, &test.app().clock);
+        let slow = jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").pop().expect("a job");
+        test.move_clock(Duration::from_secs(121));
+        let other = jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").pop().expect("a job");
+        let again = jobs::Outcome::Again { after: Duration::ZERO, why: "slow" };
+        jobs::settle(db, &slow, again, clock.now()).await.expect("nothing fails");
+        jobs::give_back(db, &slow).await.expect("nothing fails");
+        assert!(jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").is_empty());
+        jobs::settle(db, &other, jobs::Outcome::Done("valid"), clock.now()).await.expect("nothing fails");
+        let (open, _, outcome) = job(&test, &id).await;
+        assert_eq!((open, outcome.as_str()), (false, "valid"));
+    }
+
+    /// More of them than one claim takes, behind one that is not answered.
+    async fn one_slow_answer_holds_up_no_other_job(setup: Setup) {
+        let hunter = Hunter::saying(|asked| match asked.email().starts_with("slow") {
+            true => Reply::Silence,
+            false => Reply::verdict("valid"),
+        })
+        .await;
+        let test = setup.start_with(&hunter.settings("flag")).await;
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        let slow = register(&test, "slow", None).await;
+        let working = tokio::spawn(worker::work(test.app().clone(), stopped));
+        eventually("Hunter is asked", || async { hunter.asked().len() == 1 }).await;
+        let names: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+        join_all(names.iter().map(|name| register(&test, name, None))).await;
+        eventually("all others are done", || async { open_jobs(&test).await == 1 }).await;
+        // Still the first question, and nobody else's.
+        let leased = "select count(*) from jobs where done_at is null and lease_until is not null and attempts = 1";
+        assert_eq!(test.number(leased).await, 1);
+        assert_eq!(verdict(&test, &slow).await, "pending");
+        working.abort();
     }
 
     async fn two_nodes_never_run_one_job_at_once(setup: Setup) {

@@ -87,6 +87,7 @@ sql! {
     RESET_PASSWORD = "update users set password_hash = $2 where id = $1 and erased_at is null";
     SET_VERDICT = "update users set email_verdict = $2, email_checked_at = $3
                    where id = $1 and email_verdict = 'pending' and erased_at is null";
+    SET_CREATED_AT = "update users set created_at = $2 where id = $1";
     SET_MANAGER = "update users set is_manager = $2 where id = $1 and erased_at is null";
     SET_DISABLED = "update users set disabled_at = $2 where id = $1 and erased_at is null";
     /// Whether the address was proven before is told; the row is locked either way.
@@ -206,6 +207,10 @@ pub async fn reset_password(tx: &mut Tx<'_>, user: UserId, new: &str) -> Result<
 /// False when there was a verdict already.
 pub async fn set_verdict(tx: &mut Tx<'_>, user: UserId, verdict: Verdict, now: Time) -> Result<bool> {
     Ok(tx.run(&SET_VERDICT, &params![user, verdict.word(), now]).await? == 1)
+}
+
+pub async fn set_created_at(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<()> {
+    tx.run(&SET_CREATED_AT, &params![user, now]).await.map(drop)
 }
 
 pub async fn set_manager(tx: &mut Tx<'_>, user: UserId, is_manager: bool) -> Result<bool> {

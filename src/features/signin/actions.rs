@@ -16,7 +16,7 @@ use crate::features::{accounts, oauth, tokens};
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
-use crate::kernel::time::Time;
+use crate::kernel::time::{SKEW, Time};
 use crate::limits::turns::Key;
 
 /// How long the way there and back may take, and then the form.
@@ -243,5 +243,6 @@ pub async fn forget(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
 
 /// Removes those who have not come back in time.
 pub async fn housekeeping(app: &App) -> Result<u64> {
-    app.db.write(app.clock.now(), |tx, now| Box::pin(store::forget_sign_ins(tx, *now))).await
+    let forget: Work<Time, u64> = |tx, now| Box::pin(store::forget_sign_ins(tx, *now, now.plus(PATIENCE + SKEW)));
+    app.db.write(app.clock.now(), forget).await
 }

@@ -25,7 +25,8 @@ sql! {
     ARRIVAL = "select provider, visitor_hash, next, code, expires_at, issuer, subject, email, email_verified, name
                from sign_ins
                where ticket_hash = $1 and visitor_hash = $2 and expires_at > $3 and subject is not null";
-    FORGET_SIGN_INS = "delete from sign_ins where expires_at <= $1";
+    /// Also those that a clock has begun which was ahead.
+    FORGET_SIGN_INS = "delete from sign_ins where expires_at <= $1 or expires_at > $2";
     OWNER = "select user_id from identities where issuer = $1 and subject = $2";
     /// Only for a user who is there: erasure locks the row, and nothing personal may be written behind it.
     LINK = {
@@ -114,8 +115,9 @@ pub async fn arrival(db: &Db, ticket_hash: &[u8; 32], visitor_hash: &[u8; 32], n
 }
 
 /// Removes those whose time is over.
-pub async fn forget_sign_ins(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
-    tx.run(&FORGET_SIGN_INS, &params![now]).await
+/// Those whose time is over, and those that have more than there can be.
+pub async fn forget_sign_ins(tx: &mut Tx<'_>, now: Time, last: Time) -> Result<u64> {
+    tx.run(&FORGET_SIGN_INS, &params![now, last]).await
 }
 
 /// Whose identity this is.

@@ -10,10 +10,10 @@ use super::model::{Caller, Claims, FIRST_PARTY, Family, Grant, IdTokenAlgorithm,
 pub use super::store::{NewFamily, Origin};
 use super::{keys, store};
 use crate::app::App;
-use crate::cache::changes::{MEMORY, announce_session, announce_sessions};
+use crate::cache::changes::{MEMORY, announce_keys, announce_session, announce_sessions};
 use crate::db::{Tx, Work};
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::ids::{SessionId, TokenId, UserId};
+use crate::kernel::ids::{KeyChangeId, SessionId, TokenId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 use crate::limits::turns::Key;
@@ -273,7 +273,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     // Before the look at the keys: what is verified by a key that is retired meanwhile is never found.
     let key = (app.keyring.era(), key);
     let now = app.clock.now();
-    let caller = match app.verified.get(&key).filter(|caller| caller.expires_at > now) {
+    let caller = match app.verified.get(&key).filter(|caller| caller.is_good(now)) {
         Some(caller) => {
             app.metrics.token(true);
             caller
@@ -310,6 +310,27 @@ pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
     let work: Work<(Time, Time), u64> =
         |tx, (before, programs)| Box::pin(store::forget_families(tx, *before, *programs));
     app.db.write((before, app.clock.now().minus(MEMORY)), work).await
+}
+
+/// Brings times back that a clock has written which was ahead: a session begun then would outlive all others, and a key
+/// made then would not sign for as long.
+pub async fn mend_times(app: &App, now: Time) -> Result<u64> {
+    let (end, change) = (now.plus(app.config.tokens.absolute()), KeyChangeId::new());
+    let work: Work<(Time, Time, KeyChangeId), (u64, bool)> = |tx, (now, end, change)| {
+        Box::pin(async move {
+            let sessions = store::mend_sessions(tx, *now, *end).await?;
+            let keys = store::mend_keys(tx, *now, now.plus(keys::LEAD)).await?;
+            if keys > 0 {
+                announce_keys(tx, *change).await?;
+            }
+            Ok((sessions + keys, keys > 0))
+        })
+    };
+    let (mended, keys) = app.db.write((now, end, change), work).await?;
+    if keys {
+        app.keys_changed().await;
+    }
+    Ok(mended)
 }
 
 /// Signs an ID token.

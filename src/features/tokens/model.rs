@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
-use crate::kernel::time::Time;
+use crate::kernel::time::{SKEW, Time};
 
 /// The client that log-ins by name and password belong to.
 pub const FIRST_PARTY: &str = "referral";
@@ -83,11 +83,19 @@ pub struct Caller {
     pub subject: Subject,
     pub session: SessionId,
     pub scopes: Scopes,
-    /// Until when the token is good.
+    /// When the token was made.
+    pub issued_at: Time,
+    /// Until when it is good.
     pub expires_at: Time,
 }
 
 impl Caller {
+    /// Whether the token is good at this time, as [`Keyring::claims`](super::keyring::Keyring::claims) says it: a clock
+    /// that has stepped back since takes what it let in out again.
+    pub fn is_good(&self, now: Time) -> bool {
+        self.expires_at > now && self.issued_at <= now.plus(SKEW)
+    }
+
     /// What the claims of a token of ours say; nothing when they are not what we write.
     pub fn of(claims: &Claims) -> Option<Self> {
         let subject = claimed_id(&claims.sub)?;
@@ -102,6 +110,7 @@ impl Caller {
             },
             session: SessionId(claimed_id(&claims.sid)?),
             scopes,
+            issued_at: Time(claims.iat.checked_mul(1_000_000)?),
             expires_at: Time(claims.exp.checked_mul(1_000_000)?),
         })
     }

@@ -10,7 +10,7 @@ use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
-use crate::kernel::time::Time;
+use crate::kernel::time::{SKEW, Time};
 use crate::{params, sql};
 
 sql! {
@@ -140,6 +140,12 @@ sql! {
     END_BROWSER_SESSIONS_OF = "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null";
     FORGET_BROWSER_SESSIONS = "delete from browser_sessions where (expires_at < $1 or ended_at < $1)
             and not exists (select 1 from authorization_codes a where a.browser_session_id = browser_sessions.id)";
+    /// Those begun by a clock that was ahead: they begin now.
+    MEND_FAMILIES = "update token_families set created_at = $1, used_at = $1, authenticated_at = $1, expires_at = $2
+                     where expires_at > $3 and created_at > $4 and ended_at is null";
+    MEND_BROWSER_SESSIONS = "update browser_sessions set used_at = $1, authenticated_at = $1, expires_at = $2
+                             where expires_at > $3 and authenticated_at > $4 and ended_at is null";
+    MEND_KEYS = "update signing_keys set created_at = $1, active_from = $2 where active_from > $3 and retired_at is null";
     KEYS = "select generation, kid, algorithm, public_key, private_half, sealed, created_at, active_from, retired_at
             from signing_keys order by generation";
     /// Whoever changes keys does so alone; SQLite has one writer anyhow.
@@ -341,6 +347,17 @@ pub async fn forget_families(tx: &mut Tx<'_>, before: Time, programs: Time) -> R
     tx.run(&FORGET_BROWSER_SESSIONS, &params![before]).await?;
     let forgotten = tx.run(&FORGET_FAMILIES_OF_PROGRAMS, &params![programs]).await?;
     Ok(forgotten + tx.run(&FORGET_FAMILIES, &params![before]).await?)
+}
+
+/// Of sessions that were begun ahead of the time; the last time is when one that begins now ends.
+pub async fn mend_sessions(tx: &mut Tx<'_>, now: Time, end: Time) -> Result<u64> {
+    let times = params![now, end, end.plus(SKEW), now.plus(SKEW)];
+    Ok(tx.run(&MEND_FAMILIES, &times).await? + tx.run(&MEND_BROWSER_SESSIONS, &times).await?)
+}
+
+/// Of keys that would sign later than one made now, which signs from the last time on.
+pub async fn mend_keys(tx: &mut Tx<'_>, now: Time, active_from: Time) -> Result<u64> {
+    tx.run(&MEND_KEYS, &params![now, active_from, active_from.plus(SKEW)]).await
 }
 
 pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {

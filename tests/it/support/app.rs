@@ -150,7 +150,7 @@ impl TestApp {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(server::serve(app.clone(), listener, stopped));
         if let Some(redis) = &app.redis {
-            eventually("Redis is up", || async { redis.is_up() }).await;
+            eventually("Redis is known", || async { redis.is_up() || redis.trouble().is_some() }).await;
         }
         self.nodes.push(Node { app, url: format!("http://{address}"), stop });
         self.nodes.last().expect("the node just added")

@@ -139,7 +139,7 @@ impl Operator {
     /// Starts a command in a folder within the working directory.
     pub fn start_in(&self, folder: &str, arguments: &[&str]) -> Running {
         let binary = env!("CARGO_BIN_EXE_referral");
-        let mut command = match self.descriptors {
+        let command = match self.descriptors {
             None => Command::new(binary),
             Some(most) => {
                 // Both limits: what is soft only could be raised again.
@@ -148,11 +148,28 @@ impl Operator {
                 shell
             }
         };
+        self.launch(command, folder, arguments, None)
+    }
+
+    /// Starts the service with this as its standard error.
+    pub fn serve_telling(&self, stderr: Stdio) -> Serving {
+        Serving::of(self.launch(Command::new(env!("CARGO_BIN_EXE_referral")), ".", &["serve"], Some(stderr)))
+    }
+
+    /// Starts the service in such a way that a limit on the size of files is told to it, and does not end it.
+    pub fn serve_limitable(&self) -> Serving {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_referral")]);
+        Serving::of(self.launch(command, ".", &["serve"], None))
+    }
+
+    fn launch(&self, mut command: Command, folder: &str, arguments: &[&str], stderr: Option<Stdio>) -> Running {
         command.args(arguments).current_dir(self.path(folder)).env_clear().envs(self.environment.iter().cloned());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.unwrap_or_else(Stdio::piped));
         let mut child = command.spawn().expect("the binary starts");
         let stdout = Output::of(child.stdout.take().expect("it is piped"));
-        let stderr = Output::of(child.stderr.take().expect("it is piped"));
+        // The test has it if it is not ours.
+        let stderr = child.stderr.take().map_or_else(|| Output::of(std::io::empty()), Output::of);
         let mut watchdog = Command::new("sh");
         watchdog.args(["-c", r#"read -r _ || kill -s KILL "$1""#, "watchdog", &child.id().to_string()]);
         watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -201,6 +218,12 @@ impl Serving {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the most there was");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024 / 1_000_000
+    }
+
+    /// Bytes that each of its files may have from now on; `unlimited` for any.
+    pub fn limit_files(&self, size: &str) {
+        let set = ["--pid", &self.running.child.id().to_string(), &format!("--fsize={size}:")];
+        assert!(Command::new("prlimit").args(set).status().expect("`prlimit` runs").success());
     }
 
     /// What it has logged so far.

@@ -136,6 +136,15 @@ impl Postgres {
         self.keeper.kill();
     }
 
+    /// As if the machine had stopped: connections stay, nothing is answered.
+    pub fn pause(&self) {
+        self.keeper.signal_all("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.keeper.signal_all("CONT");
+    }
+
     /// Starts it again on the same data and port.
     pub async fn restart(&mut self) {
         self.keeper.kill();
@@ -427,6 +436,13 @@ impl Keeper {
     fn signal(&self, name: &str) {
         // The shell's own `kill`: the program of that name is not on every machine.
         let kill = format!("kill -s {name} {}", self.pid);
+        Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().expect("`sh` runs");
+    }
+
+    /// As [`signal`](Self::signal), to its children as well.
+    fn signal_all(&self, name: &str) {
+        let pid = self.pid;
+        let kill = format!("kill -s {name} {pid} $(cat /proc/{pid}/task/{pid}/children)");
         Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().expect("`sh` runs");
     }
 

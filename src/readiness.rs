@@ -1,0 +1,223 @@
+//! Whether the database can be read and written just now, found out by doing it. However many ask, each is done once a
+//! second at most; and nobody waits for a database that says nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{OnceCell, watch};
+use uuid::Uuid;
+
+use crate::db::{Db, PostgresOptions, Work};
+use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::ids::NodeId;
+use crate::{params, sql};
+
+/// A database that takes longer is silent.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// For so long an answer is given again.
+const FRESH: Duration = Duration::from_secs(1);
+/// Rows of nodes that have not written for so long are of nodes that are no more.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+
+sql! {
+    PING = "select referral_now()";
+    /// A table that no request touches: nobody waits for us, and we for nobody.
+    WRITE = "insert into probes (node, at, padding) values ($1, referral_now(), $2)
+             on conflict (node) do update set at = excluded.at, padding = excluded.padding";
+    FORGET = "delete from probes where at not between (select referral_now()) - $1 and (select referral_now()) + $1";
+}
+
+/// Nothing is wrong, or what is, as a word.
+pub type Verdict = Result<(), &'static str>;
+
+pub struct Readiness {
+    db: Db,
+    /// On PostgreSQL a connection of its own, so that a busy pool is not taken for a database that takes no writes.
+    own: Arc<OnceCell<Db>>,
+    url: String,
+    options: PostgresOptions,
+    node: NodeId,
+    reads: Arc<Probe>,
+    writes: Arc<Probe>,
+}
+
+impl Readiness {
+    pub fn new(db: Db, url: &str, options: PostgresOptions) -> Self {
+        Self {
+            db,
+            own: Arc::default(),
+            url: url.to_owned(),
+            options: PostgresOptions { connections: 1, ..options },
+            node: NodeId::new(),
+            reads: Arc::default(),
+            writes: Arc::default(),
+        }
+    }
+
+    /// Whether reads are answered.
+    pub async fn reads(&self) -> Verdict {
+        let db = self.db.clone();
+        let read = async move { ping(&db).await.map_err(|error| word(&error)) };
+        self.reads.ask(Box::pin(read)).await
+    }
+
+    /// Whether writes are made durable.
+    pub async fn writes(&self) -> Verdict {
+        let (db, own, url, options) = (self.db.clone(), self.own.clone(), self.url.clone(), self.options.clone());
+        let node = self.node.0;
+        let write = async move {
+            let own = match &db {
+                Db::Sqlite(_) => &db,
+                Db::Postgres(_) => own
+                    .get_or_try_init(|| Db::open(&url, options))
+                    .await
+                    .map_err(|sentence| word(&Storage::Unavailable(sentence).into()))?,
+            };
+            write(own, node).await.map_err(|error| word(&error))
+        };
+        self.writes.ask(Box::pin(write)).await
+    }
+}
+
+/// Reads the database's clock.
+pub async fn ping(db: &Db) -> Result<()> {
+    db.row(&PING, params![]).await.map(drop)
+}
+
+/// Writes something else each time, of about the size of what a request writes: a disk that is all but full takes less.
+async fn write(db: &Db, node: Uuid) -> Result<()> {
+    let mut padding = vec![0; db.typical_write()];
+    aws_lc_rs::rand::fill(&mut padding).map_err(|_| Error::Internal("the system has no random numbers".into()))?;
+    let work: Work<(Uuid, Vec<u8>), ()> =
+        |tx, (node, padding)| Box::pin(async move { tx.run(&WRITE, &params![*node, &padding[..]]).await.map(drop) });
+    db.write((node, padding), work).await
+}
+
+/// Removes what nodes have left that are no more.
+pub async fn housekeeping(db: &Db) -> Result<u64> {
+    let work: Work<(), u64> = |tx, ()| {
+        let span = i64::try_from(FORGOTTEN.as_micros()).unwrap_or(i64::MAX);
+        Box::pin(async move { tx.run(&FORGET, &params![span]).await })
+    };
+    db.write((), work).await
+}
+
+/// What both engines say when something is wrong, and our word for it.
+const WORDS: &[(&str, &str)] = &[
+    ("database or disk is full", "full"),
+    ("(53100)", "full"),
+    ("disk I/O error", "io_error"),
+    ("(58030)", "io_error"),
+    ("readonly database", "read_only"),
+    ("(25006)", "read_only"),
+    ("does not allow writes", "read_only"),
+    ("removed or replaced", "replaced"),
+    ("is silent", "silent"),
+    ("database is locked", "locked"),
+];
+
+fn word(error: &Error) -> &'static str {
+    let text = match error {
+        Error::Storage(
+            Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text) | Storage::Broken(text),
+        ) => text,
+        Error::Storage(Storage::TimedOut(_)) => return "silent",
+        Error::Busy(_) => return "overloaded",
+        _ => return "broken",
+    };
+    let known = WORDS.iter().find(|(part, _)| text.contains(part));
+    known.map_or("unavailable", |(_, word)| word)
+}
+
+/// Something that is tried now and then, by one for all who ask.
+#[derive(Default)]
+struct Probe(Mutex<Tried>);
+
+#[derive(Default)]
+struct Tried {
+    latest: Option<(Instant, Verdict)>,
+    running: Option<(Instant, watch::Receiver<Option<Verdict>>)>,
+}
+
+impl Probe {
+    async fn ask(self: &Arc<Self>, work: BoxFuture<'static, Verdict>) -> Verdict {
+        let (began, mut answer) = {
+            let mut tried = self.tried();
+            if let Some((_, verdict)) = tried.latest.filter(|(at, _)| at.elapsed() < FRESH) {
+                return verdict;
+            }
+            // Of one that panicked the sender is gone.
+            match tried.running.as_ref().filter(|(_, answer)| answer.has_changed().is_ok()) {
+                Some((began, answer)) => (*began, answer.clone()),
+                None => {
+                    let (sender, answer) = watch::channel(None);
+                    let (probe, began) = (self.clone(), Instant::now());
+                    tried.running = Some((began, answer.clone()));
+                    // Goes on when nobody waits any more: the next who asks learns how it went.
+                    tokio::spawn(async move {
+                        let verdict = work.await;
+                        probe.tried().latest = Some((Instant::now(), verdict));
+                        let _ = sender.send(Some(verdict));
+                    });
+                    (began, answer)
+                }
+            }
+        };
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, answer.wait_for(Option::is_some)).await {
+            Ok(Ok(verdict)) => verdict.unwrap_or(Err("broken")),
+            Ok(Err(_)) => Err("broken"),
+            Err(_) => Err("silent"),
+        }
+    }
+
+    fn tried(&self) -> std::sync::MutexGuard<'_, Tried> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn however_many_ask_it_is_tried_once() {
+        let (probe, tries) = (Arc::new(Probe::default()), Arc::new(AtomicU32::new(0)));
+        let ask = || {
+            let tries = tries.clone();
+            probe.ask(Box::pin(async move {
+                tries.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Err("full")
+            }))
+        };
+        let verdicts = futures_util::future::join_all((0..20).map(|_| ask())).await;
+        assert_eq!(verdicts, [Err("full"); 20]);
+        assert_eq!(tries.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_says_nothing_and_what_it_says_late_is_heard() {
+        let probe = Arc::new(Probe::default());
+        let (speak, spoken) = tokio::sync::oneshot::channel();
+        let waiting = probe.ask(Box::pin(async move { spoken.await.unwrap_or(Err("gone")) }));
+        assert_eq!(waiting.await, Err("silent"));
+        // Whoever asks meanwhile does not wait at all, and nothing is tried beside it.
+        let another = probe.ask(Box::pin(async { Err("another") }));
+        assert_eq!(another.await, Err("silent"));
+        speak.send(Ok(())).unwrap();
+        let mut answer = probe.tried().running.clone().unwrap().1;
+        answer.wait_for(Option::is_some).await.unwrap();
+        assert_eq!(probe.ask(Box::pin(async { Err("another") })).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn one_that_panicked_is_tried_again() {
+        let probe = Arc::new(Probe::default());
+        assert_eq!(probe.ask(Box::pin(async { panic!("in a probe") })).await, Err("broken"));
+        assert_eq!(probe.ask(Box::pin(async { Ok(()) })).await, Ok(()));
+    }
+}
