@@ -124,7 +124,8 @@ async fn seal(app: &App) -> Result<()> {
     if sealed.is_empty() && refresh.is_empty() {
         return Ok(());
     }
-    let write: Work<(Vec<(i64, Vec<u8>)>, Vec<StoredRefreshKey>), u64> = |tx, (sealed, refresh)| {
+    type Sealed = (Vec<(i64, Vec<u8>)>, Vec<StoredRefreshKey>);
+    let write: Work<Sealed, u64> = |tx, (sealed, refresh)| {
         Box::pin(async move {
             store::lock_keys(tx).await?;
             let mut changed = 0;
