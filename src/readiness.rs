@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
-use crate::db::{Db, PostgresOptions, Work};
+use crate::db::{Db, Options, Work};
 use crate::kernel::error::{Error, Result, Storage};
 use crate::kernel::ids::NodeId;
 use crate::{params, sql};
@@ -36,19 +36,19 @@ pub struct Readiness {
     /// On PostgreSQL a connection of its own, so that a busy pool is not taken for a database that takes no writes.
     own: Arc<OnceCell<Db>>,
     url: String,
-    options: PostgresOptions,
+    options: Options,
     node: NodeId,
     reads: Arc<Probe>,
     writes: Arc<Probe>,
 }
 
 impl Readiness {
-    pub fn new(db: Db, url: &str, options: PostgresOptions) -> Self {
+    pub fn new(db: Db, url: &str, options: Options) -> Self {
         Self {
             db,
             own: Arc::default(),
             url: url.to_owned(),
-            options: PostgresOptions { connections: 1, ..options },
+            options: Options { connections: 1, ..options },
             node: NodeId::new(),
             reads: Arc::default(),
             writes: Arc::default(),

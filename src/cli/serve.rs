@@ -1,13 +1,17 @@
 //! `referral serve`
 
+use std::net::SocketAddr;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::say;
-use crate::config::Config;
+use crate::app::App;
+use crate::config::{Config, Policy, without_password};
 use crate::db::Db;
 use crate::kernel::time::Clock;
+use crate::kernel::version;
 use crate::log;
 use crate::start;
 use crate::web::{descriptors, server};
@@ -17,6 +21,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     // Written until the very end, also when that is a fault.
     let _log = log::start(&config.log)?;
     descriptors::raise();
+    outlive_terminals()?;
     let listener = server::bind(&config.http.listen, "REFERRAL_LISTEN").await?;
     let address = listener.local_addr().map_err(|error| format!("cannot tell where we listen: {error}"))?;
     let metrics = match config.http.metrics_listen.as_str() {
@@ -24,8 +29,10 @@ pub async fn run(config: Config) -> Result<(), String> {
         listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
     };
     let _claim = Db::claim(&config.database.url)?;
-    let app = start::open(config, Clock::default()).await?;
+    let app = App::connect(config, Clock::default()).await?;
     app.listens_on(address);
+    introduce(&app, address).await;
+    start::make_ready(&app).await?;
     if !app.config.limits.enabled {
         tracing::warn!(
             "REFERRAL_LIMITS=off: no limits for log-ins, registrations and look-ups. For tests and load runs only"
@@ -80,6 +87,46 @@ pub async fn run(config: Config) -> Result<(), String> {
         tracing::warn!(%error, "the database's log stays beside it");
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// The first line of the log: what runs here, on what, and what is off.
+async fn introduce(app: &App, address: SocketAddr) {
+    let config = &app.config;
+    let engine = app.db.engine().await.unwrap_or_else(|error| format!("unknown: {error}"));
+    let redis = if config.redis.url.is_empty() { "none".to_owned() } else { without_password(&config.redis.url) };
+    let off = [
+        ("limits", config.limits.enabled),
+        ("redis", !config.redis.url.is_empty()),
+        ("metrics", !config.http.metrics_listen.is_empty()),
+        ("checks of addresses", config.email.check != Policy::Off),
+        ("hunter", config.email.verifies()),
+        ("master key", config.tokens.master_key().is_some()),
+        ("identity providers", !config.providers.is_empty()),
+        ("prepared statements", config.database.prepared_statements),
+    ];
+    let off: Vec<&str> = off.into_iter().filter(|(_, on)| !on).map(|(name, _)| name).collect();
+    tracing::info!(
+        version = version::VERSION,
+        commit = version::commit(),
+        engine,
+        database = start::name(&config.database.url),
+        redis,
+        address = %address,
+        off = off.join(", "),
+        "Referral starts"
+    );
+}
+
+/// SIGHUP, which a closed terminal sends and some send to have settings read again, ends nothing.
+fn outlive_terminals() -> Result<(), String> {
+    let hangup = signal(SignalKind::hangup());
+    let mut hangup = hangup.map_err(|error| format!("cannot listen for signals: {error}"))?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: nothing is read again; restart the service for other settings");
+        }
+    });
     Ok(())
 }
 

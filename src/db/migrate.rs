@@ -73,7 +73,7 @@ pub async fn version(db: &Db) -> Result<Option<i64>, String> {
 async fn found_in(postgres: &Postgres) -> Result<Found> {
     let mut lease = postgres.connection().await?;
     let connection = lease.connection()?;
-    found::in_postgres(&***connection).await
+    found::in_postgres(&****connection).await
 }
 
 /// As [`version`], for a SQLite file that nobody has opened yet: not even its mode is changed.
@@ -167,4 +167,10 @@ pub fn next(version: i64, engine: &str) -> Option<String> {
     let number = version + 1;
     script.push_str(&format!("insert into schema_migrations values ({number}, '{name}', referral_now());"));
     Some(script)
+}
+
+/// The tables that the steps make.
+pub fn tables() -> Vec<&'static str> {
+    let lines = STEPS.iter().flat_map(|(_, text)| text.lines());
+    lines.filter_map(|line| line.strip_prefix("create table ")?.split([' ', '(']).next()).collect()
 }

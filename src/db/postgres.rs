@@ -3,6 +3,8 @@
 mod connect;
 mod lease;
 mod listen;
+mod parameters;
+mod pooler;
 mod shared;
 mod tls;
 
@@ -18,6 +20,7 @@ use tokio::sync::Semaphore;
 use self::connect::{Connector, Fresh};
 use self::lease::{GRACE, Lease};
 pub use self::listen::Listener;
+use self::pooler::Pooler;
 use self::shared::Shared;
 use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
@@ -46,9 +49,6 @@ struct Inner {
     connector: Arc<Connector>,
     /// The epoch that the pool's idle connections are of.
     epoch: AtomicU64,
-    /// Whether connections are ours alone. A pooler hands its connections around: what is set on one would reach
-    /// others.
-    own: bool,
     limits: Limits,
 }
 
@@ -104,16 +104,16 @@ pub struct Session<'c> {
 
 impl Postgres {
     pub async fn open(url: &str, options: Options) -> Result<Self, String> {
+        parameters::check(url)?;
         let (mut config, tls) = tls::configure(url)?;
         let limits = Limits::of(options.request);
-        let own = options.prepared_statements;
         config
             .application_name("referral")
             .connect_timeout(limits.connect)
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(limits.statement + GRACE);
-        let greeting = if own { limits.greeting() } else { String::new() };
-        let connector = Arc::new(Connector::new(&config, tls, greeting, limits.connect));
+        let pooler = Pooler::new(options.prepared_statements);
+        let connector = Arc::new(Connector::new(&config, tls, limits.greeting(), limits.connect, pooler));
         // The first connection tells about wrong hosts, passwords and certificates before the first request does.
         let first = connector.reach(START, None).await.map_err(|fault| {
             let fault = Error::from(fault);
@@ -128,7 +128,7 @@ impl Postgres {
         let shared = Shared::new(connector.clone(), limits.statement + GRACE);
         shared.adopt(first);
         let lists = Semaphore::new((options.connections / LISTS).max(1));
-        Ok(Self(Arc::new(Inner { pool, lists, shared, connector, epoch: AtomicU64::new(0), own, limits })))
+        Ok(Self(Arc::new(Inner { pool, lists, shared, connector, epoch: AtomicU64::new(0), limits })))
     }
 
     pub fn usage(&self) -> Usage {
@@ -169,7 +169,7 @@ impl Postgres {
     async fn read_shared(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
         self.clear_out();
         let connection = self.0.shared.get().await?;
-        lease::query(&connection, self.0.own, sql, params).await.map_err(|fault| {
+        lease::query(&connection, self.0.connector.keeps(), sql, params).await.map_err(|fault| {
             self.0.connector.judge(&connection, &fault);
             from_postgres(&fault, sql.name).into()
         })
@@ -183,7 +183,7 @@ impl Postgres {
 
     pub async fn write<I, T>(&self, input: &I, work: Work<I, T>) -> Result<T> {
         let mut lease = self.lease().await?;
-        lease.begin(&self.0.limits.begin(self.0.own, deadline::statement())).await?;
+        lease.begin(&self.0.limits.begin(self.0.connector.keeps(), deadline::statement())).await?;
         let mut tx = Tx::Postgres(Session { lease: &mut lease, failed: false });
         let outcome = work(&mut tx, input).await;
         let failed = matches!(tx, Tx::Postgres(Session { failed: true, .. }));
@@ -201,7 +201,7 @@ impl Postgres {
     }
 
     pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
-        if !self.0.own {
+        if !self.0.connector.keeps() {
             // It would wait for locks without an end: only a transaction can be told how long.
             return Ok(false);
         }
@@ -235,6 +235,10 @@ impl Postgres {
         self.lease().await
     }
 
+    pub fn is_pooled(&self) -> bool {
+        self.0.connector.is_pooled()
+    }
+
     pub fn listener(&self) -> Listener {
         Listener { connector: self.0.connector.clone(), limit: self.0.limits.connect }
     }
@@ -254,7 +258,7 @@ impl Postgres {
             _ => Storage::Unavailable("the pool of connections is closed".into()).into(),
         })?;
         let limit = deadline::statement().unwrap_or(self.0.limits.statement);
-        Ok(Lease::new(connection, self.0.connector.clone(), self.0.own, limit))
+        Ok(Lease::new(connection, self.0.connector.clone(), self.0.connector.keeps(), limit))
     }
 }
 

@@ -13,3 +13,4 @@ pub mod precis;
 pub mod scope;
 pub mod time;
 pub mod verdict;
+pub mod version;

@@ -17,6 +17,7 @@ use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::error::{causes, has_io, is_past, is_read_only};
+use super::pooler::Pooler;
 use crate::kernel::error::Storage;
 
 /// Opens connections. Those opened before something was found to be wrong with the server are of another epoch.
@@ -24,8 +25,9 @@ pub struct Connector {
     /// One for each host of the address.
     servers: Vec<Config>,
     tls: MakeRustlsConnect,
-    /// What is said first on each connection.
+    /// What is said first on each connection that keeps what is said on it.
     greeting: String,
+    pooler: Pooler,
     /// For each address of each server.
     limit: Duration,
     /// The server that was right the last time.
@@ -41,9 +43,19 @@ pub struct Connection {
 }
 
 impl Connector {
-    pub fn new(config: &Config, tls: MakeRustlsConnect, greeting: String, limit: Duration) -> Self {
+    pub fn new(config: &Config, tls: MakeRustlsConnect, greeting: String, limit: Duration, pooler: Pooler) -> Self {
         let servers = servers(config);
-        Self { servers, tls, greeting, limit, right: AtomicUsize::new(0), epoch: AtomicU64::new(0) }
+        Self { servers, tls, greeting, pooler, limit, right: AtomicUsize::new(0), epoch: AtomicU64::new(0) }
+    }
+
+    /// Whether connections are ours alone and keep what is prepared and set on them. A pooler hands its connections
+    /// around. Ask after a connection was taken, not before.
+    pub fn keeps(&self) -> bool {
+        self.pooler.keeps()
+    }
+
+    pub fn is_pooled(&self) -> bool {
+        self.pooler.is_there()
     }
 
     /// Whether a server that takes no writes is none of ours.
@@ -112,7 +124,8 @@ impl Connector {
         });
         let abort = talk.abort_handle();
         let client = ClientWrapper::new(client, talk);
-        if !self.greeting.is_empty() {
+        self.pooler.meet(&client).await?;
+        if self.keeps() {
             client.batch_execute(&self.greeting).await?;
         }
         Ok(Connection { client, talk: abort, epoch })

@@ -21,7 +21,6 @@ use crate::kernel::fold::nfc;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
-use crate::limits::turns::Key;
 
 /// A new account.
 pub struct Registered {
