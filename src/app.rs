@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
 use crate::config::Config;
-use crate::db::{Db, PostgresOptions};
+use crate::db::{Db, PostgresOptions, Work};
 use crate::features::accounts::hashing::Hasher;
 use crate::features::codes::model::ActiveCode;
 use crate::features::signin::provider::{PATIENCE, Providers};
@@ -21,6 +21,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Clock;
 use crate::limits::Limits;
+use crate::limits::turns::{Key, Rooms, Turn, Turns};
 use crate::mail::hunter::Hunter;
 use crate::metrics::Metrics;
 
@@ -45,6 +46,8 @@ pub struct App {
     /// Whom people may sign in with instead of a password.
     pub providers: Providers,
     pub limits: Limits,
+    /// Who waits for the same rows waits here.
+    pub turns: Turns,
     pub metrics: Metrics,
     /// Rung when a job was added.
     pub work_to_do: Notify,
@@ -61,6 +64,10 @@ impl App {
             prepared_statements: config.database.prepared_statements,
         };
         let db = Db::open(&config.database.url, options).await?;
+        let rooms = match &db {
+            Db::Sqlite(_) => Rooms::of_groups(),
+            Db::Postgres(_) => Rooms::of_connections(config.database.connections),
+        };
         let redis = if config.redis.url.is_empty() { None } else { Some(Redis::open(&config.redis.url)?) };
         let changes = Arc::new(Changes::default());
         let public_url = OnceLock::new();
@@ -79,6 +86,7 @@ impl App {
             hunter: Hunter::open(&config.email)?,
             providers: Providers::open(&config.providers, PATIENCE)?,
             limits: Limits::new(&config.limits),
+            turns: Turns::new(rooms),
             metrics: Metrics::default(),
             work_to_do: Notify::new(),
             public_url,
@@ -152,6 +160,32 @@ impl App {
 
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// A user's turn to change something, as often as they may.
+    pub async fn turn_of(&self, user: UserId) -> Result<Turn<'_>> {
+        self.limits.write(user.0)?;
+        self.turns.take(Key::User(user.0)).await
+    }
+
+    /// Runs a unit of work that changes something for a user, in their turn and as often as they may.
+    pub async fn write_for<I, T>(&self, user: UserId, input: I, work: Work<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let _turn = self.turn_of(user).await?;
+        self.db.write(input, work).await
+    }
+
+    /// Runs a unit of work when it is the turn of its key.
+    pub async fn write_in_turn<I, T>(&self, key: Key, input: I, work: Work<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let _turn = self.turns.take(key).await?;
+        self.db.write(input, work).await
     }
 
     /// Makes known, here and to the other nodes, that an owner's code has changed.

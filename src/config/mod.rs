@@ -262,6 +262,9 @@ pub struct Limits {
     pub validations_per_address: u32,
     pub lookups_per_user: u32,
     pub tokens_per_address: u32,
+    pub writes_per_user: u32,
+    pub codes_per_user_and_day: u32,
+    pub sessions_per_user: u32,
     trusted_proxies: Vec<String>,
 }
 
@@ -371,6 +374,9 @@ impl Config {
             ("validations_per_address", self.limits.validations_per_address),
             ("lookups_per_user", self.limits.lookups_per_user),
             ("tokens_per_address", self.limits.tokens_per_address),
+            ("writes_per_user", self.limits.writes_per_user),
+            ("codes_per_user_and_day", self.limits.codes_per_user_and_day),
+            ("sessions_per_user", self.limits.sessions_per_user),
         ] {
             range(&format!("limits.{name}"), value.into(), 1, 1_000_000)?;
         }

@@ -977,7 +977,7 @@ async fn validate(test: &TestApp, forwarded_for: &[&str]) -> Answer {
 }
 
 /// Asks until the budget of so many a minute is spent, and gives the refusal.
-async fn spend(per_minute: usize, ask: impl AsyncFn(usize) -> Answer) -> Answer {
+pub async fn spend(per_minute: usize, ask: impl AsyncFn(usize) -> Answer) -> Answer {
     spend_from(0, per_minute, ask).await
 }
 

@@ -19,6 +19,7 @@ mod input;
 mod journeys;
 mod keys;
 mod laws;
+mod limits;
 mod lists;
 mod nodes;
 mod oauth;

@@ -19,6 +19,7 @@ use crate::kernel::error::{Error, Refusal, Result, Storage};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
+use crate::limits::turns::Key;
 
 /// A new account.
 pub struct Registered {
@@ -257,6 +258,6 @@ async fn strengthen(app: &App, user: UserId, stored: String, password: &str) -> 
     let stronger = app.hasher.hash(password, app.random()?).await?;
     let replace: Work<(UserId, String, String), bool> =
         |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, Some(old), new));
-    let replaced = app.db.write((user, stored.clone(), stronger.clone()), replace).await?;
+    let replaced = app.write_in_turn(Key::User(user.0), (user, stored.clone(), stronger.clone()), replace).await?;
     Ok(if replaced { stronger } else { stored })
 }

@@ -189,6 +189,7 @@ async fn token(
 ) -> Result<Answer<TokenOut>, Problem> {
     let grant = match fields.optional_text("grant_type").as_deref() {
         Some("refresh_token") => {
+            app.limits.oauth_from(client)?;
             let refresh_token = fields.text("refresh_token");
             tokens::actions::refresh(&app, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
         }
@@ -297,7 +298,7 @@ struct Update {
     discoverable: bool,
 }
 
-problems!(UpdateProblems: person body[]);
+problems!(UpdateProblems: person body[RateLimited]);
 
 /// Change how others find you
 #[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,

@@ -10,6 +10,7 @@ use crate::features::{codes, oauth, referrals, signin, tokens};
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
+use crate::limits::turns::Key;
 
 /// A person with what belongs to them.
 pub struct Profile {
@@ -52,7 +53,7 @@ pub async fn set_discoverable(app: &App, user: UserId, discoverable: bool) -> Re
             codes::actions::refresh(tx, *user).await.map(Some)
         })
     };
-    if let Some(version) = app.db.write((user, discoverable), change).await? {
+    if let Some(version) = app.write_for(user, (user, discoverable), change).await? {
         app.code_changed(user, version).await;
     }
     Ok(())
@@ -86,7 +87,7 @@ pub async fn change_password(app: &App, user: UserId, proof: &Proof, new: &str) 
             tokens::actions::end_all(tx, *user, *now).await
         })
     };
-    let ended = app.db.write((user, stored, hash, app.clock.now()), change).await?;
+    let ended = app.write_in_turn(Key::User(user.0), (user, stored, hash, app.clock.now()), change).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }
@@ -103,7 +104,7 @@ pub async fn erase(app: &App, user: UserId, proof: &Proof) -> Result<()> {
     let (_, stored) = prove(app, user, proof).await?;
     let remove: Work<(UserId, Option<String>, Time), Erased> =
         |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored.as_deref(), *now));
-    let erased = app.db.write((user, stored, app.clock.now()), remove).await?;
+    let erased = app.write_in_turn(Key::User(user.0), (user, stored, app.clock.now()), remove).await?;
     app.sessions_ended(&erased.sessions).await;
     app.code_changed(user, erased.version).await;
     app.codes.forget(&erased.email_key, erased.version).await;

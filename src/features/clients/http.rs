@@ -107,7 +107,7 @@ struct Clients {
     items: Vec<ClientOut>,
 }
 
-problems!(RegisterProblems: manager body[]);
+problems!(RegisterProblems: manager body[RateLimited]);
 
 /// Register a client
 ///
@@ -136,6 +136,7 @@ async fn register(
         scopes,
         id_token_algorithm: algorithm.unwrap_or(IdTokenAlgorithm::Rs256),
     };
+    let _turn = app.turn_of(manager.user).await?;
     let made = actions::register(&app, new, Some(manager.user)).await?;
     Ok((StatusCode::CREATED, Answer(RegisteredClient { client: made.client.into(), client_secret: made.secret })))
 }
@@ -212,7 +213,7 @@ struct ClientChange {
     scope: Option<String>,
 }
 
-problems!(ChangeProblems: manager body[ClientNotFound]);
+problems!(ChangeProblems: manager body[ClientNotFound, RateLimited]);
 
 /// Change a client
 ///
@@ -223,7 +224,7 @@ problems!(ChangeProblems: manager body[ClientNotFound]);
     responses((status = 200, description = "The client, changed", body = ClientOut), ChangeProblems))]
 async fn change(
     State(app): State<Arc<App>>,
-    _: Manager,
+    manager: Manager,
     PathText(id): PathText,
     Json(mut fields): Json,
 ) -> Result<Answer<ClientOut>, Problem> {
@@ -231,10 +232,11 @@ async fn change(
     let redirect_uris = redirect_uris(&mut fields);
     let scopes = fields.optionally_parsed("scope", scopes);
     let change = fields.all(Some(Change { name, redirect_uris, scopes }))?;
+    let _turn = app.turn_of(manager.user).await?;
     Ok(Answer(actions::change(&app, &id, change).await?.into()))
 }
 
-problems!(RemoveProblems: manager query[ClientNotFound]);
+problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
 
 /// Remove a client
 ///
@@ -243,7 +245,8 @@ problems!(RemoveProblems: manager query[ClientNotFound]);
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 204, description = "Removed"), RemoveProblems))]
-async fn remove(State(app): State<Arc<App>>, _: Manager, PathText(id): PathText) -> Result<StatusCode, Problem> {
+async fn remove(State(app): State<Arc<App>>, manager: Manager, PathText(id): PathText) -> Result<StatusCode, Problem> {
+    let _turn = app.turn_of(manager.user).await?;
     actions::remove(&app, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -256,7 +259,7 @@ struct NewSecret {
     client_secret: String,
 }
 
-problems!(SecretProblems: manager query[ClientNotFound, ClientPublic]);
+problems!(SecretProblems: manager query[ClientNotFound, ClientPublic, RateLimited]);
 
 /// Give a client another secret
 ///
@@ -267,8 +270,9 @@ problems!(SecretProblems: manager query[ClientNotFound, ClientPublic]);
     responses((status = 200, description = "The new secret", body = NewSecret), SecretProblems))]
 async fn new_secret(
     State(app): State<Arc<App>>,
-    _: Manager,
+    manager: Manager,
     PathText(id): PathText,
 ) -> Result<Answer<NewSecret>, Problem> {
+    let _turn = app.turn_of(manager.user).await?;
     Ok(Answer(NewSecret { client_secret: actions::new_secret(&app, &id).await? }))
 }

@@ -1,8 +1,9 @@
 //! Making, finding and ending codes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::model::{ActiveCode, HeldCode, OwnedCode};
+use super::model::{ActiveCode, HeldCode, OwnedCode, Slot};
 use super::store;
 use crate::app::App;
 use crate::cache::changes::announce_code;
@@ -17,6 +18,8 @@ use crate::kernel::time::Time;
 
 /// Drawing a taken string this often means that the random source is broken.
 const DRAWS: usize = 8;
+/// Within which the codes that a user makes are counted.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 struct NewCode {
     owner: UserId,
@@ -25,6 +28,8 @@ struct NewCode {
     chosen: bool,
     expires_at: Time,
     replace: bool,
+    /// How many the owner may make within a day.
+    most: Option<i64>,
 }
 
 /// Makes a code. With `replace` the active one, if any, is revoked in the same step.
@@ -40,8 +45,9 @@ pub async fn create(
         Some(code) => vec![code],
         None => app.random_codes(DRAWS)?,
     };
-    let new = NewCode { owner, candidates, chosen, expires_at, replace };
-    let (made, version) = app.db.write(new, |tx, new| Box::pin(make(tx, new))).await?;
+    let most = app.limits.codes_a_day();
+    let new = NewCode { owner, candidates, chosen, expires_at, replace, most };
+    let (made, version) = app.write_for(owner, new, |tx, new| Box::pin(make(tx, new))).await?;
     app.code_changed(owner, version).await;
     Ok(made)
 }
@@ -57,6 +63,9 @@ async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
     // Before the string is claimed: who has a code learns nothing about the strings of others.
     if slot.active().is_some() && !new.replace {
         return Err(Refusal::ActiveCodeExists.into());
+    }
+    if let Some(most) = new.most {
+        within_a_day(tx, &slot, most).await?;
     }
     let mut claimed = None;
     for code in &new.candidates {
@@ -81,11 +90,26 @@ async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
     Ok((made, version))
 }
 
+/// Refuses a code beyond so many within a day. The codes count themselves: of those made before, the one so many back
+/// must be old enough. It is judged under the lock of the slot, so it is exact, on any number of nodes.
+async fn within_a_day(tx: &mut Tx<'_>, slot: &Slot, most: i64) -> Result<()> {
+    let first = slot.issued + 1 - most;
+    if first < 1 {
+        return Ok(());
+    }
+    let Some(made) = store::made_at(tx, slot.owner, first).await? else { return Ok(()) };
+    // What is dated more than a day ahead was dated by a clock that was wrong, and tells nothing.
+    if slot.now.since(made) >= DAY || made.since(slot.now) >= DAY {
+        return Ok(());
+    }
+    Err(Error::Limited(made.plus(DAY).since(slot.now)))
+}
+
 /// Revokes a code of the caller's, also one that has expired. From here on no node accepts it.
 pub async fn revoke(app: &App, owner: UserId, typed: &str) -> Result<()> {
     let Some(key) = CodeKey::of(typed) else { return Err(Refusal::CodeNotFound.into()) };
     let end: Work<(UserId, CodeKey), i64> = |tx, (owner, key)| Box::pin(end(tx, *owner, *key));
-    let version = app.db.write((owner, key), end).await?;
+    let version = app.write_for(owner, (owner, key), end).await?;
     app.code_changed(owner, version).await;
     Ok(())
 }
@@ -159,7 +183,12 @@ pub async fn sweep(app: &App) -> Result<()> {
                 Ok(retired)
             })
         };
-        for (owner, version) in app.db.write((), retire).await? {
+        let retired = app.db.write((), retire).await?;
+        // Those that are left are held by others, who will see to them.
+        if retired.is_empty() {
+            break;
+        }
+        for (owner, version) in retired {
             app.changes.code_changed(owner, version);
         }
     }

@@ -141,7 +141,7 @@ impl From<&ActiveCode> for FoundCode {
     }
 }
 
-problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists]);
+problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists, RateLimited]);
 
 /// Make a code
 ///
@@ -232,7 +232,7 @@ async fn look_up(
     Ok(Answer(FoundCode::from(&*found)))
 }
 
-problems!(RevokeProblems: person query[NotYourCode, CodeNotFound]);
+problems!(RevokeProblems: person query[NotYourCode, CodeNotFound, RateLimited]);
 
 /// Revoke a code
 ///

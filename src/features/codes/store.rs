@@ -34,11 +34,20 @@ sql! {
     HAS_EXPIRED = "select 1 from (select min(expires_at) as first from code_slots) slots
                    where slots.first <= referral_now()";
     /// The clock is read once, by a query of its own: with a function that changes from row to row no index helps.
-    EMPTY_EXPIRED = "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
-                     where owner_id in (
-                         select owner_id from code_slots where expires_at <= (select referral_now()) limit 500)
-                       and expires_at <= referral_now()
-                     returning owner_id, version";
+    /// Slots that somebody has locked are passed over: who waited for one would hold all the others meanwhile.
+    EMPTY_EXPIRED = {
+        sqlite: "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+                 where owner_id in (
+                     select owner_id from code_slots where expires_at <= (select referral_now()) limit 500)
+                   and expires_at <= referral_now()
+                 returning owner_id, version",
+        postgres: "with expired as materialized (
+                       select owner_id from code_slots where expires_at <= (select referral_now())
+                       limit 500 for update skip locked)
+                   update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+                   where owner_id in (select owner_id from expired) and expires_at <= referral_now()
+                   returning owner_id, version",
+    };
     TOUCH_SLOT = "update code_slots set version = version + 1 where owner_id = $1";
     OWNER_IS_LIVE = "select 1 from users where id = $1 and disabled_at is null and erased_at is null";
     CLAIM_STRING = "insert into code_strings (code_hash, owner_id, ordinal) values ($1, $2, $3)
@@ -46,6 +55,7 @@ sql! {
     FIND_STRING = "select id, owner_id, ordinal from code_strings where code_hash = $1";
     INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at)
                    values ($1, $2, $3, $4, $5, $6)";
+    MADE_AT = "select created_at from codes where owner_id = $1 and ordinal = $2";
     /// The clock may have stepped back since the code was made; its life does not.
     REVOKE = "update codes set revoked_at = case when created_at > $3 then created_at else $3 end
               where owner_id = $1 and ordinal = $2 and revoked_at is null";
@@ -138,6 +148,11 @@ pub async fn claim(tx: &mut Tx<'_>, key: CodeKey, owner: UserId, ordinal: i64) -
 pub async fn find(tx: &mut Tx<'_>, key: CodeKey) -> Result<Option<(i64, UserId, i64)>> {
     let Some(row) = tx.row(&FIND_STRING, &params![&key.0]).await? else { return Ok(None) };
     Ok(Some((row.get(0)?, row.user(1)?, row.get(2)?)))
+}
+
+/// When an owner's code with this number was made.
+pub async fn made_at(tx: &mut Tx<'_>, owner: UserId, ordinal: i64) -> Result<Option<Time>> {
+    tx.row(&MADE_AT, &params![owner, ordinal]).await?.map(|row| row.time(0)).transpose()
 }
 
 /// False when it had been revoked before.

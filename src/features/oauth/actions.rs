@@ -11,7 +11,7 @@ use crate::db::{Tx, Work};
 use crate::features::clients;
 use crate::features::clients::model::{Client, GrantType};
 use crate::features::tokens;
-use crate::features::tokens::actions::{Granted, NewFamily, Origin};
+use crate::features::tokens::actions::{Begun, Granted, NewFamily, Origin};
 use crate::features::tokens::browser;
 use crate::features::tokens::model::{BrowserSession, Caller, Family, Grant, RefreshToken, Subject};
 use crate::kernel::error::{Error, Refusal, Result};
@@ -19,6 +19,7 @@ use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
+use crate::limits::turns::Key;
 
 /// How long an authorization code is good.
 const CODE_LIFE: Duration = Duration::from_secs(60);
@@ -74,7 +75,7 @@ pub async fn issue_code(
         family: None,
     };
     let allow: Work<Allowed, ()> = |tx, allowed| Box::pin(allow(tx, allowed));
-    app.db.write(Allowed { code: stored, person: person.clone(), asked, now }, allow).await?;
+    app.write_for(person.user, Allowed { code: stored, person: person.clone(), asked, now }, allow).await?;
     Ok(code.text())
 }
 
@@ -89,7 +90,7 @@ async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
 }
 
 /// What a client presents with a code.
-pub struct Presented {
+pub struct PresentedCode {
     pub code: String,
     pub redirect_uri: String,
     pub verifier: String,
@@ -105,7 +106,7 @@ struct Exchange {
 }
 
 enum Exchanged {
-    Done(StoredCode, Scopes),
+    Done(StoredCode, Scopes, Begun),
     Refused,
     /// By somebody who knows all that the first user knew: one of them has stolen it.
     Replayed(SessionId),
@@ -118,7 +119,7 @@ pub struct CodeGrant {
 }
 
 /// Exchanges a code for tokens.
-pub async fn exchange(app: &App, client: &Client, presented: Presented) -> Result<Result<CodeGrant, Fault>> {
+pub async fn exchange(app: &App, client: &Client, presented: PresentedCode) -> Result<Result<CodeGrant, Fault>> {
     let refused = Fault::new(
         Wrong::InvalidGrant,
         "The code is not good: used, expired, or made for another client, redirect_uri or code_challenge",
@@ -136,8 +137,12 @@ pub async fn exchange(app: &App, client: &Client, presented: Presented) -> Resul
         scopes: client.scopes,
         family,
     };
-    let (code, scopes) = match app.db.write(input, |tx, input| Box::pin(use_up(tx, input))).await? {
-        Exchanged::Done(code, scopes) => (code, scopes),
+    let key = Key::of_hash(&code.hash());
+    let (code, scopes) = match app.write_in_turn(key, input, |tx, input| Box::pin(use_up(tx, input))).await? {
+        Exchanged::Done(code, scopes, begun) => {
+            begun.announce(app).await;
+            (code, scopes)
+        }
         Exchanged::Refused => return Ok(Err(refused)),
         Exchanged::Replayed(session) => {
             tracing::warn!(%session, client = client.id, "an authorization code was used twice; the session is ended");
@@ -177,10 +182,10 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
     }
     let origin = Origin::Browser(code.user, code.browser_session);
     let family = NewFamily { origin, scopes, ..input.family.clone() };
-    if !tokens::actions::begin_family(tx, &family).await? {
-        return Ok(Exchanged::Refused);
+    match tokens::actions::begin_family(tx, &family).await? {
+        Some(begun) => Ok(Exchanged::Done(code, scopes, begun)),
+        None => Ok(Exchanged::Refused),
     }
-    Ok(Exchanged::Done(code, scopes))
 }
 
 async fn id_token(app: &App, client: &Client, code: &StoredCode, grant: &Grant, now: Time) -> Result<String> {
@@ -212,8 +217,10 @@ pub async fn act_alone(app: &App, client: &Client, asked: Option<&str>) -> Resul
     };
     let (family, _) = tokens::actions::new_family(app, &client.id, scopes, Origin::Program(program))?;
     let (session, now) = (family.id, family.now);
-    let begin: Work<NewFamily, bool> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
-    if !app.db.write(family, begin).await? {
+    // There is a row for each token until it has expired.
+    app.limits.write(program)?;
+    let begin: Work<NewFamily, Option<Begun>> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
+    if app.db.write(family, begin).await?.is_none() {
         return Ok(Err(Fault::new(Wrong::InvalidClient, "The client is not registered any more")));
     }
     let granted = Granted { subject: Subject::Program(program), client: client.id.clone(), session, scopes };
@@ -253,7 +260,7 @@ pub async fn revoke(app: &App, client: &Client, token: &str) -> Result<()> {
                     Ok(Some(family.id))
                 })
             };
-            app.db.write((token, client.id.clone(), app.clock.now()), find).await?
+            app.write_in_turn(Key::Grant(token.handle), (token, client.id.clone(), app.clock.now()), find).await?
         }
         None => {
             let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
@@ -322,7 +329,7 @@ pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
             tokens::actions::end_all_of_consent(tx, *user, client, *now).await
         })
     };
-    let ended = app.db.write((user, client.to_owned(), app.clock.now()), withdraw).await?;
+    let ended = app.write_for(user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }

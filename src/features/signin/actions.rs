@@ -17,6 +17,7 @@ use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
+use crate::limits::turns::Key;
 
 /// How long the way there and back may take, and then the form.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -233,7 +234,7 @@ pub async fn link(app: &App, key: ArrivalKey, user: UserId, stored: String) -> R
             settle(tx, key, *user, *now).await
         })
     };
-    app.db.write((key, user, stored, app.clock.now()), work).await
+    app.write_in_turn(Key::User(user.0), (key, user, stored, app.clock.now()), work).await
 }
 
 /// Takes everything away that says who a user is elsewhere, as part of a unit of work.

@@ -16,6 +16,7 @@ use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, TokenId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
+use crate::limits::turns::Key;
 
 /// How long after a rotation its answer is given again to who asks with the replaced token, for answers get lost.
 const GRACE: Duration = Duration::from_secs(10);
@@ -26,8 +27,10 @@ const FRESH: Duration = Duration::from_secs(300);
 pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Result<Grant> {
     let (new, token) = new_family(app, FIRST_PARTY, Scopes::FIRST_PARTY, Origin::Password(user, password_hash))?;
     let (session, now) = (new.id, new.now);
-    let insert: Work<NewFamily, Option<Scopes>> = |tx, new| Box::pin(store::insert_family(tx, new));
-    let scopes = app.db.write(new, insert).await?.ok_or(Refusal::BadCredentials)?;
+    let begin: Work<NewFamily, Option<Begun>> = |tx, new| Box::pin(begin_family(tx, new));
+    let begun = app.write_in_turn(Key::User(user.0), new, begin).await?.ok_or(Refusal::BadCredentials)?;
+    let scopes = begun.scopes;
+    begun.announce(app).await;
     let granted = Granted { subject: Subject::Person(user), client: FIRST_PARTY.to_owned(), session, scopes };
     give(app, &granted, Some(&token), now)
 }
@@ -48,13 +51,39 @@ pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Re
         expires_at: now.plus(life),
         salt: app.random()?,
         origin,
+        most: app.limits.sessions(),
     };
     Ok((new, token))
 }
 
-/// Stores a family as part of a unit of work; false when what it comes from does not hold any more.
-pub async fn begin_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<bool> {
-    Ok(store::insert_family(tx, new).await?.is_some())
+/// A family that was stored.
+pub struct Begun {
+    pub scopes: Scopes,
+    /// Older ones of the same user and client that had to go for it.
+    ended: Vec<SessionId>,
+}
+
+impl Begun {
+    /// After the unit of work: makes known what has ended.
+    pub async fn announce(self, app: &App) {
+        if !self.ended.is_empty() {
+            app.sessions_ended(&self.ended).await;
+        }
+    }
+}
+
+/// Stores a family as part of a unit of work; nothing when what it comes from does not hold any more.
+pub async fn begin_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<Option<Begun>> {
+    let Some(scopes) = store::insert_family(tx, new).await? else { return Ok(None) };
+    let user = match new.origin {
+        Origin::Password(user, _) | Origin::Browser(user, _) => Some(user),
+        Origin::Program(_) => None,
+    };
+    let ended = match user.zip(new.most) {
+        Some((user, most)) => store::trim_families(tx, user, &new.client, new.id, most).await?,
+        None => Vec::new(),
+    };
+    Ok(Some(Begun { scopes, ended: announce(tx, ended).await? }))
 }
 
 /// What an access token is to say.
@@ -89,8 +118,9 @@ pub async fn refresh(app: &App, client: &str, text: &str, narrowed: Option<Scope
     let Some(token) = RefreshToken::parse(text) else { return Err(Refusal::InvalidRefreshToken.into()) };
     let now = app.clock.now();
     let (salt, idle) = (app.random()?, app.config.tokens.idle());
+    let key = Key::Grant(token.handle);
     let input = Refresh { token, client: client.to_owned(), narrowed, salt, now, idle };
-    match app.db.write(input, |tx, input| Box::pin(step(tx, input))).await? {
+    match app.write_in_turn(key, input, |tx, input| Box::pin(step(tx, input))).await? {
         Refreshed::Next(mut granted, token) => {
             granted.scopes = narrowed.unwrap_or(granted.scopes).and(within);
             give(app, &granted, Some(&token), now)
@@ -163,7 +193,7 @@ fn same(a: &[u8; 32], b: &[u8]) -> bool {
 /// Ends a session, on every node.
 pub async fn log_out(app: &App, session: SessionId) -> Result<()> {
     let work: Work<(SessionId, Time), ()> = |tx, (session, now)| Box::pin(end(tx, *session, *now));
-    app.db.write((session, app.clock.now()), work).await?;
+    app.write_in_turn(Key::Grant(*session.0.as_bytes()), (session, app.clock.now()), work).await?;
     app.sessions_ended(&[session]).await;
     Ok(())
 }

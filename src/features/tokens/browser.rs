@@ -8,9 +8,10 @@ use super::model::{BrowserSession, Credential};
 use super::store::{self, NewBrowserSession};
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::kernel::error::{Refusal, Result};
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
+use crate::limits::turns::Key;
 
 /// Use is noted this often at most: a page view should not be a write.
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
@@ -19,9 +20,11 @@ const NOTED_EVERY: Duration = Duration::from_secs(3600);
 pub async fn begin(app: &App, user: UserId, credential: Credential, secret_hash: [u8; 32]) -> Result<()> {
     let now = app.clock.now();
     let expires_at = now.plus(app.config.tokens.absolute());
-    let new = NewBrowserSession { id: SessionId::new().0, secret_hash, user, now, expires_at, credential };
+    let (id, most) = (SessionId::new().0, app.limits.sessions());
+    let new = NewBrowserSession { id, secret_hash, user, now, expires_at, credential, most };
     let insert: Work<NewBrowserSession, bool> = |tx, new| Box::pin(store::insert_browser_session(tx, new));
-    if app.db.write(new, insert).await? { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
+    let begun = app.write_in_turn(Key::User(user.0), new, insert).await?;
+    if begun { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
 }
 
 /// Makes sure, as part of a unit of work, that somebody is logged in and stays so until it has ended: whoever ends all
@@ -40,8 +43,13 @@ pub async fn who(app: &App, secret_hash: &[u8; 32]) -> Result<Option<BrowserSess
         return Ok(None);
     }
     if unused > NOTED_EVERY {
-        let note: Work<(Uuid, Time), ()> = |tx, (id, now)| Box::pin(store::touch_browser_session(tx, *id, *now));
-        app.db.write((session.id, now), note).await?;
+        let note: Work<(Uuid, Time, Time), ()> =
+            |tx, (id, now, before)| Box::pin(store::touch_browser_session(tx, *id, *now, *before));
+        // Of many views at once after a long while, one is enough to note it.
+        match app.write_in_turn(Key::User(session.user.0), (session.id, now, used_at), note).await {
+            Ok(()) | Err(Error::Limited(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Some(session))
 }
@@ -49,5 +57,5 @@ pub async fn who(app: &App, secret_hash: &[u8; 32]) -> Result<Option<BrowserSess
 /// Logs out of our own pages. What programs were given goes on.
 pub async fn end(app: &App, session: Uuid) -> Result<()> {
     let work: Work<(Uuid, Time), ()> = |tx, (id, now)| Box::pin(store::end_browser_session(tx, *id, *now));
-    app.db.write((session, app.clock.now()), work).await
+    app.write_in_turn(Key::Grant(*session.as_bytes()), (session, app.clock.now()), work).await
 }

@@ -56,7 +56,7 @@ impl From<Grant> for TokenOut {
     }
 }
 
-problems!(LogOutProblems: caller[]);
+problems!(LogOutProblems: caller[RateLimited]);
 
 /// End this session
 ///

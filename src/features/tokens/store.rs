@@ -57,6 +57,17 @@ sql! {
             from clients c where c.id = $3 and c.deleted_at is null
             for share of c",
     };
+    /// Those of a user's that a client has beyond so many, the newest one aside: the ones unused for longest.
+    TRIM_FAMILIES = {
+        sqlite: "delete from token_families where id in (
+                     select id from token_families where user_id = $1 and client_id = $2 and id <> $3
+                     order by used_at desc limit -1 offset $4)
+                 returning id",
+        postgres: "delete from token_families where id in (
+                       select id from token_families where user_id = $1 and client_id = $2 and id <> $3
+                       order by used_at desc offset $4)
+                   returning id",
+    };
     FAMILY_BY_HANDLE = "select f.id, f.user_id, f.expires_at, f.used_at, f.counter, f.current_hash, f.previous_hash,
                                f.rotated_at, f.salt, f.ended_at is not null, f.client_id, f.scope,
                                coalesce(u.is_manager, false)
@@ -82,6 +93,24 @@ sql! {
         sqlite: "select 1 from users where id = $1",
         postgres: "select 1 from users where id = $1 for share",
     };
+    /// As above, and against everybody who holds the user: those whom a code holds to a session are among them.
+    HOLD_USER_ALONE = {
+        sqlite: "select 1 from users where id = $1",
+        postgres: "select 1 from users where id = $1 for no key update",
+    };
+    /// A code that was given in a session needs it for as long as it is there itself.
+    TRIM_BROWSER_SESSIONS = {
+        sqlite: "delete from browser_sessions where id in (
+                     select b.id from browser_sessions b
+                     where b.user_id = $1 and b.id <> $2
+                         and not exists (select 1 from authorization_codes a where a.browser_session_id = b.id)
+                     order by b.used_at desc limit -1 offset $3)",
+        postgres: "delete from browser_sessions where id in (
+                       select b.id from browser_sessions b
+                       where b.user_id = $1 and b.id <> $2
+                           and not exists (select 1 from authorization_codes a where a.browser_session_id = b.id)
+                       order by b.used_at desc offset $3)",
+    };
     /// Only for a user who can still log in, and in this way.
     INSERT_BROWSER_SESSION_BY_PASSWORD = "insert into browser_sessions
             (id, secret_hash, user_id, authenticated_at, used_at, expires_at)
@@ -98,7 +127,8 @@ sql! {
                        from browser_sessions b join users u on u.id = b.user_id
                        where b.secret_hash = $1 and b.ended_at is null and b.expires_at > $2
                            and u.disabled_at is null and u.erased_at is null";
-    TOUCH_BROWSER_SESSION = "update browser_sessions set used_at = $2 where id = $1";
+    /// Only by the first of those who saw the same.
+    TOUCH_BROWSER_SESSION = "update browser_sessions set used_at = $2 where id = $1 and used_at = $3";
     END_BROWSER_SESSION = "update browser_sessions set ended_at = $2 where id = $1 and ended_at is null";
     END_BROWSER_SESSIONS_OF = "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null";
     FORGET_BROWSER_SESSIONS = "delete from browser_sessions where (expires_at < $1 or ended_at < $1)
@@ -130,6 +160,8 @@ pub struct NewFamily {
     pub expires_at: Time,
     pub salt: [u8; 32],
     pub origin: Origin,
+    /// How many of them its user may have with its client.
+    pub most: Option<i64>,
 }
 
 /// What a family comes from; it must still hold when the family is made.
@@ -167,6 +199,17 @@ pub async fn insert_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<Option<Sc
         return Ok(Some(Scopes::known(&row.get::<String>(0)?)));
     }
     Ok((tx.run(sql, &values).await? == 1).then_some(new.scopes))
+}
+
+/// Removes what a user has with a client beyond so many, and says what that was.
+pub async fn trim_families(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    client: &str,
+    newest: SessionId,
+    most: i64,
+) -> Result<Vec<SessionId>> {
+    sessions(tx.rows(&TRIM_FAMILIES, &params![user, client, newest, most - 1]).await?)
 }
 
 pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>> {
@@ -227,11 +270,13 @@ pub struct NewBrowserSession {
     pub now: Time,
     pub expires_at: Time,
     pub credential: Credential,
+    /// How many of them the user may have.
+    pub most: Option<i64>,
 }
 
 /// False when the user cannot log in any more, or not in this way.
 pub async fn insert_browser_session(tx: &mut Tx<'_>, new: &NewBrowserSession) -> Result<bool> {
-    tx.row(&HOLD_USER, &params![new.user]).await?;
+    tx.row(&HOLD_USER_ALONE, &params![new.user]).await?;
     let (id, hash, user, now, end) = (new.id, &new.secret_hash, new.user, new.now, new.expires_at);
     let inserted = match &new.credential {
         Credential::Password(stored) => {
@@ -243,6 +288,9 @@ pub async fn insert_browser_session(tx: &mut Tx<'_>, new: &NewBrowserSession) ->
             tx.run(&INSERT_BROWSER_SESSION_BY_IDENTITY, &values).await?
         }
     };
+    if let (1, Some(most)) = (inserted, new.most) {
+        tx.run(&TRIM_BROWSER_SESSIONS, &params![user, id, most - 1]).await?;
+    }
     Ok(inserted == 1)
 }
 
@@ -260,8 +308,8 @@ pub async fn browser_session(db: &Db, secret_hash: &[u8; 32], now: Time) -> Resu
     Ok(Some((session, row.time(4)?)))
 }
 
-pub async fn touch_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time) -> Result<()> {
-    tx.run(&TOUCH_BROWSER_SESSION, &params![id, now]).await.map(drop)
+pub async fn touch_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time, before: Time) -> Result<()> {
+    tx.run(&TOUCH_BROWSER_SESSION, &params![id, now, before]).await.map(drop)
 }
 
 pub async fn end_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time) -> Result<()> {

@@ -67,7 +67,7 @@ pub async fn list(State(app): State<Arc<App>>, caller: Person<need::Account>) ->
     Ok(Answer(Consents { items: consents.into_iter().map(ConsentOut::from).collect() }))
 }
 
-problems!(WithdrawProblems: person query[ConsentNotFound]);
+problems!(WithdrawProblems: person query[ConsentNotFound, RateLimited]);
 
 /// Take back what you have allowed a client
 ///

@@ -18,11 +18,12 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::features::clients;
 use crate::features::clients::model::{Client, GrantType};
-use crate::features::oauth::actions::{self, CodeGrant, Presented};
+use crate::features::oauth::actions::{self, CodeGrant, PresentedCode};
 use crate::features::oauth::model::{Fault, Introspected, Wrong};
 use crate::features::tokens::model::Grant;
 use crate::kernel::error::Error;
 use crate::kernel::parameters::Parameters;
+use crate::limits::turns::{Key, Turn};
 use crate::problems;
 use crate::web::caller::Client as Address;
 use crate::web::extract::Form;
@@ -87,32 +88,57 @@ fn required<'a>(form: &'a Parameters, name: &str, sentence: &'static str) -> Res
     one(form, name)?.ok_or(Fault::new(Wrong::InvalidRequest, sentence))
 }
 
-/// The client that asks: by its secret in the header or in the form, or by its name where it is public.
-async fn client(app: &App, address: IpAddr, headers: &HeaderMap, form: &Parameters) -> Result<Client, Failure> {
+/// The client that asks: by its secret in the header or in the form, or by its name where it is public. One that has shown
+/// its secret gets a turn: all of its people are behind it, so it is let do several things at once, but not everything.
+/// Everybody else is counted by their address, also with a secret that was wrong.
+async fn client<'a>(
+    app: &'a App,
+    address: IpAddr,
+    headers: &HeaderMap,
+    form: &Parameters,
+) -> Result<(Client, Option<Turn<'a>>), Failure> {
     let unknown = || Fault::new(Wrong::InvalidClient, "The client is unknown, or its secret is not right");
+    let Presented { id, secret } = presented(headers, form)?.ok_or_else(unknown)?;
+    let Some(secret) = secret else {
+        app.limits.oauth_from(address)?;
+        let client = clients::actions::find(app, &id).await?.filter(|client| !client.is_confidential());
+        return Ok((client.ok_or_else(unknown)?, None));
+    };
+    match clients::actions::find(app, &id).await?.filter(|client| client.has_secret(&secret)) {
+        Some(client) => {
+            let turn = match client.uuid {
+                Some(id) => Some(app.turns.take(Key::Client(id)).await?),
+                None => None,
+            };
+            Ok((client, turn))
+        }
+        None => {
+            // Only now: guesses from an address do not keep out a client behind the same one.
+            app.limits.oauth_from(address)?;
+            Err(unknown().into())
+        }
+    }
+}
+
+/// What a client shows of itself.
+struct Presented {
+    id: String,
+    secret: Option<String>,
+}
+
+fn presented(headers: &HeaderMap, form: &Parameters) -> Result<Option<Presented>, Fault> {
     let (named, secret) = (one(form, "client_id")?, one(form, "client_secret")?);
     let mut authorizations = headers.get_all(AUTHORIZATION).iter();
-    let (id, secret) = match (authorizations.next(), authorizations.next()) {
-        (None, _) => (named.ok_or_else(unknown)?.to_owned(), secret.map(str::to_owned)),
-        (Some(_), Some(_)) => return Err(unknown().into()),
-        (Some(header), None) => {
-            let (id, basic) = basic(header).ok_or_else(unknown)?;
-            if secret.is_some() || named.is_some_and(|named| named != id) {
-                let sentence = "Authenticate once: in the header or in the form";
-                return Err(Fault::new(Wrong::InvalidRequest, sentence).into());
-            }
-            (id, Some(basic).filter(|basic| !basic.is_empty()))
-        }
+    let header = match (authorizations.next(), authorizations.next()) {
+        (None, _) => return Ok(named.map(|id| Presented { id: id.to_owned(), secret: secret.map(str::to_owned) })),
+        (Some(_), Some(_)) => return Ok(None),
+        (Some(header), None) => header,
     };
-    if secret.is_none() {
-        app.limits.oauth_from(address)?;
+    let Some((id, basic)) = basic(header) else { return Ok(None) };
+    if secret.is_some() || named.is_some_and(|named| named != id) {
+        return Err(Fault::new(Wrong::InvalidRequest, "Authenticate once: in the header or in the form"));
     }
-    let client = clients::actions::find(app, &id).await?.ok_or_else(unknown)?;
-    let proven = match &secret {
-        Some(secret) => client.has_secret(secret),
-        None => !client.is_confidential(),
-    };
-    if proven { Ok(client) } else { Err(unknown().into()) }
+    Ok(Some(Presented { id, secret: Some(basic).filter(|basic| !basic.is_empty()) }))
 }
 
 /// Name and secret, each form-encoded before they were joined (RFC 6749, 2.3.1).
@@ -214,11 +240,11 @@ pub async fn token(
     body: Result<Form, Problem>,
 ) -> Result<Response, Failure> {
     let form = form(body)?;
-    let client = client(&app, address, &headers, &form).await?;
+    let (client, _turn) = client(&app, address, &headers, &form).await?;
     let grant_type = required(&form, "grant_type", "The grant_type is missing")?;
     let tokens = match GrantType::parse(grant_type) {
         Some(GrantType::AuthorizationCode) => {
-            let presented = Presented {
+            let presented = PresentedCode {
                 code: required(&form, "code", "The code is missing")?.to_owned(),
                 redirect_uri: required(&form, "redirect_uri", "The redirect_uri is missing")?.to_owned(),
                 verifier: required(&form, "code_verifier", "The code_verifier is missing")?.to_owned(),
@@ -273,7 +299,7 @@ pub async fn revoke(
     body: Result<Form, Problem>,
 ) -> Result<StatusCode, Failure> {
     let form = form(body)?;
-    let client = client(&app, address, &headers, &form).await?;
+    let (client, _turn) = client(&app, address, &headers, &form).await?;
     actions::revoke(&app, &client, required(&form, "token", "The token is missing")?).await?;
     Ok(StatusCode::OK)
 }
@@ -352,7 +378,7 @@ pub async fn introspect(
     body: Result<Form, Problem>,
 ) -> Result<Response, Failure> {
     let form = form(body)?;
-    let client = client(&app, address, &headers, &form).await?;
+    let (client, _turn) = client(&app, address, &headers, &form).await?;
     if !client.is_confidential() {
         return Err(Fault::new(Wrong::InvalidClient, "Introspection is for confidential clients").into());
     }
