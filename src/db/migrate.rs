@@ -13,6 +13,7 @@ use crate::kernel::error::{Error, Result, Storage};
 const STEPS: &[(&str, &str)] = &[
     ("first", include_str!("../../migrations/0001_first.sql")),
     ("oauth", include_str!("../../migrations/0002_oauth.sql")),
+    ("slot_times", include_str!("../../migrations/0003_slot_times.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use referral::app::App;
 use referral::db::Work;
 use referral::features::accounts::actions::enter;
-use referral::features::codes;
+use referral::features::{codes, referrals};
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -189,6 +189,80 @@ on_every_setup! {
         }
         owner.create_code("SECOND2030AB").await.expect(201);
         test.client().register("guest", Some("SECOND2030AB")).await.expect(201);
+    }
+
+    /// Laws 1 and 2 on paper: what is recorded in a slot is in order, also when the database's clock steps back between any
+    /// two of it.
+    async fn times_in_a_slot_never_go_backwards(setup: Setup) {
+        const MINUTE: i64 = 60_000_000;
+        let test = start(setup).await;
+        let owner = test.user("owner").await;
+        let whose = UserId::parse(&owner.id).expect("an id");
+        let at = async |minutes: i64| crate::limits::move_clock(&test, minutes * MINUTE).await;
+        let enter = async |name: &str, code: &str| {
+            enter(&test.app().db, entry(name, CodeKey::of(code))).await.expect("registered");
+        };
+        let replace = async |code: &str, expires_at: &str| {
+            owner.post("/api/v1/codes?replace=true", &json!({"code": code, "expires_at": expires_at})).await
+        };
+        at(600).await;
+        owner.create_code("FIRST2030ABC").await.expect(201);
+        at(500).await;
+        test.client().register("one", Some("FIRST2030ABC")).await.expect(201);
+        enter("two", "FIRST2030ABC").await;
+        // Revoked after a step back since it was made, then followed by one of an hour before.
+        at(450).await;
+        owner.revoke_code("FIRST2030ABC").await.expect(204);
+        at(400).await;
+        owner.create_code("SECOND2030AB").await.expect(201);
+        // Referrals of an hour that is yet to come again, and a step back before the code is replaced.
+        at(700).await;
+        enter("three", "SECOND2030AB").await;
+        at(650).await;
+        replace("THIRD2030ABC", FAR).await.expect(201);
+        // The same when only the list's marks know of them.
+        at(800).await;
+        for guest in 0..101 {
+            enter(&format!("many{guest}"), "THIRD2030ABC").await;
+        }
+        referrals::actions::fold(test.app(), &whose.to_string()).await.expect("it runs");
+        at(750).await;
+        for guest in 0..101 {
+            enter(&format!("more{guest}"), "THIRD2030ABC").await;
+        }
+        referrals::actions::fold(test.app(), &whose.to_string()).await.expect("it runs");
+        owner.revoke_code("THIRD2030ABC").await.expect(204);
+        // A code that expires at an hour which is past on paper is past.
+        let now = Clock::default().now();
+        let in_minutes = |minutes: u64| now.plus(Duration::from_secs(60 * minutes)).to_string();
+        replace("FOURTH2030AB", &in_minutes(790)).await.expect_problem(400, "expires_in_past");
+        owner.post("/api/v1/codes", &json!({"code": "FOURTH2030AB", "expires_at": in_minutes(830)})).await.expect(201);
+        replace("FIFTH2030ABC", &in_minutes(790)).await.expect_problem(400, "expires_in_past");
+        // One that the clock has taken out of the slot before it stepped back.
+        at(900).await;
+        codes::actions::sweep(test.app()).await.expect("it runs");
+        at(0).await;
+        owner.create_code("FIFTH2030ABC").await.expect(201);
+        enter("four", "FIFTH2030ABC").await;
+        // An erased account's last code ends like any other.
+        at(-60).await;
+        owner.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
+
+        let record = Record::read(&test).await;
+        assert_eq!((record.lives.len(), record.joins.len()), (5, 206));
+        assert_eq!(record.faults(), Vec::<String>::new());
+        // The checker would have seen each of them.
+        for (breach, word) in [
+            ("update codes set created_at = created_at - 1 where ordinal = 2", "overlap"),
+            ("update codes set created_at = 1, revoked_at = null, expires_at = 2 where ordinal = 5",
+                "before"),
+            ("update referrals set joined_at = joined_at - 60000000 where code_ordinal = 1", "outside"),
+            ("update referrals set joined_at = joined_at + 60000000 where code_ordinal = 3", "outside"),
+        ] {
+            test.sql(breach).await;
+            let faults = Record::read(&test).await.faults();
+            assert!(faults.iter().any(|fault| fault.contains(word)), "{breach}: {faults:?}");
+        }
     }
 
     /// Law 2: from the answer on, whatever the node and however the code is spelled.
@@ -665,6 +739,8 @@ impl Record {
                 for other in &lives[place + 1..] {
                     if life.created_at < other.end() && other.created_at < life.end() {
                         faults.push(format!("the lives {} and {} of {owner} overlap", life.ordinal, other.ordinal));
+                    } else if other.created_at < life.end() {
+                        faults.push(format!("life {} of {owner} is before {}", other.ordinal, life.ordinal));
                     }
                 }
             }

@@ -21,11 +21,11 @@ sql! {
     REGISTER = {
         sqlite: "select 1 where false",
         postgres: "with held as materialized (
-                select s.owner_id, c.ordinal, s.expires_at
+                select s.owner_id, c.ordinal, s.expires_at, s.recorded_at
                 from code_strings c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
                 where c.code_hash = $10 for share of s
             ), judged as materialized (
-                select owner_id, ordinal, expires_at, referral_now() as now from held
+                select owner_id, ordinal, expires_at, greatest(referral_now(), recorded_at) as now from held
             ), entrance as materialized (
                 select owner_id, ordinal, now from judged where expires_at > now
                 union all select null, null, null where $10 is null

@@ -8,6 +8,7 @@ use super::store;
 use crate::app::App;
 use crate::cache::changes::announce_code;
 use crate::db::{Tx, Work};
+use crate::features::referrals;
 use crate::features::tokens::model::Subject;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::email::Email;
@@ -53,9 +54,12 @@ pub async fn create(
 }
 
 async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
-    let slot = store::lock(tx, new.owner).await?;
+    let mut slot = store::lock(tx, new.owner).await?;
     if !store::owner_is_live(tx, new.owner).await? {
         return Err(Refusal::InvalidToken.into());
+    }
+    if new.replace && slot.active().is_some() {
+        after_joins(tx, &mut slot).await?;
     }
     if new.expires_at <= slot.now {
         return Err(Refusal::ExpiresInPast.into());
@@ -119,17 +123,32 @@ async fn end(tx: &mut Tx<'_>, caller: UserId, key: CodeKey) -> Result<i64> {
     if owner != caller {
         return Err(Refusal::NotYourCode.into());
     }
-    let slot = store::lock(tx, owner).await?;
+    let mut slot = store::lock(tx, owner).await?;
+    after_joins(tx, &mut slot).await?;
     if !store::revoke(tx, owner, ordinal, slot.now).await? {
         return Err(Refusal::CodeNotFound.into());
     }
     if slot.current.as_ref().is_some_and(|current| current.id == id) {
-        store::empty(tx, owner).await?;
+        store::empty(tx, &slot).await?;
     } else {
         store::touch(tx, owner).await?;
     }
     announce_code(tx, owner, slot.version + 1).await?;
     Ok(slot.version + 1)
+}
+
+/// Brings the time of a locked slot behind those of all referrals: a code that ends now has referred nobody after its end.
+/// (Registrations note no time in the slot, which they share.)
+async fn after_joins(tx: &mut Tx<'_>, slot: &mut Slot) -> Result<()> {
+    if let Some(after) = referrals::actions::after_joins(tx, slot.owner).await? {
+        slot.now = slot.now.max(after);
+    }
+    Ok(())
+}
+
+/// Keeps, in a slot that is held off, that referrals up to this time are recorded.
+pub async fn note_time(tx: &mut Tx<'_>, owner: UserId, at: Time) -> Result<()> {
+    store::note_time(tx, owner, at).await
 }
 
 /// The caller's codes, dead ones included, oldest first.
@@ -203,11 +222,12 @@ pub async fn hold_off(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
 /// Ends an owner's active code as part of a unit of work, and removes all their strings if they are to be `erased`. The
 /// caller tells [`App::code_changed`] the version after it.
 pub async fn end_all(tx: &mut Tx<'_>, owner: UserId, erased: bool) -> Result<i64> {
-    let slot = store::lock(tx, owner).await?;
+    let mut slot = store::lock(tx, owner).await?;
     if slot.current.is_some() {
+        after_joins(tx, &mut slot).await?;
         store::revoke(tx, owner, slot.issued, slot.now).await?;
     }
-    store::empty(tx, owner).await?;
+    store::empty(tx, &slot).await?;
     if erased {
         store::erase(tx, owner).await?;
     }

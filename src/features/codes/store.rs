@@ -15,28 +15,37 @@ sql! {
                    on conflict (owner_id) do nothing";
     /// The clock is read outside of the locked part, so after it.
     LOCK_SLOT = {
-        sqlite: "select issued, version, code_id, expires_at, referral_now() from code_slots where owner_id = $1",
+        sqlite: "select issued, version, code_id, expires_at, recorded_at, referral_now()
+                 from code_slots where owner_id = $1",
         postgres: "with slot as materialized (
-                       select issued, version, code_id, expires_at from code_slots where owner_id = $1 for update)
-                   select issued, version, code_id, expires_at, referral_now() from slot",
+                       select issued, version, code_id, expires_at, recorded_at
+                       from code_slots where owner_id = $1 for update)
+                   select issued, version, code_id, expires_at, recorded_at, referral_now() from slot",
     };
     LOCK_SLOT_SHARED = {
-        sqlite: "select issued, version, code_id, expires_at, referral_now() from code_slots where owner_id = $1",
+        sqlite: "select issued, version, code_id, expires_at, recorded_at, referral_now()
+                 from code_slots where owner_id = $1",
         postgres: "with slot as materialized (
-                       select issued, version, code_id, expires_at from code_slots where owner_id = $1 for share)
-                   select issued, version, code_id, expires_at, referral_now() from slot",
+                       select issued, version, code_id, expires_at, recorded_at
+                       from code_slots where owner_id = $1 for share)
+                   select issued, version, code_id, expires_at, recorded_at, referral_now() from slot",
     };
-    FILL_SLOT = "update code_slots set issued = $2, version = version + 1, code_id = $3, code = $4, expires_at = $5
+    FILL_SLOT = "update code_slots set issued = $2, version = version + 1, code_id = $3, code = $4, expires_at = $5,
+                                       recorded_at = $6
                  where owner_id = $1";
-    EMPTY_SLOT = "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+    EMPTY_SLOT = "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null,
+                                        recorded_at = $2
                   where owner_id = $1";
+    NOTE_TIME = "update code_slots set recorded_at = $2 where owner_id = $1 and recorded_at < $2";
     /// Asked every second: the first of the index, whatever the statistics say.
     HAS_EXPIRED = "select 1 from (select min(expires_at) as first from code_slots) slots
                    where slots.first <= referral_now()";
     /// The clock is read once, by a query of its own: with a function that changes from row to row no index helps.
     /// Slots that somebody has locked are passed over: who waited for one would hold all the others meanwhile.
     EMPTY_EXPIRED = {
-        sqlite: "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+        sqlite: "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null,
+                                       recorded_at = case when recorded_at > expires_at then recorded_at
+                                                          else expires_at end
                  where owner_id in (
                      select owner_id from code_slots where expires_at <= (select referral_now()) limit 500)
                    and expires_at <= referral_now()
@@ -44,7 +53,8 @@ sql! {
         postgres: "with expired as materialized (
                        select owner_id from code_slots where expires_at <= (select referral_now())
                        limit 500 for update skip locked)
-                   update code_slots set version = version + 1, code_id = null, code = null, expires_at = null
+                   update code_slots set version = version + 1, code_id = null, code = null, expires_at = null,
+                                         recorded_at = greatest(recorded_at, expires_at)
                    where owner_id in (select owner_id from expired) and expires_at <= referral_now()
                    returning owner_id, version",
     };
@@ -56,7 +66,7 @@ sql! {
     INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at)
                    values ($1, $2, $3, $4, $5, $6)";
     MADE_AT = "select created_at from codes where owner_id = $1 and ordinal = $2";
-    /// The clock may have stepped back since the code was made; its life does not.
+    /// A node of an older version may have made the code without noting when.
     REVOKE = "update codes set revoked_at = case when created_at > $3 then created_at else $3 end
               where owner_id = $1 and ordinal = $2 and revoked_at is null";
     ERASE = "update codes set code = '' where owner_id = $1";
@@ -102,14 +112,16 @@ async fn locked(tx: &mut Tx<'_>, sql: &'static Sql, owner: UserId) -> Result<Opt
         (Some(id), Some(expires_at)) => Some(SlotCode { id, expires_at: Time(expires_at) }),
         _ => None,
     };
-    Ok(Some(Slot { owner, issued: row.get(0)?, version: row.get(1)?, current, now: row.time(4)? }))
+    // The clock may have stepped back since.
+    let now = row.time(5)?.max(row.time(4)?);
+    Ok(Some(Slot { owner, issued: row.get(0)?, version: row.get(1)?, current, now }))
 }
 
 /// Puts a code into a locked slot.
 pub async fn fill(tx: &mut Tx<'_>, slot: &Slot, id: i64, code: &Code, expires_at: Time) -> Result<OwnedCode> {
     let ordinal = slot.issued + 1;
     tx.run(&INSERT_CODE, &params![slot.owner, ordinal, id, code.as_str(), slot.now, expires_at]).await?;
-    tx.run(&FILL_SLOT, &params![slot.owner, ordinal, id, code.as_str(), expires_at]).await?;
+    tx.run(&FILL_SLOT, &params![slot.owner, ordinal, id, code.as_str(), expires_at, slot.now]).await?;
     Ok(OwnedCode { id, owner: slot.owner, code: code.as_str().to_owned(), expires_at, state: State::Active, ordinal })
 }
 
@@ -119,8 +131,14 @@ pub async fn owner_is_live(tx: &mut Tx<'_>, owner: UserId) -> Result<bool> {
     Ok(tx.row(&OWNER_IS_LIVE, &params![owner]).await?.is_some())
 }
 
-pub async fn empty(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
-    tx.run(&EMPTY_SLOT, &params![owner]).await.map(drop)
+/// Takes the code out of a locked slot, whose code was ended at the slot's time.
+pub async fn empty(tx: &mut Tx<'_>, slot: &Slot) -> Result<()> {
+    tx.run(&EMPTY_SLOT, &params![slot.owner, slot.now]).await.map(drop)
+}
+
+/// Makes sure that nothing recorded in a slot from now on is dated before this.
+pub async fn note_time(tx: &mut Tx<'_>, owner: UserId, at: Time) -> Result<()> {
+    tx.run(&NOTE_TIME, &params![owner, at]).await.map(drop)
 }
 
 /// Whether any slot holds a code whose time is over.
