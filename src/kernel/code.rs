@@ -22,8 +22,9 @@ pub const RULE: &str =
     "A code is 12 to 32 of the letters A-Z, a-z and digits 0-9, with at least one capital letter and one digit";
 
 impl Code {
-    /// The rule for making a code; at use a code is only looked up.
+    /// The rule for making a code; at use a code is only looked up. Blanks around it are not part of it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
         let has = |test: fn(&u8) -> bool| text.bytes().any(|b| test(&b));
         let well_formed = well_formed(text) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit);
         if well_formed { Ok(Self(text.to_owned())) } else { Err(RULE) }
@@ -51,9 +52,13 @@ impl Code {
 }
 
 impl CodeKey {
-    /// The key of what somebody typed; nothing when no code could look like that.
+    /// The key of what somebody typed, or copied out of a message; nothing when no code could look like that.
     pub fn of(typed: &str) -> Option<Self> {
-        well_formed(typed).then(|| key_of(typed))
+        if well_formed(typed) {
+            return Some(key_of(typed));
+        }
+        let bare: String = typed.chars().filter(|c| !is_beside_a_code(*c)).collect();
+        well_formed(&bare).then(|| key_of(&bare))
     }
 }
 
@@ -65,6 +70,15 @@ impl fmt::Debug for CodeKey {
 
 fn well_formed(text: &str) -> bool {
     LENGTHS.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// What people, message programs and phones put into codes and behind them: blanks, hyphens of every kind, a full stop,
+/// and characters that nobody sees.
+fn is_beside_a_code(c: char) -> bool {
+    let hyphen = matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}');
+    let unseen = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}');
+    c == '.' || c.is_whitespace() || hyphen || unseen
 }
 
 /// Case-blind, O as 0, I and L as 1: what the ear and the eye confuse is the same code.
@@ -95,6 +109,28 @@ mod tests {
             assert_eq!(CodeKey::of(spoken), Some(code.key()), "{spoken}");
         }
         assert_ne!(CodeKey::of("SPRING2031IOL"), Some(code.key()));
+    }
+
+    #[test]
+    fn what_stands_in_a_code_or_behind_it_is_not_part_of_it() {
+        let code = Code::parse(" Spring2030IOL\n").unwrap();
+        assert_eq!(code.as_str(), "Spring2030IOL");
+        for copied in [
+            " SPRING2030IOL",
+            "SPRING2030IOL.",
+            "SPRING-2030-IOL",
+            "SPRING\u{2011}2030\u{2013}IOL",
+            "SPRING 2030\u{a0}IOL\t\r\n",
+            "\u{feff}SPRING2030IOL\u{200b}",
+            "SPR\u{ad}ING2030\u{2060}IOL\u{202c}",
+        ] {
+            assert_eq!(CodeKey::of(copied), Some(code.key()), "{copied:?}");
+            assert!(copied.trim() == "SPRING2030IOL" || Code::parse(copied).is_err(), "{copied:?}");
+        }
+        // Other characters are.
+        for other in ["SPRING2030IOL,", "SPRING2030IOL\0", "SPRING_2030IOL", "SPRING/2030IOL", "SPRING2030IOЛ"] {
+            assert_eq!(CodeKey::of(other), None, "{other:?}");
+        }
     }
 
     #[test]

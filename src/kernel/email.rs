@@ -17,7 +17,9 @@ const OPTIONS: Options = Options { minimum_sub_domains: 2, allow_domain_literal:
 const INVALID: &str = "The value is not a valid e-mail address";
 
 impl Email {
+    /// Blanks around it are not part of it.
     pub fn parse(input: &str) -> Result<Self, &'static str> {
+        let input = input.trim();
         if input.chars().count() > 150 {
             return Err("An e-mail address has at most 150 characters");
         }
@@ -89,6 +91,8 @@ mod tests {
         for (input, text) in [
             ("Test6@TEST.RU", "Test6@test.ru"),
             ("a+b@test.ru", "a+b@test.ru"),
+            (" a+b@test.ru\t\r\n", "a+b@test.ru"),
+            ("\u{a0}a+b@test.ru\u{3000}", "a+b@test.ru"),
             ("o'neil@test.ru", "o'neil@test.ru"),
             ("ivan@почта.рф", "ivan@xn--80a1acny.xn--p1ai"),
             ("ａｂ＠ｔｅｓｔ．ｒｕ", "ab@test.ru"),

@@ -10,7 +10,9 @@ pub struct Username {
 }
 
 impl Username {
+    /// Blanks around it are not part of it.
     pub fn parse(input: &str) -> Result<Self, &'static str> {
+        let input = input.trim();
         let text = nfkc(input);
         let length = text.chars().count();
         if length == 0 {
@@ -49,6 +51,14 @@ mod tests {
         for bad in ["", "a b", "a\0b", "a\u{202e}b", "a\u{200b}b", "a/b", "<b>", &"u".repeat(51)] {
             assert!(Username::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn blanks_around_a_name_are_not_part_of_it() {
+        for typed in [" admin", "admin \t\r\n", "\u{a0}admin\u{3000}"] {
+            assert_eq!(Username::parse(typed).unwrap().as_str(), "admin", "{typed:?}");
+        }
+        assert!(Username::parse(" ").is_err());
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Time {
     }
 
     /// Reads what the reference service reads: `2030-10-10`, `2030-10-10 12:00`, `2030-10-10T12:00:00[.ffffff]`,
-    /// the latter two with `Z`, an offset or neither (then UTC), years 1 to 9999.
+    /// the latter two with `Z`, an offset or neither (then UTC), years 1 to 9999. Fractions may have nine digits, as .NET,
+    /// Go and Java write them; what is below a microsecond is cut. A leap second is the first of the next minute.
     pub fn parse(text: &str) -> Option<Self> {
         if !text.is_ascii() {
             return None;
@@ -93,15 +94,19 @@ fn parse_clock(text: &str) -> Option<(CivilTime, i64)> {
     let mut parts = clock.splitn(3, ':');
     let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next().unwrap_or("00"));
     let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
-    if (hour.len(), minute.len(), second.len()) != (2, 2, 2) || !(1..=6).contains(&fraction.len()) {
+    if (hour.len(), minute.len(), second.len()) != (2, 2, 2) || !(1..=9).contains(&fraction.len()) {
         return None;
     }
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let nanos = format!("{fraction:0<9}").parse::<i32>().ok()?;
-    let time = CivilTime::new(digits(hour)? as i8, digits(minute)? as i8, digits(second)? as i8, nanos).ok()?;
-    Some((time, parse_offset(zone)?))
+    let second = digits(second)?;
+    let leap = i64::from(second == 60);
+    let second = if leap == 1 { 59 } else { second };
+    let time = CivilTime::new(digits(hour)? as i8, digits(minute)? as i8, second as i8, nanos).ok()?;
+    // A second later is an offset of a second less.
+    Some((time, parse_offset(zone)? - leap))
 }
 
 fn parse_offset(zone: &str) -> Option<i64> {
@@ -178,6 +183,11 @@ mod tests {
             ("2030-10-10T12:00:00.250000", "2030-10-10T12:00:00.25Z"),
             ("2030-10-10T12:00:00+03:00", "2030-10-10T09:00:00Z"),
             ("2030-10-10 12:00-0330", "2030-10-10T15:30:00Z"),
+            ("2030-10-10T12:00:00.1234567Z", "2030-10-10T12:00:00.123456Z"),
+            ("2030-10-10T12:00:00.123456789+00:00", "2030-10-10T12:00:00.123456Z"),
+            ("2030-10-10 12:00:00.000000999", "2030-10-10T12:00:00Z"),
+            ("2030-12-31T23:59:60Z", "2031-01-01T00:00:00Z"),
+            ("2030-10-10T12:00:60.5", "2030-10-10T12:01:00.5Z"),
             ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
             ("0001-01-01", "0001-01-01T00:00:00Z"),
         ] {
@@ -200,9 +210,10 @@ mod tests {
             "2030-10-10T12",
             "2030-10-10T24:00",
             "2030-10-10T12:60",
-            "2030-10-10T12:00:60",
+            "2030-10-10T12:00:61",
+            "9999-12-31T23:59:60Z",
             "2030-10-10T12:00:00.",
-            "2030-10-10T12:00:00.1234567",
+            "2030-10-10T12:00:00.1234567890",
             "2030-10-10T12:00:00+24:00",
             "2030-10-10T12:00:00+3",
             "2030-10-10 12:00 ",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use bytes::BytesMut;
 use http_body_util::BodyExt;
@@ -197,6 +198,11 @@ enum Kind {
 }
 
 fn content_type(request: &Request) -> Kind {
+    // Compressed, it is neither until somebody unpacks it, and nobody does.
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !request.headers().get_all(CONTENT_ENCODING).iter().all(plain) {
+        return Kind::Other;
+    }
     let Some(value) = request.headers().get(CONTENT_TYPE) else { return Kind::Json };
     let Ok(text) = value.to_str() else { return Kind::Other };
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -261,6 +267,8 @@ fn drain(mut body: HttpBody) {
 }
 
 fn object(bytes: &[u8]) -> Result<Fields, Problem> {
+    // A byte order mark is not to be sent, and may be passed over (RFC 8259, 8.1).
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let refuse = |kind, msg: &str| Error::Invalid(vec![FieldError { loc: vec!["body".into()], kind, msg: msg.into() }]);
     if too_deep(bytes) {
         return Err(refuse("json_invalid", "The body is nested deeper than 32 levels").into());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -141,6 +141,10 @@ impl Problem {
             // RFC 9110: a 401 names a way to authenticate; these are asked for a password or a refresh token.
             Refusal::BadCredentials | Refusal::InvalidRefreshToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            // RFC 9110, 15.5.16.
+            Refusal::UnsupportedMediaType => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             Refusal::InsufficientScope => {
                 let scope = self.scope.map(|scope| format!(", scope=\"{}\"", scope.word())).unwrap_or_default();
@@ -286,10 +290,10 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::TooLarge => "Bodies are at most 64 KiB.",
         R::UriTooLong => "Addresses are at most 8 KiB, query included.",
         R::UnsupportedMediaType => {
-            "Bodies are JSON (`application/json`); POST /api/v1/auth/token takes a form as well."
+            "Bodies are JSON (`application/json`) and not compressed; POST /api/v1/auth/token takes a form as well."
         }
         R::RateLimited => {
-            "You have asked more often than the operator allows. Wait as many seconds as `Retry-After` says."
+            "You have asked more often than the operator allows, or have too many calls under way. Wait as many seconds as `Retry-After` says."
         }
         R::Overloaded => {
             "The service has as much work waiting as it accepts, or what you ask for was held up for too long. Wait as many seconds as `Retry-After` says; nothing was done."

@@ -1,13 +1,14 @@
 //! What bodies and queries may hold, and what callers get for what they may not.
 
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::{Answer, PASSWORD};
 use crate::support::operations::{each, operations, with_bodies, with_field};
+use crate::support::visit::Visit;
 
 const USER: &str = "/api/v1/auth/user";
 const TOKEN: &str = "/api/v1/auth/token";
@@ -22,7 +23,7 @@ on_every_setup! {
         let user = test.manager("user").await;
         let before = rows(&test).await;
         let long = format!("\"{}\"", "x".repeat(60_000));
-        let odd = r#"""|"\u0000"|"a\u0000b"|"\u001f\u007f"|"\ufffe\uffff"|"\u202e\u2066"|"%00%ff"|"' or 1=1"|"\r\na""#;
+        let odd = r#"""|"\u0000"|"a\u0000b"|"\u001f\u007f"|"\ufffe\uffff"|"\u202e\u2066"|"%00%ff"|"' or 1=1"|"a\r\na""#;
         let halves = r#""\ud800"|"a\udfffb"|"\udc00\ud800"|"\ud800\u0041""#;
         for operation in with_bodies(&user) {
             for body in operation.bodies() {
@@ -126,8 +127,8 @@ on_every_setup! {
             "| |tomorrow|now|infinity|NaN|0|1797993482|4102444800000|-1|2099|2099-10|2099-13-01|2099-00-10|2099-10-00|\
              2099-10-32|2099-02-29|2099-02-30|2099-04-31|0000-01-01|0000-12-31T23:59:59Z|10000-01-01|+10000-01-01|\
              +2099-01-01|-2099-01-01|99-01-01|2099-1-1|2099/10/10|10.10.2099|20991010|2099-W41-4|2099-283|2099-10-10T|\
-             2099-10-10T12|2099-10-10T24:00|2099-10-10T24:00:00Z|2099-10-10T12:60|2099-10-10T12:00:60|\
-             2099-10-10T12:00:61Z|2099-10-10T12:00:00.|2099-10-10T12:00:00.1234567|2099-10-10T12:00:00,5|\
+             2099-10-10T12|2099-10-10T24:00|2099-10-10T24:00:00Z|2099-10-10T12:60|9999-12-31T23:59:60|\
+             2099-10-10T12:00:61Z|2099-10-10T12:00:00.|2099-10-10T12:00:00.1234567890|2099-10-10T12:00:00,5|\
              2099-10-10T12:00:00ZZ|2099-10-10T12:00:00Z junk|2099-10-10T12:00:00+24:00|2099-10-10T12:00:00+99:99|\
              2099-10-10T12:00:00+1|2099-10-10T12:00:00 UTC|2099-10-10_12:00|2099-10-10  12:00|2099-10-10 | 2099-10-10|\
              2099-10-10\u{0}|2099-10-10T12:00\u{0}Z|9999-12-31T23:59:59-01:00|0001-01-01T00:00+01:00|２０９９-10-10|\
@@ -145,6 +146,102 @@ on_every_setup! {
         let last = json!("9999-12-31T23:59:59.999999Z");
         assert_eq!(user.post(CODES, &with(last.clone())).await.expect(201).json()["expires_at"], last);
         assert_eq!(user.get(ME).await.expect(200).json()["active_code"]["expires_at"], last);
+    }
+
+    /// As .NET, Go and Java write them, and with a leap second.
+    async fn times_of_other_programs_are_read(setup: Setup) {
+        let test = setup.start().await;
+        let user = test.user("user").await;
+        for (written, read) in [
+            ("2099-10-10T12:00:00.1234567Z", "2099-10-10T12:00:00.123456Z"),
+            ("2099-10-10T12:00:00.123456789+03:00", "2099-10-10T09:00:00.123456Z"),
+            ("2099-10-10 12:00:00.120000000", "2099-10-10T12:00:00.12Z"),
+            ("2099-12-31T23:59:60Z", "2100-01-01T00:00:00Z"),
+            ("2099-12-31T23:59:60.5+00:00", "2100-01-01T00:00:00.5Z"),
+        ] {
+            let made = user.post("/api/v1/codes?replace=true", &json!({"expires_at": written})).await.expect(201);
+            assert_eq!(made.json()["expires_at"], read, "{written}");
+        }
+    }
+
+    /// What fingers and clipboards leave around a text is not part of it, in JSON, in forms and in paths.
+    async fn blanks_around_names_addresses_and_codes_are_cut(setup: Setup) {
+        let test = setup.start().await;
+        let anybody = test.client();
+        let body =
+            json!({"username": " olga\t", "email": "\u{a0}olga@example.com\r\n", "password": PASSWORD});
+        let made = anybody.post(USER, &body).await.expect(201).json();
+        assert_eq!((&made["username"], &made["email"]), (&json!("olga"), &json!("olga@example.com")));
+        let taken = json!({"username": "olga ", "email": "other@example.com", "password": PASSWORD});
+        anybody.post(USER, &taken).await.expect_problem(409, "username_taken");
+        for name in [" olga", "olga@example.com ", "\u{3000}OLGA\n"] {
+            anybody.log_in(name, PASSWORD).await.expect(200);
+        }
+        anybody.post_form(TOKEN, "username=+olga+&password=Q123werty%2123").await.expect(200);
+        // A password is what was typed.
+        anybody.log_in("olga", &format!("{PASSWORD} ")).await.expect_problem(401, "bad_credentials");
+
+        let olga = anybody.logged_in("olga").await;
+        let code = json!({"code": " SPRING2030AB\n", "expires_at": "2099-01-01"});
+        assert_eq!(olga.post(CODES, &code).await.expect(201).json()["code"], "SPRING2030AB");
+        olga.get("/api/v1/codes/%20olga@example.com%20").await.expect(200);
+        olga.post("/api/v1/codes/lookup", &json!({"email": "olga@example.com "})).await.expect(200);
+        let mut visit = Visit::new(&anybody.base);
+        let page = visit.get("/oauth/register").await.expect(200);
+        let typed = [("username", " ivan "), ("email", " ivan@example.com"), ("password", PASSWORD)];
+        let typed = [&typed[..], &[("code", " SPRING2030AB ")]].concat();
+        visit.submit(&page.form("/oauth/register"), &typed).await.expect(303);
+        // A field of blanks is an empty one.
+        let mut visit = Visit::new(&anybody.base);
+        let typed = [("username", "anna"), ("email", "anna@example.com"), ("password", PASSWORD), ("code", "  ")];
+        let page = visit.get("/oauth/register").await.expect(200);
+        visit.submit(&page.form("/oauth/register"), &typed).await.expect(303);
+        assert_eq!(test.number("select count(*) from users where username in ('olga', 'ivan', 'anna')").await, 3);
+        assert_eq!(test.number("select count(*) from referrals").await, 1);
+    }
+
+    /// However a code was passed on, it is that code: for a registration, a question and its end.
+    async fn a_code_is_found_as_it_was_copied(setup: Setup) {
+        let test = setup.start().await;
+        let owner = test.user("owner").await;
+        owner.create_code("SPRING2030AB").await.expect(201);
+        let copies = [
+            "SPRING-2030-AB", "spring 2030 ab", "SPRING2030AB.", "\u{200b}SPRING2030AB\u{feff}", "SPRING\u{2011}2030AB\n",
+        ];
+        for (place, copy) in copies.iter().enumerate() {
+            test.client().register(&format!("guest{place}"), Some(copy)).await.expect(201);
+            assert_eq!(owner.post(VALIDATE, &json!({"code": copy})).await.expect(200).json()["valid"], true);
+        }
+        let body = json!({"username": "guest", "email": "guest@example.com", "password": PASSWORD, "code": copies[1]});
+        test.client().post("/api/v1/auth/user/SPRING-2030-AB.", &body).await.expect(201);
+        assert_eq!(test.number("select count(*) from referrals").await, 6);
+        // A string is used once in all of its forms; none but the plain one is made.
+        owner.create_code("SUMMER-2030-AB").await.expect_problem(422, "invalid");
+        owner.revoke_code("spring-2030-ab").await.expect(204);
+    }
+
+    /// A program that spells the field another way does not lose the referral.
+    async fn a_registration_may_call_its_code_referral_code(setup: Setup) {
+        let test = setup.start().await;
+        test.user("owner").await.create_code("SPRING2030AB").await.expect(201);
+        let register = async |name: &str, path: &str, more: Value| {
+            let mut body = json!({"username": name, "email": format!("{name}@example.com"), "password": PASSWORD});
+            body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            test.client().post(path, &body).await
+        };
+        register("one", USER, json!({"referral_code": "SPRING2030AB"})).await.expect(201);
+        register("two", USER, json!({"referral_code": "spring2030ab", "code": "SPRING2030AB"})).await.expect(201);
+        register("three", USER, json!({"referral_code": null, "code": "SPRING2030AB"})).await.expect(201);
+        let path = format!("{USER}/SPRING2030AB");
+        register("four", &path, json!({"referral_code": "SPRING2030AB"})).await.expect(201);
+        assert_eq!(test.number("select count(*) from referrals").await, 4);
+        let other = json!({"referral_code": "SUMMER2030AB"});
+        register("five", USER, other.clone()).await.expect_problem(404, "code_not_usable");
+        invalid("another in the path", &register("five", &path, other).await, &["body", "code"]);
+        let both = json!({"referral_code": "SUMMER2030AB", "code": "SPRING2030AB"});
+        invalid("another beside it", &register("five", USER, both).await, &["body", "referral_code"]);
+        invalid("no text", &register("five", USER, json!({"referral_code": 7})).await, &["body", "referral_code"]);
+        assert_eq!(test.number("select count(*) from users").await, 5);
     }
 
     async fn parts_of_lists_that_cannot_be_are_refused_and_far_ones_are_empty(setup: Setup) {
@@ -314,7 +411,7 @@ async fn what_is_no_json_object_is_no_body() {
     let texts = each(
         "| |\0|null|true|1|1e999|\"text\"|[]|[{}]|{|}|{}{}|{},|{\"a\"}|{\"a\":}|{\"a\":1,}|{'a': 1}|{a: 1}|\
          {\"a\": NaN}|{\"a\": Infinity}|{\"a\": 1e999}|{\"a\": 01}|{\"a\": +1}|{\"a\": \"\n\"}|{\"a\": \"\\x\"}|\
-         {\"a\": \"\\ud800\"}|{\"\\ud800\": 1}|{\"a\": \"\\u12\"}|// a\n{}|\u{feff}{}|\
+         {\"a\": \"\\ud800\"}|{\"\\ud800\": 1}|{\"a\": \"\\u12\"}|// a\n{}|\u{feff}\u{feff}{}|\u{feff}|\
          username=user&password=x|<a>b</a>|---\na: b",
     );
     let mut garbage: Vec<Vec<u8>> = texts.map(|text| text.as_bytes().to_vec()).collect();
@@ -371,6 +468,38 @@ async fn bodies_of_another_type_are_refused_by_every_operation() {
     ) {
         user.post_raw(VALIDATE, kind, r#"{"code": "x"}"#).await.expect(200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_may_begin_with_a_byte_order_mark() {
+    let test = Setup::Sqlite.start().await;
+    let body = "\u{feff}{\"code\": \"x\"}";
+    test.client().post_raw(VALIDATE, "application/json", body).await.expect(200);
+}
+
+/// Nobody unpacks it, so it is not taken for what it would be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_body_is_refused_by_every_operation() {
+    let test = Setup::Sqlite.start().await;
+    let user = test.manager("user").await;
+    let send = async |operation: &crate::support::operations::Operation, coding: &'static str, kind: &'static str| {
+        let request = user.request(operation.method.clone(), &operation.path);
+        let request = request.header(CONTENT_TYPE, kind).header(CONTENT_ENCODING, coding);
+        user.send(request.body(operation.bodies()[0].to_string())).await
+    };
+    for operation in with_bodies(&user) {
+        for coding in ["gzip", "GZIP", "br", "deflate", "identity, gzip", ""] {
+            let answer = send(&operation, coding, "application/json").await;
+            let answer = answer.expect_problem(415, "unsupported_media_type");
+            assert_eq!(answer.header("accept-encoding"), "identity");
+        }
+        if operation.name == "token" {
+            let answer = send(&operation, "gzip", "application/x-www-form-urlencoded").await;
+            answer.expect_problem(415, "unsupported_media_type");
+        }
+    }
+    let request = user.request(Method::POST, VALIDATE).header(CONTENT_ENCODING, "identity");
+    user.send(request.body(r#"{"code": "x"}"#)).await.expect(200);
 }
 
 /// Fails unless the answer refuses the field or part at this place.

@@ -430,7 +430,7 @@ on_every_setup! {
         for code in &bad {
             refers_nobody(&test.client(), "guest", code).await;
         }
-        for code in ["", " ", "LIVING2030AB ", "LIVING2030AB\u{0}"] {
+        for code in ["", " ", "LIVING2030AB\u{0}"] {
             test.client().register("guest", Some(code)).await.expect_problem(404, "code_not_usable");
         }
         let mut body = json!({"username": "guest", "email": "guest@example.com", "password": PASSWORD});

@@ -242,12 +242,15 @@ on_every_setup! {
             assert_eq!(field(&new_account(&page), "code"), "AMSEL2030XYZ", "{path}");
         }
         let mut visit = browser_of(&test);
+        // By the other name that it has, and with what was copied along.
+        let page = visit.get("/oauth/register?referral_code=%20AMSEL2030XYZ%0d%0a").await.expect(200);
+        assert_eq!(field(&page.form("/oauth/register"), "code"), "AMSEL2030XYZ");
         let page = visit.get("/oauth/register?code=AMSEL2030XYZ").await.expect(200);
         let back = leave(&mut visit, &link(&page, "/oauth/login/corp?")).await;
         let page = visit.get(&back).await.expect(200);
         assert_eq!(field(&new_account(&page), "code"), "AMSEL2030XYZ");
         // What no code can be is left behind, and breaks nothing.
-        for code in ["%00", "%0d%0aX", &"A".repeat(101)] {
+        for code in ["%00", "A%0d%0aX", &"A".repeat(101)] {
             let back = leave(&mut visit, &format!("/oauth/login/corp?code={code}")).await;
             let page = visit.get(&back).await.expect(200);
             assert_eq!(field(&new_account(&page), "code"), "", "{code}");

@@ -58,6 +58,9 @@ struct NewUser {
     /// The code of whoever invited you.
     #[schema(example = json!(null))]
     code: Option<String>,
+    /// The same as `code`, for programs that spell it so.
+    #[schema(example = json!(null))]
+    referral_code: Option<String>,
 }
 
 /// An account.
@@ -122,7 +125,13 @@ pub fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> R
     let username = fields.parsed("username", Username::parse);
     let email = fields.parsed("email", Email::parse);
     let typed = fields.text("password");
-    let body = fields.optional_text("code");
+    let (code, spelled) = (fields.optional_text("code"), fields.optional_text("referral_code"));
+    if let (Some(code), Some(spelled)) = (&code, &spelled)
+        && !same_code(code, spelled)
+    {
+        fields.refuse("referral_code", "code_mismatch", "The referral_code is not the code");
+    }
+    let body = code.or(spelled);
     if let (Some(username), Some(email)) = (&username, &email) {
         fields.judge("username", check_name_against(username, email));
     }

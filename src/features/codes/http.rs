@@ -58,14 +58,14 @@ fn moment() -> utoipa::openapi::schema::Schema {
     };
     let plain = ObjectBuilder::new()
         .schema_type(Type::String)
-        .pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?$"));
+        .pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?$"));
     AnyOfBuilder::new()
         .item(text("date-time"))
         .item(text("date"))
         .item(plain)
         .description(Some(
-            "UTC unless it says otherwise: `2030-10-10`, `2030-10-10 12:00`, `2030-10-10T12:00:00[.ffffff]`, the latter \
-             two with `Z` or an offset as well. Years 1 to 9999.",
+            "UTC unless it says otherwise: `2030-10-10`, `2030-10-10 12:00`, `2030-10-10T12:00:00[.fffffffff]`, the latter \
+             two with `Z` or an offset as well. Years 1 to 9999; what is below a microsecond is cut.",
         ))
         .examples([serde_json::json!("2030-10-10 12:00")])
         .into()

@@ -95,8 +95,9 @@ pub fn words_for(visitor: &Visitor, next: &str) -> &'static Words {
 
 /// The referral code that somebody brings along, by the address itself or by the client's request.
 fn code_on(query: &Parameters, next: &str) -> Option<String> {
-    let code = query.first("code").filter(|code| !code.is_empty()).map(str::to_owned);
-    code.or_else(|| request_on(next).first("referral_code").map(str::to_owned))
+    let request = request_on(next);
+    let said = [query.first("code"), query.first("referral_code"), request.first("referral_code")];
+    said.into_iter().flatten().map(str::trim).find(|code| !code.is_empty()).map(str::to_owned)
 }
 
 async fn log_in(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
@@ -217,7 +218,7 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
     let made = async {
         app.limits.register_from(client)?;
         // An empty field of a form is one that was left out.
-        let filled = form.query(|_, value| (!value.is_empty()).then(|| value.to_owned()));
+        let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
         let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
         accounts::actions::register(&app, new, invitation).await
     };
@@ -508,7 +509,7 @@ async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, a
         fields.judge("username", check_name_against(username, email));
     }
     let (username, email) = fields.all(username.zip(email))?;
-    let invitation = match text("code") {
+    let invitation = match text("code").trim() {
         "" => Invitation::None,
         code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
     };
