@@ -106,7 +106,7 @@ struct Exchange {
 }
 
 enum Exchanged {
-    Done(StoredCode, Scopes, Begun),
+    Done(Box<StoredCode>, Scopes, Begun),
     Refused,
     /// By somebody who knows all that the first user knew: one of them has stolen it.
     Replayed(SessionId),
@@ -183,7 +183,7 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
     let origin = Origin::Browser(code.user, code.browser_session);
     let family = NewFamily { origin, scopes, ..input.family.clone() };
     match tokens::actions::begin_family(tx, &family).await? {
-        Some(begun) => Ok(Exchanged::Done(code, scopes, begun)),
+        Some(begun) => Ok(Exchanged::Done(Box::new(code), scopes, begun)),
         None => Ok(Exchanged::Refused),
     }
 }
