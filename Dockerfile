@@ -3,6 +3,8 @@
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
+# What --version and the log say; the repository itself is not here: --build-arg GIT_COMMIT=$(git rev-parse HEAD)
+ARG GIT_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --profile dist --locked --bin referral \
@@ -21,5 +23,7 @@ VOLUME /data
 # Give REFERRAL_PUBLIC_URL when running: without it tokens name 0.0.0.0:8000 as their issuer.
 ENV REFERRAL_LISTEN=0.0.0.0:8000
 EXPOSE 8000
+# Whether it runs; whether it is ready, which its database decides too, is `health` alone.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["/usr/local/bin/referral", "health", "--live"]
 ENTRYPOINT ["/usr/local/bin/referral"]
 CMD ["serve"]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::config::Config;
-use crate::db::migrate;
+use crate::config::{Config, without_password};
+use crate::db::{self, migrate};
 use crate::features::tokens;
 use crate::kernel::time::Clock;
 
@@ -16,14 +16,49 @@ pub async fn connect(config: Config, clock: Clock) -> Result<Arc<App>, String> {
     Ok(app)
 }
 
+/// As [`connect`], for a command beside the service: a database that is not there is not made.
+pub async fn beside(config: Config, clock: Clock) -> Result<Arc<App>, String> {
+    let name = name(&config.database.url);
+    let absent = || {
+        format!(
+            "there is no database of Referral's at {name}: give the settings of the service, in the folder that it runs \
+             in, or make a new one with `referral migrate`"
+        )
+    };
+    if let Some(path) = db::file(&config.database.url)
+        && (!path.exists() || migrate::version_of_file(path)?.is_none())
+    {
+        return Err(absent());
+    }
+    let app = App::connect(config, clock).await?;
+    let version = migrate::version(&app.db).await.map_err(|error| format!("cannot read from the database: {error}"))?;
+    if version.is_none() {
+        return Err(absent());
+    }
+    migrate::run(&app.db).await?;
+    Ok(app)
+}
+
+/// What to call a database: the whole path of a file, the address of a server without its password.
+pub fn name(url: &str) -> String {
+    let path = db::file(url).and_then(|path| std::path::absolute(path).ok());
+    path.map_or_else(|| without_password(url), |path| path.display().to_string())
+}
+
 /// As [`connect`], and makes the first key: what a node needs.
 pub async fn open(config: Config, clock: Clock) -> Result<Arc<App>, String> {
-    let app = connect(config, clock).await?;
+    let app = App::connect(config, clock).await?;
+    make_ready(&app).await?;
+    Ok(app)
+}
+
+/// What a node that has connected does before its first request.
+pub async fn make_ready(app: &App) -> Result<(), String> {
+    migrate::run(&app.db).await?;
     let ready = async {
         // Before the keys are read: a change that comes between is told to whoever follows.
         app.changes.look(&app.db).await?;
-        tokens::keys::open(&app).await
+        tokens::keys::open(app).await
     };
-    ready.await.map_err(|error| format!("cannot read from the database: {error}"))??;
-    Ok(app)
+    ready.await.map_err(|error| format!("cannot read from the database: {error}"))?
 }

@@ -1,130 +1,200 @@
 //! `referral check`
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::say as line;
 use crate::cache::redis::Redis;
-use crate::config::Config;
-use crate::db::{Db, PostgresOptions, migrate};
+use crate::config::{Config, Policy, Reading};
+use crate::db::{Db, PostgresOptions, about, file, migrate};
+use crate::features::accounts::hashing::Hasher;
 use crate::features::signin::provider::{PATIENCE, Providers};
 use crate::features::tokens::keyring::Keyring;
 use crate::features::tokens::keys::locked;
 use crate::kernel::time::Clock;
+use crate::mail::hunter::Hunter;
 use crate::web::{descriptors, server};
 
-/// Tries everything that `serve` needs, and says all that is wrong at once.
-pub async fn run(config: Config) -> Result<(), String> {
-    let mut wrong = Vec::new();
-    let mut say = |what: &str, verdict: Result<String, String>| match verdict {
-        Ok(text) => line(&format!("ok    {what}: {text}")),
-        Err(text) => {
-            line(&format!("WRONG {what}: {text}"));
-            wrong.push(what.to_owned());
+/// Says how each part is, and counts what is wrong.
+#[derive(Default)]
+struct Said {
+    wrong: usize,
+}
+
+impl Said {
+    fn say(&mut self, what: &str, verdict: Result<String, String>) {
+        match verdict {
+            Ok(text) => line(&format!("ok    {what}: {text}")),
+            Err(text) => self.wrong(what, &text),
         }
-    };
-    say("settings", Ok("complete and valid".to_owned()));
-    say("http.listen", server::bind(&config.http.listen, "REFERRAL_LISTEN").await.map(|_| config.http.listen.clone()));
-    if !config.http.metrics_listen.is_empty() {
+    }
+
+    fn wrong(&mut self, what: &str, text: &str) {
+        self.wrong += 1;
+        line(&format!("WRONG {what}: {text}"));
+    }
+}
+
+/// Goes the way of `serve` up to its first request without changing anything, and says all that is wrong at once. What
+/// hangs on a setting that is wrong is not tried.
+pub async fn run(reading: Reading) -> Result<(), String> {
+    let mut said = Said::default();
+    for fault in &reading.faults {
+        said.wrong("settings", &fault.text);
+    }
+    if reading.faults.is_empty() {
+        said.say("settings", Ok("complete and valid".to_owned()));
+    }
+    if let Some(config) = &reading.config {
+        parts(config, &reading, &mut said).await;
+        for note in notes(config).await {
+            line(&format!("note  {note}"));
+        }
+    }
+    if said.wrong == 0 { Ok(()) } else { Err(format!("{} of the above must be mended", said.wrong)) }
+}
+
+async fn parts(config: &Config, reading: &Reading, said: &mut Said) {
+    let good = |section: &str| reading.faults.iter().all(|fault| !fault.setting.starts_with(section));
+    if good("http.listen") {
+        let listen = &config.http.listen;
+        said.say("http.listen", server::bind(listen, "REFERRAL_LISTEN").await.map(|_| listen.clone()));
+    }
+    if good("http.metrics_listen") && !config.http.metrics_listen.is_empty() {
         let listen = &config.http.metrics_listen;
-        say("http.metrics_listen", server::bind(listen, "REFERRAL_METRICS_LISTEN").await.map(|_| listen.clone()));
+        said.say("http.metrics_listen", server::bind(listen, "REFERRAL_METRICS_LISTEN").await.map(|_| listen.clone()));
     }
-    say("database", database(&config).await);
-    if let Some(verdict) = keys(&config).await {
-        say("signing keys", verdict);
+    if good("database.") {
+        database(config, good("tokens.master_key"), said).await;
     }
-    say("redis", redis(&config).await);
-    match Providers::open(&config.providers, PATIENCE) {
-        Ok(providers) => {
-            for name in config.providers.keys() {
-                let what = format!("providers.{name}");
-                say(&what, provider(&providers, name, &config).await);
+    if good("redis.") {
+        said.say("redis", redis(config).await);
+    }
+    if good("hashing.")
+        && let Err(text) = Hasher::start(&config.hashing)
+    {
+        said.wrong("hashing", &text);
+    }
+    if good("email.")
+        && let Err(text) = Hunter::open(&config.email)
+    {
+        said.wrong("email", &text);
+    }
+    if good("providers.") {
+        match Providers::open(&config.providers, PATIENCE) {
+            Ok(providers) => {
+                for name in config.providers.keys() {
+                    said.say(&format!("providers.{name}"), provider(&providers, name, config).await);
+                }
             }
+            Err(text) => said.wrong("providers", &text),
         }
-        Err(text) => say("providers", Err(text)),
     }
+}
+
+/// What is as it was set, and yet worth a word.
+async fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
     if !config.limits.enabled {
-        line("note  limits are off: for tests and load runs only");
+        notes.push("limits are off: for tests and load runs only".to_owned());
     }
-    if let Some(note) = unnamed_proxy(&config).await {
-        line(&format!("note  {note}"));
-    }
+    notes.extend(unnamed_proxy(config).await.map(str::to_owned));
     descriptors::raise();
-    let most = descriptors::connections(&config);
+    let most = descriptors::connections(config);
     if most < config.http.connections {
-        line(&format!(
-            "note  the limit of open files leaves {most} connections at once, not the {} of http.connections",
+        notes.push(format!(
+            "the limit of open files leaves {most} connections at once, not the {} of http.connections",
             config.http.connections
         ));
     }
     if config.http.public_url.is_empty() {
-        line("note  http.public_url is not set: tokens name the address listened on as their issuer");
+        notes.push("http.public_url is not set: tokens name the address listened on as their issuer".to_owned());
     }
-    if config.email.check == crate::config::Policy::Block && !config.email.verifies() {
-        line("note  email.check is \"block\" without HUNTER_API_KEY: only disposable domains are refused");
+    if config.email.check == Policy::Block && !config.email.verifies() {
+        let note = "email.check is \"block\" without HUNTER_API_KEY: only disposable domains are refused";
+        notes.push(note.to_owned());
     }
-    if wrong.is_empty() { Ok(()) } else { Err(format!("{} of the above must be mended", wrong.len())) }
+    notes
 }
 
-async fn database(config: &Config) -> Result<String, String> {
-    let version = match file(&config.database.url) {
-        Some(path) if !path.exists() => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-            return match folder {
-                Some(folder) => {
-                    Err(format!("its folder {} does not exist: make it, or change DATABASE_URL", folder.display()))
-                }
-                None => Ok(format!("{} does not exist yet; serve makes it", path.display())),
-            };
+async fn database(config: &Config, master_key: bool, said: &mut Said) {
+    let keyring = Keyring::new(config.tokens.master_key().filter(|_| master_key)).ok();
+    let version = if let Some(path) = file(&config.database.url) {
+        let complaints = about::file_complaints(path);
+        for text in &complaints {
+            said.wrong("database", text);
         }
-        Some(path) => migrate::version_of_file(path)?,
-        None => {
-            let db = connect(config).await?;
-            migrate::version(&db).await.map_err(|error| format!("cannot read it: {error}"))?
+        if !path.exists() {
+            if complaints.is_empty() {
+                said.say("database", Ok(format!("{} does not exist yet; serve makes it", path.display())));
+            }
+            return;
         }
+        let version = migrate::version_of_file(path);
+        if version == Ok(Some(migrate::newest()))
+            && let Some(keyring) = keyring
+            && keyring.read_file(path).is_ok()
+        {
+            keys(&keyring, said);
+        }
+        if !complaints.is_empty() && version.is_ok() {
+            return;
+        }
+        version
+    } else {
+        let prepared_statements = config.database.prepared_statements;
+        let options = PostgresOptions { connections: 1, prepared_statements };
+        let db = match Db::open(&config.database.url, options).await {
+            Ok(db) => db,
+            Err(text) => return said.wrong("database", &text),
+        };
+        if db.is_pooled() {
+            line("note  database: a connection pooler stands before it, so no statements are prepared");
+        }
+        let version = migrate::version(&db).await.map_err(|error| format!("cannot read it: {error}"));
+        let mut complaints = Vec::new();
+        if let Ok(version) = &version {
+            let pending = version.is_none_or(|version| version < migrate::newest());
+            match db.complaints(pending).await {
+                Ok(found) => complaints = found,
+                Err(error) => complaints.push(format!("cannot read what may be done in it: {error}")),
+            }
+        }
+        for text in &complaints {
+            said.wrong("database", text);
+        }
+        if version == Ok(Some(migrate::newest()))
+            && let Some(keyring) = keyring
+            && keyring.read(&db).await.is_ok()
+        {
+            keys(&keyring, said);
+        }
+        if !complaints.is_empty() {
+            return;
+        }
+        version
     };
     let newest = migrate::newest();
-    match version {
-        Some(version) if version > newest => {
-            Err(format!("it has schema {version}, this binary knows {newest}: run the newer binary"))
-        }
-        Some(version) if version == newest => Ok(format!("reached, schema {version}")),
-        Some(version) => Ok(format!("reached, schema {version}; serve migrates it to {newest}")),
-        None => Ok(format!("reached, empty; serve makes schema {newest}")),
-    }
-}
-
-/// Whether the master key opens the signing keys; nothing where there are none to read.
-async fn keys(config: &Config) -> Option<Result<String, String>> {
-    let keyring = Keyring::new(config.tokens.master_key()).ok()?;
-    match file(&config.database.url) {
-        Some(path) if migrate::version_of_file(path).ok()? == Some(migrate::newest()) => {
-            keyring.read_file(path).ok()?;
-        }
-        Some(_) => return None,
-        None => {
-            let db = connect(config).await.ok()?;
-            if migrate::version(&db).await.ok()? != Some(migrate::newest()) {
-                return None;
+    said.say(
+        "database",
+        match version {
+            Ok(Some(version)) if version > newest => {
+                Err(format!("it has schema {version}, this binary knows {newest}: run the newer binary"))
             }
-            keyring.read(&db).await.ok()?;
-        }
+            Ok(Some(version)) if version == newest => Ok(format!("reached, schema {version}")),
+            Ok(Some(version)) => Ok(format!("reached, schema {version}; serve migrates it to {newest}")),
+            Ok(None) => Ok(format!("reached, empty; serve makes schema {newest}")),
+            Err(text) => Err(text),
+        },
+    );
+}
+
+/// Whether the master key opens the signing keys; nothing where there are none.
+fn keys(keyring: &Keyring, said: &mut Said) {
+    match keyring.locked() {
+        Some(kid) => said.wrong("signing keys", &locked(keyring.seals(), &kid)),
+        None if keyring.published().is_empty() => {}
+        None => said.say("signing keys", Ok("can be opened".to_owned())),
     }
-    Some(match keyring.locked() {
-        Some(kid) => Err(locked(keyring.seals(), &kid)),
-        None if keyring.published().is_empty() => return None,
-        None => Ok("can be opened".to_owned()),
-    })
-}
-
-/// The file of a SQLite database.
-fn file(url: &str) -> Option<&Path> {
-    url.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path)))
-}
-
-async fn connect(config: &Config) -> Result<Db, String> {
-    let prepared_statements = config.database.prepared_statements;
-    Db::open(&config.database.url, PostgresOptions { connections: 1, prepared_statements }).await
 }
 
 async fn provider(providers: &Providers, name: &str, config: &Config) -> Result<String, String> {

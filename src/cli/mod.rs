@@ -2,18 +2,22 @@
 
 mod admin;
 mod check;
+mod health;
 mod keys;
 mod serve;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{self, Config, Environment};
+use crate::app::App;
+use crate::config::{self, Config, Sources};
 use crate::db::{Db, PostgresOptions, migrate};
 use crate::kernel::time::Clock;
+use crate::kernel::version;
 use crate::start;
 use crate::web::router::document;
 
@@ -54,18 +58,41 @@ enum Command {
     /// changes nothing.
     Check,
     /// Print the settings with their defaults and what they mean, as a file to begin from
-    Config,
+    Config {
+        /// Print what is in force instead, secrets hidden, and where each value comes from
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Ask the service that runs here whether it is ready; for containers, which have no other program
+    ///
+    /// Asks /readyz at http.listen, read from the same settings as the service's. The exit code is 0 or 1.
+    Health {
+        /// Ask whether the process runs (/livez), whatever its database does
+        #[arg(long)]
+        live: bool,
+    },
     /// Print the OpenAPI document
     Openapi,
+    /// Print completions for a shell
+    ///
+    /// For bash, for example: referral completions bash > /etc/bash_completion.d/referral
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page: referral man > /usr/local/share/man/man1/referral.1
+    Man,
 }
 
-/// Runs the command given; what goes wrong is a sentence on the standard error.
+/// Runs the command given; what goes wrong is a sentence on the standard error, or several, each on a line.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::from_arg_matches(&command().get_matches()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("referral: {message}");
+            for sentence in message.lines() {
+                eprintln!("referral: {sentence}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -73,8 +100,13 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), String> {
     let command = arguments.command.unwrap_or(Command::Serve);
+    let file = arguments.config.as_deref();
     match command {
-        Command::Config => {
+        Command::Config { effective: false } => {
+            if let Some(path) = file {
+                std::fs::File::open(path)
+                    .map_err(|error| format!("cannot read the settings in {}: {error}", path.display()))?;
+            }
             say(config::DEFAULTS.trim_end());
             return Ok(());
         }
@@ -83,51 +115,65 @@ fn run(arguments: Arguments) -> Result<(), String> {
             say(&text);
             return Ok(());
         }
+        Command::Completions { shell } => {
+            return generated(|text| {
+                clap_complete::generate(shell, &mut self::command(), "referral", text);
+                Ok(())
+            });
+        }
+        Command::Man => return generated(|text| clap_mangen::Man::new(self::command()).render(text)),
         _ => {}
     }
-    let config = config::load(arguments.config.as_deref(), &environment()?)?;
+    let reading = config::read(&sources(file));
+    if let Command::Config { .. } = command {
+        let text = config::effective(&reading);
+        reading.valid()?;
+        say(text.trim_end());
+        return Ok(());
+    }
+    let database = reading.origin("database.url").to_string();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(async {
         match command {
-            Command::Migrate => migrate(config).await,
-            Command::Admin(command) => admin::run(start::connect(config, Clock::default()).await?, command).await,
-            Command::Keys(command) => keys::run(start::connect(config, Clock::default()).await?, command).await,
-            Command::Check => check::run(config).await,
-            _ => serve::run(config).await,
+            Command::Migrate => migrate(reading.valid()?).await,
+            Command::Admin(command) => admin::run(beside(reading.valid()?, &database).await?, command).await,
+            Command::Keys(command) => keys::run(beside(reading.valid()?, &database).await?, command).await,
+            Command::Check => check::run(reading).await,
+            Command::Health { live } => health::run(&reading.valid()?, live),
+            _ => serve::run(reading.valid()?).await,
         }
     })
 }
 
-/// The process's environment, with `./.env` beneath it.
+/// Where settings come from.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn environment() -> Result<Environment, String> {
-    let mut variables: Environment = Vec::new();
-    // This folder's alone: what lies above it is somebody else's.
-    match dotenvy::from_path_iter("./.env") {
-        Ok(lines) => {
-            for line in lines {
-                // The error quotes the line, which may hold a secret.
-                variables.push(line.map_err(|_| ".env has a line that is not NAME=VALUE".to_owned())?);
-            }
-        }
-        Err(error) if error.not_found() => {}
-        Err(_) => return Err("cannot read .env: remove it or make it readable".to_owned()),
-    }
-    let mut process: Environment = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        let Ok(name) = name.into_string() else { continue };
-        match value.into_string() {
-            Ok(value) => process.push((name, value)),
-            Err(_) if config::is_setting(&name) => return Err(format!("{name} is not text: write it in UTF-8")),
-            Err(_) => {}
-        }
-    }
-    variables.retain(|(name, _)| !process.iter().any(|(set, _)| set == name));
-    variables.extend(process);
-    Ok(variables)
+fn sources(file: Option<&Path>) -> Sources {
+    Sources::of_process(file, std::env::vars_os())
+}
+
+/// The command line, with the version that says what the binary was built from.
+fn command() -> clap::Command {
+    Arguments::command().version(version::text())
+}
+
+/// Writes a text that other programs make.
+fn generated(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<(), String> {
+    let mut text = Vec::new();
+    write(&mut text).map_err(|error| format!("cannot write: {error}"))?;
+    let _ = std::io::stdout().write_all(&text);
+    Ok(())
+}
+
+/// Opens the database that is there, and says which.
+async fn beside(config: Config, origin: &str) -> Result<Arc<App>, String> {
+    let name = start::name(&config.database.url);
+    // On the standard error: what a command prints is for programs as well.
+    eprintln!("database: {name}");
+    let opened = start::beside(config, Clock::default()).await;
+    opened.map_err(|error| format!("{error} (database.url: {origin})"))
 }
 
 /// A line on the standard output; whoever does not want to hear it may have closed it.

@@ -1,14 +1,17 @@
 //! `referral serve`
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::say;
-use crate::config::{Config, Log, LogFormat};
+use crate::app::App;
+use crate::config::{Config, Log, LogFormat, Policy, without_password};
 use crate::kernel::time::Clock;
+use crate::kernel::version;
 use crate::start;
 use crate::web::{descriptors, server};
 use crate::worker;
@@ -16,14 +19,17 @@ use crate::worker;
 pub async fn run(config: Config) -> Result<(), String> {
     start_log(&config.log)?;
     descriptors::raise();
+    outlive_terminals()?;
     let listener = server::bind(&config.http.listen, "REFERRAL_LISTEN").await?;
     let address = listener.local_addr().map_err(|error| format!("cannot tell where we listen: {error}"))?;
     let metrics = match config.http.metrics_listen.as_str() {
         "" => None,
         listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
     };
-    let app = start::open(config, Clock::default()).await?;
+    let app = App::connect(config, Clock::default()).await?;
     app.listens_on(address);
+    introduce(&app, address).await;
+    start::make_ready(&app).await?;
     if !app.config.limits.enabled {
         tracing::warn!(
             "REFERRAL_LIMITS=off: no limits for log-ins, registrations and look-ups. For tests and load runs only"
@@ -75,6 +81,46 @@ pub async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
+/// The first line of the log: what runs here, on what, and what is off.
+async fn introduce(app: &App, address: SocketAddr) {
+    let config = &app.config;
+    let engine = app.db.engine().await.unwrap_or_else(|error| format!("unknown: {error}"));
+    let redis = if config.redis.url.is_empty() { "none".to_owned() } else { without_password(&config.redis.url) };
+    let off = [
+        ("limits", config.limits.enabled),
+        ("redis", !config.redis.url.is_empty()),
+        ("metrics", !config.http.metrics_listen.is_empty()),
+        ("checks of addresses", config.email.check != Policy::Off),
+        ("hunter", config.email.verifies()),
+        ("master key", config.tokens.master_key().is_some()),
+        ("identity providers", !config.providers.is_empty()),
+        ("prepared statements", config.database.prepared_statements),
+    ];
+    let off: Vec<&str> = off.into_iter().filter(|(_, on)| !on).map(|(name, _)| name).collect();
+    tracing::info!(
+        version = version::VERSION,
+        commit = version::commit(),
+        engine,
+        database = start::name(&config.database.url),
+        redis,
+        address = %address,
+        off = off.join(", "),
+        "Referral starts"
+    );
+}
+
+/// SIGHUP, which a closed terminal sends and some send to have settings read again, ends nothing.
+fn outlive_terminals() -> Result<(), String> {
+    let hangup = signal(SignalKind::hangup());
+    let mut hangup = hangup.map_err(|error| format!("cannot listen for signals: {error}"))?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: nothing is read again; restart the service for other settings");
+        }
+    });
+    Ok(())
+}
+
 async fn wait_for_the_end() -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
@@ -90,12 +136,15 @@ fn start_log(settings: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(format!("{},tokio_postgres=warn", settings.level)).map_err(|error| {
         format!("log.level (REFERRAL_LOG) is not a filter: {error}; write info or referral=debug,warn")
     })?;
+    let terminal = std::io::stderr().is_terminal();
     let text = match settings.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => terminal,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: in a file they are noise. NO_COLOR is heard as well.
+    let builder = if terminal { builder } else { builder.with_ansi(false) };
     let started = if text { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
     started.map_err(|error| format!("cannot start the log: {error}"))
 }

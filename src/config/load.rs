@@ -1,177 +1,235 @@
-//! Reading and merging the sources of settings.
+//! Merging the sources of settings: the commented defaults, a file, `./.env`, the environment. All that is wrong is
+//! told at once, each with its place.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::Config;
+use super::names::{self, OF_PROVIDER, PROVIDERS, is_provider};
+use super::sources::{Environment, Origin, Sources, Variable};
+use super::{Config, Fault};
 
 pub const DEFAULTS: &str = include_str!("../../referral.default.toml");
 
-/// Names that settings go by beside REFERRAL_<SECTION>_<KEY>.
-const SHORT: &[(&str, &str, &str)] = &[
-    ("DATABASE_URL", "database", "url"),
-    ("REDIS_URL", "redis", "url"),
-    ("REFERRAL_LISTEN", "http", "listen"),
-    ("REFERRAL_PUBLIC_URL", "http", "public_url"),
-    ("REFERRAL_METRICS_LISTEN", "http", "metrics_listen"),
-    ("REFERRAL_MASTER_KEY", "tokens", "master_key"),
-    ("HUNTER_API_KEY", "email", "hunter_api_key"),
-    ("HUNTER_URL", "email", "hunter_url"),
-    ("REFERRAL_LIMITS", "limits", "enabled"),
-    ("REFERRAL_LOG", "log", "level"),
-];
+/// What was read, right or wrong.
+pub struct Reading {
+    /// Where a setting is wrong this may have its default: see `faults` before using it. Nothing where the faults leave
+    /// no sense in the rest.
+    pub config: Option<Config>,
+    pub faults: Vec<Fault>,
+    pub settings: Table,
+    /// Where the values that are no defaults came from, by setting.
+    pub origins: BTreeMap<String, Origin>,
+}
 
-/// The section that has a table for each identity provider, as many as the operator names.
-const PROVIDERS: &str = "providers";
+impl Reading {
+    /// Where the value of a setting came from.
+    pub fn origin(&self, setting: &str) -> &Origin {
+        self.origins.get(setting).unwrap_or(&Origin::Default)
+    }
 
-/// The environment, as a list, so that tests need not touch the process's own.
-pub type Environment = Vec<(String, String)>;
+    /// Whether nothing wrong was found with a setting.
+    pub fn is_good(&self, setting: &str) -> bool {
+        self.faults.iter().all(|fault| fault.setting != setting)
+    }
 
-/// Merges the defaults, the file and the environment.
+    /// The settings, or everything that is wrong with them, a sentence a line.
+    pub fn valid(self) -> Result<Config, String> {
+        match self.config {
+            Some(config) if self.faults.is_empty() => Ok(config),
+            _ => Err(self.faults.iter().map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("\n")),
+        }
+    }
+}
+
+/// The settings of a file and an environment alone.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, String> {
-    let mut settings: Table = DEFAULTS.parse().map_err(|error| format!("the built-in defaults are broken: {error}"))?;
-    if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read the settings in {}: {error}", path.display()))?;
-        let given: Table =
-            text.parse().map_err(|error: toml::de::Error| format!("{}: {}", path.display(), error.message()))?;
-        merge(&mut settings, given, &path.display().to_string())?;
-    }
-    for (name, value) in environment {
-        let file = format!("{name}_FILE");
-        if find(&mut settings, name).is_some() && environment.iter().any(|(other, _)| *other == file) {
-            return Err(format!("the environment has both {name} and {file}: keep one of them"));
-        }
-        set_from(&mut settings, name, value)?;
-    }
-    let config: Config = settings.try_into().map_err(|error: toml::de::Error| {
-        format!("a setting is not valid: {}; see `referral config` for what each may be", error.message())
-    })?;
-    config.check()?;
-    Ok(config)
+    read(&Sources::of(file, environment)).valid()
 }
 
-fn merge(settings: &mut Table, given: Table, file: &str) -> Result<(), String> {
-    for (section, content) in given {
-        if section == PROVIDERS {
-            merge_providers(settings, content, file)?;
-            continue;
+/// Merges all sources.
+pub fn read(sources: &Sources) -> Reading {
+    let defaults: Table = match DEFAULTS.parse() {
+        Ok(defaults) => defaults,
+        Err(error) => {
+            let faults = vec![Fault::of("", format!("the built-in defaults are broken: {error}"))];
+            return Reading { config: None, faults, settings: Table::new(), origins: BTreeMap::new() };
         }
-        let (Some(Value::Table(known)), Value::Table(content)) = (settings.get_mut(&section), content) else {
-            return Err(format!("{file} has the unknown section [{section}]: `referral config` prints all there are"));
-        };
-        merge_section(known, content, &section, file)?;
-    }
-    Ok(())
-}
-
-fn merge_section(known: &mut Table, given: Table, section: &str, file: &str) -> Result<(), String> {
-    for (key, value) in given {
-        if !known.contains_key(&key) {
-            return Err(format!(
-                "{file} has the unknown setting {section}.{key}: `referral config` prints all there are"
-            ));
-        }
-        known.insert(key, value);
-    }
-    Ok(())
-}
-
-fn merge_providers(settings: &mut Table, given: Value, file: &str) -> Result<(), String> {
-    let shape = || {
-        format!(
-            "{file} has a [{PROVIDERS}] that is not a table for each provider: write [{PROVIDERS}.NAME], NAME of \
-             lower-case letters and digits"
-        )
     };
-    let Value::Table(given) = given else { return Err(shape()) };
-    for (name, content) in given {
-        let (Some(known), Value::Table(content)) = (provider(settings, &name), content) else { return Err(shape()) };
-        merge_section(known, content, &format!("{PROVIDERS}.{name}"), file)?;
+    let faults = sources.faults.iter().map(|text| Fault::of("", text.clone())).collect();
+    let mut merge = Merge { settings: defaults.clone(), origins: BTreeMap::new(), faults, unread: false };
+    if let Some(path) = &sources.file {
+        merge.file(path);
     }
-    Ok(())
+    for variable in &sources.variables {
+        merge.variable(variable, sources);
+    }
+    merge.finish(&defaults)
 }
 
-/// The settings of a provider, made with their defaults when it is named for the first time; nothing for a name that
-/// cannot be part of a variable's name and of a path. What has no default is empty, and found missing by the check.
-fn provider<'a>(settings: &'a mut Table, name: &str) -> Option<&'a mut Table> {
-    let named = (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if !named {
+/// What was merged so far.
+pub(super) struct Merge {
+    pub settings: Table,
+    pub origins: BTreeMap<String, Origin>,
+    pub faults: Vec<Fault>,
+    /// What a file says that cannot be read is not known, so nothing is said of what is missing.
+    pub unread: bool,
+}
+
+impl Merge {
+    pub fn wrong(&mut self, setting: &str, text: String) {
+        self.faults.push(Fault::of(setting, text));
+    }
+
+    /// One variable of the environment or of `.env`, if it is one of ours.
+    fn variable(&mut self, variable: &Variable, all: &Sources) {
+        let name = variable.name.as_str();
+        let (plain, from_file) = match name.strip_suffix("_FILE") {
+            Some(plain) => (plain, true),
+            None => (name, false),
+        };
+        let Some((section, key)) = names::setting(&self.settings, plain) else {
+            return self.unknown(variable, all);
+        };
+        let setting = format!("{section}.{key}");
+        let mut origin = Origin::Variable { name: name.to_owned(), line: variable.line, file: None };
+        if let Some(other @ Origin::Variable { .. }) = self.origins.get(&setting) {
+            let text = format!("{setting} is given twice, by {other} and by {origin}: keep one of them");
+            return self.wrong(&setting, text);
+        }
+        let text = if from_file {
+            origin =
+                Origin::Variable { name: name.to_owned(), line: variable.line, file: Some(variable.value.clone()) };
+            match std::fs::read_to_string(&variable.value) {
+                Ok(content) => content.trim_end_matches(['\n', '\r']).to_owned(),
+                Err(error) => {
+                    let text = format!("{setting} ({origin}): cannot read that file: {error}");
+                    self.wrong(&setting, text);
+                    self.origins.insert(setting, origin);
+                    return;
+                }
+            }
+        } else {
+            variable.value.clone()
+        };
+        let slot = table(&mut self.settings, &section).and_then(|content| content.get_mut(&key));
+        let Some(slot) = slot else { return };
+        let read = match slot {
+            Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| "is not a whole number"),
+            Value::Boolean(_) => match text.as_str() {
+                "true" | "on" | "1" => Ok(Value::Boolean(true)),
+                "false" | "off" | "0" => Ok(Value::Boolean(false)),
+                _ => Err("is neither on nor off: write one of the two"),
+            },
+            Value::Array(_) => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                Ok(Value::Array(parts.map(|part| Value::String(part.to_owned())).collect()))
+            }
+            _ => Ok(Value::String(text)),
+        };
+        match read {
+            Ok(value) => *slot = value,
+            Err(why) => self.wrong(&setting, format!("{setting} ({origin}) {why}")),
+        }
+        self.origins.insert(setting, origin);
+    }
+
+    /// Compose and systemd pass much that is not ours; what has our own prefix, or nearly so, is checked for slips.
+    fn unknown(&mut self, variable: &Variable, all: &Sources) {
+        let Variable { name, value, line } = variable;
+        let origin = Origin::Variable { name: name.clone(), line: *line, file: None };
+        let meant = if name.starts_with("REFERRAL_") {
+            if names::is_link(name, value, |name| all.value(name)) {
+                return;
+            }
+            names::variable_meant(&self.settings, name)
+        } else {
+            match names::prefix_meant(&self.settings, name) {
+                None => return,
+                meant => meant,
+            }
+        };
+        let meant = meant.map_or_else(all_there_are, |meant| format!("did you mean {meant}?"));
+        self.wrong("", format!("the environment has {origin}, which is no setting: {meant}"));
+    }
+
+    fn finish(mut self, defaults: &Table) -> Reading {
+        // Words and numbers that no setting can be: each is tried alone on the defaults.
+        for (setting, origin) in &self.origins {
+            let Some((section, key)) = setting.split_once('.').filter(|(section, _)| *section != PROVIDERS) else {
+                continue;
+            };
+            let mut alone = defaults.clone();
+            let given = self.settings.get_mut(section).and_then(|content| content.get_mut(key));
+            let slot = alone.get_mut(section).and_then(|content| content.get_mut(key));
+            let (Some(given), Some(slot)) = (given, slot) else { continue };
+            let default = std::mem::replace(slot, given.clone());
+            if let Err(error) = Config::deserialize(alone) {
+                self.faults.push(Fault::of(setting, format!("{setting} ({origin}) {}", unfit(given, error.message()))));
+                *given = default;
+            }
+        }
+        let Self { settings, origins, mut faults, unread } = self;
+        let config = match Config::deserialize(settings.clone()) {
+            Ok(config) => Some(config),
+            Err(error) => {
+                let text = format!("a setting is not valid: {}; see `referral config`", error.message());
+                faults.push(Fault::of("", text));
+                None
+            }
+        };
+        for fault in config.iter().filter(|_| !unread).flat_map(Config::check) {
+            if faults.iter().any(|known| known.setting == fault.setting) {
+                continue;
+            }
+            let origin = origins.get(&fault.setting).unwrap_or(&Origin::Default);
+            faults.push(Fault { text: format!("{} ({origin}) {}", fault.setting, fault.text), ..fault });
+        }
+        Reading { config, faults, settings, origins }
+    }
+}
+
+/// The settings of a section. A provider comes into being by being named; what has no default is empty, and found
+/// missing by the check.
+pub(super) fn table<'a>(settings: &'a mut Table, section: &str) -> Option<&'a mut Table> {
+    let Some(name) = section.strip_prefix(PROVIDERS).and_then(|rest| rest.strip_prefix('.')) else {
+        return settings.get_mut(section)?.as_table_mut();
+    };
+    if !is_provider(name) {
         return None;
     }
     let all = settings.entry(PROVIDERS).or_insert_with(|| Value::Table(Table::new())).as_table_mut()?;
     let fresh = || {
-        let text = |value: &str| Value::String(value.to_owned());
-        Value::Table(Table::from_iter([
-            ("label".to_owned(), text(name)),
-            ("issuer".to_owned(), text("")),
-            ("client_id".to_owned(), text("")),
-            ("client_secret".to_owned(), text("")),
-            ("scopes".to_owned(), text("openid email profile")),
-            ("trust_email".to_owned(), Value::Boolean(false)),
-        ]))
+        let default = |key| match key {
+            "label" => Value::String(name.to_owned()),
+            "scopes" => Value::String("openid email profile".to_owned()),
+            "trust_email" => Value::Boolean(false),
+            _ => Value::String(String::new()),
+        };
+        Value::Table(OF_PROVIDER.iter().map(|key| ((*key).to_owned(), default(key))).collect())
     };
     all.entry(name).or_insert_with(fresh).as_table_mut()
 }
 
-/// Applies one variable of the environment, if it is one of ours.
-fn set_from(settings: &mut Table, name: &str, value: &str) -> Result<(), String> {
-    let (plain, file) = match name.strip_suffix("_FILE") {
-        Some(plain) => (plain, true),
-        None => (name, false),
-    };
-    let Some(slot) = find(settings, plain) else {
-        // Compose and systemd pass much that is not ours; only our own prefix is checked for slips.
-        return if plain.starts_with("REFERRAL_") {
-            Err(format!("the environment has {name}, which is no setting: `referral config` prints all there are"))
-        } else {
-            Ok(())
-        };
-    };
-    let text = if file {
-        let content = std::fs::read_to_string(value).map_err(|error| format!("{name} names {value}: {error}"))?;
-        content.trim_end_matches(['\n', '\r']).to_owned()
-    } else {
-        value.to_owned()
-    };
-    *slot = match slot {
-        Value::Integer(_) => Value::Integer(text.parse().map_err(|_| format!("{name} is not a whole number"))?),
-        Value::Boolean(_) => Value::Boolean(match text.as_str() {
-            "true" | "on" | "1" => true,
-            "false" | "off" | "0" => false,
-            _ => return Err(format!("{name} is neither on nor off")),
-        }),
-        Value::Array(_) => {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
-        }
-        _ => Value::String(text),
-    };
-    Ok(())
+/// Why a value of the right type does not fit.
+fn unfit(value: &Value, why: &str) -> String {
+    match value {
+        Value::Integer(number @ ..0) => format!("is {number}: it cannot be negative"),
+        Value::Integer(number) => format!("is {number}: that is too large"),
+        // A word of several; settings that may be secret take any word.
+        Value::String(word) => match why.rsplit_once("expected ") {
+            Some((_, words)) => format!("is \"{word}\": write {}", words.replace("one of ", "").replace('`', "")),
+            None => format!("is \"{word}\": {why}"),
+        },
+        _ => format!("is not valid: {why}"),
+    }
 }
 
-/// Whether a variable of the environment is, or by its name should be, one of ours.
-pub fn is_setting(variable: &str) -> bool {
-    let plain = variable.strip_suffix("_FILE").unwrap_or(variable);
-    plain.starts_with("REFERRAL_") || SHORT.iter().any(|(name, ..)| *name == plain)
-}
-
-/// The place of the setting that a variable of the environment names. A provider comes into being by being named.
-fn find<'a>(settings: &'a mut Table, variable: &str) -> Option<&'a mut Value> {
-    if let Some((_, section, key)) = SHORT.iter().find(|(name, ..)| *name == variable) {
-        return settings.get_mut(*section)?.get_mut(*key);
-    }
-    let rest = variable.strip_prefix("REFERRAL_")?.to_ascii_lowercase();
-    if let Some(rest) = rest.strip_prefix(PROVIDERS) {
-        // Names have no underscore, so the first one ends the name.
-        let (name, key) = rest.strip_prefix('_')?.split_once('_')?;
-        return provider(settings, name)?.get_mut(key);
-    }
-    settings.iter_mut().find_map(|(section, content)| {
-        let key = rest.strip_prefix(section.as_str())?.strip_prefix('_')?;
-        content.get_mut(key)
-    })
+/// What to say where nothing is near.
+pub(super) fn all_there_are() -> String {
+    "`referral config` prints all there are".to_owned()
 }
 
 #[cfg(test)]
@@ -307,7 +365,7 @@ mod tests {
             ("[providers.my-corp]\nissuer = \"https://a\"\n", "lower-case"),
             ("[providers]\ncorp = 5\n", "[providers.NAME]"),
             ("providers = 5\n", "[providers.NAME]"),
-            ("[providers.corp]\nclient_id = 5\n", "invalid type"),
+            ("[providers.corp]\nclient_id = 5\n", "a string, in quotation marks"),
             ("[providers.corp]\n", "providers.corp.issuer"),
         ] {
             let error = read(text, &[]).unwrap_err();
@@ -389,7 +447,7 @@ mod tests {
         for (text, part) in [
             ("[accounts]\nmin_length = 15\n", "accounts.min_length"),
             ("[acounts]\n", "[acounts]"),
-            ("[accounts]\nmin_password_length = \"long\"\n", "invalid type"),
+            ("[accounts]\nmin_password_length = \"long\"\n", "without quotation marks"),
             ("nonsense", "referral.toml"),
         ] {
             std::fs::write(&path, text).unwrap();

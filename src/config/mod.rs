@@ -2,7 +2,12 @@
 //!
 //! Whatever is wrong is said in a sentence with a remedy before anything starts.
 
+mod dotenv;
+mod effective;
+mod file;
 mod load;
+mod names;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,9 +16,25 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-pub use load::{DEFAULTS, Environment, is_setting, load};
+pub use effective::{effective, without_password};
+pub use load::{DEFAULTS, Reading, load, read};
+pub use sources::{Environment, Origin, Sources};
+
+/// What is wrong with a setting (empty where it is none), in a sentence.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub setting: String,
+    pub text: String,
+}
+
+impl Fault {
+    fn of(setting: &str, text: String) -> Self {
+        Self { setting: setting.to_owned(), text }
+    }
+}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,31 +222,28 @@ pub struct Provider {
 }
 
 impl Provider {
-    fn check(&self, name: &str) -> Result<(), String> {
-        let missing = |key: &str, what: &str| Err(format!("providers.{name}.{key} is empty: write {what}"));
+    fn check(&self, name: &str, wrong: &mut Wrong) {
+        let setting = |key: &str| format!("providers.{name}.{key}");
         if self.issuer.is_empty() {
-            return missing("issuer", "the provider's issuer, for example https://accounts.google.com");
-        }
-        if !is_issuer(&self.issuer) {
+            let text = "is empty: write the provider's issuer, for example https://accounts.google.com";
+            wrong.add(&setting("issuer"), text);
+        } else if !is_issuer(&self.issuer) {
             // Not the value: it may have a password in it.
-            return Err(format!(
-                "providers.{name}.issuer is no issuer: write https://HOST[/PATH] without user, query or fragment, \
-                 exactly as the provider's metadata has it; http:// is taken for this machine's own addresses only"
-            ));
+            let text = "is no issuer: write https://HOST[/PATH] without user, query or fragment, exactly as the \
+                        provider's metadata has it; http:// is taken for this machine's own addresses only";
+            wrong.add(&setting("issuer"), text);
         }
         if self.client_id.is_empty() {
-            return missing("client_id", "what the provider calls this service");
+            wrong.add(&setting("client_id"), "is empty: write what the provider calls this service");
         }
         if self.label.is_empty() {
-            return missing("label", "what is to stand on the button, or leave the setting out");
+            let text = "is empty: write what is to stand on the button, or leave the setting out";
+            wrong.add(&setting("label"), text);
         }
         if !self.scopes.split(' ').any(|scope| scope == "openid") {
-            return Err(format!(
-                "providers.{name}.scopes is \"{}\": write openid and what else is wanted, with a space between",
-                self.scopes
-            ));
+            let text = format!("is \"{}\": write openid and what else is wanted, with a space between", self.scopes);
+            wrong.add(&setting("scopes"), text);
         }
-        Ok(())
     }
 }
 
@@ -336,37 +354,29 @@ fn within(peer: IpAddr, net: IpAddr, bits: u32) -> bool {
 }
 
 impl Config {
-    /// What no type can say: ranges, and settings that must agree with each other.
-    fn check(&self) -> Result<(), String> {
-        let range = |name: &str, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                Ok(())
-            } else {
-                Err(format!("{name} is {value}: set it to {low}..{high}"))
-            }
-        };
-        range("accounts.min_password_length", self.accounts.min_password_length as u64, 8, 128)?;
-        range("hashing.memory_kib", self.hashing.memory_kib.into(), 19_456, 1 << 21)?;
-        range("hashing.passes", self.hashing.passes.into(), 2, 20)?;
-        range("hashing.threads", self.hashing.threads as u64, 0, 256)?;
-        range("hashing.queue", self.hashing.queue as u64, 1, 10_000)?;
-        range("tokens.access_minutes", self.tokens.access_minutes, 1, Tokens::LONGEST.as_secs() / 60)?;
-        range("tokens.refresh_idle_days", self.tokens.refresh_idle_days, 1, 365)?;
-        range("tokens.refresh_absolute_days", self.tokens.refresh_absolute_days, 1, 365)?;
+    /// What no type can say: ranges, and settings that must agree with each other. The texts go on behind the name.
+    fn check(&self) -> Vec<Fault> {
+        let mut wrong = Wrong(Vec::new());
+        wrong.range("accounts.min_password_length", self.accounts.min_password_length as u64, 8, 128);
+        wrong.range("hashing.memory_kib", self.hashing.memory_kib.into(), 19_456, 1 << 21);
+        wrong.range("hashing.passes", self.hashing.passes.into(), 2, 20);
+        wrong.range("hashing.threads", self.hashing.threads as u64, 0, 256);
+        wrong.range("hashing.queue", self.hashing.queue as u64, 1, 10_000);
+        wrong.range("tokens.access_minutes", self.tokens.access_minutes, 1, Tokens::LONGEST.as_secs() / 60);
+        wrong.range("tokens.refresh_idle_days", self.tokens.refresh_idle_days, 1, 365);
+        wrong.range("tokens.refresh_absolute_days", self.tokens.refresh_absolute_days, 1, 365);
         if !self.tokens.master_key.is_empty() && self.tokens.master_key().is_none() {
-            return Err("tokens.master_key (REFERRAL_MASTER_KEY) is not 32 bytes in base64: make one with \
-                        `openssl rand -base64 32`"
-                .to_owned());
+            wrong.add("tokens.master_key", "is not 32 bytes in base64: make one with `openssl rand -base64 32`");
         }
-        range("database.connections", self.database.connections as u64, 1, 1000)?;
-        range("email.checks_per_second", self.email.checks_per_second.into(), 1, 10)?;
-        range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60)?;
-        range("retention.jobs_days", self.retention.jobs_days, 1, 3650)?;
-        range("retention.sessions_days", self.retention.sessions_days, 1, 3650)?;
-        range("http.request_seconds", self.http.request_seconds, 1, 300)?;
-        range("http.connections", self.http.connections as u64, 16, 1_000_000)?;
-        range("http.drain_seconds", self.http.drain_seconds, 0, 60)?;
-        range("http.shutdown_seconds", self.http.shutdown_seconds, 1, 600)?;
+        wrong.range("database.connections", self.database.connections as u64, 1, 1000);
+        wrong.range("email.checks_per_second", self.email.checks_per_second.into(), 1, 10);
+        wrong.range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60);
+        wrong.range("retention.jobs_days", self.retention.jobs_days, 1, 3650);
+        wrong.range("retention.sessions_days", self.retention.sessions_days, 1, 3650);
+        wrong.range("http.request_seconds", self.http.request_seconds, 1, 300);
+        wrong.range("http.connections", self.http.connections as u64, 16, 1_000_000);
+        wrong.range("http.drain_seconds", self.http.drain_seconds, 0, 60);
+        wrong.range("http.shutdown_seconds", self.http.shutdown_seconds, 1, 600);
         for (name, value) in [
             ("logins_per_account", self.limits.logins_per_account),
             ("logins_per_address", self.limits.logins_per_address),
@@ -378,57 +388,76 @@ impl Config {
             ("codes_per_user_and_day", self.limits.codes_per_user_and_day),
             ("sessions_per_user", self.limits.sessions_per_user),
         ] {
-            range(&format!("limits.{name}"), value.into(), 1, 1_000_000)?;
+            wrong.range(&format!("limits.{name}"), value.into(), 1, 1_000_000);
         }
-        if let Some(bad) = self.limits.trusted_proxies.iter().find(|text| network(text).is_none()) {
-            return Err(format!(
-                "limits.trusted_proxies holds \"{bad}\": write an address or a network such as 10.0.0.0/8"
-            ));
+        for bad in self.limits.trusted_proxies.iter().filter(|text| network(text).is_none()) {
+            let text = format!("holds \"{bad}\": write an address or a network such as 10.0.0.0/8");
+            wrong.add("limits.trusted_proxies", text);
         }
-        address("http.listen (REFERRAL_LISTEN)", &self.http.listen)?;
+        wrong.address("http.listen", &self.http.listen);
         if !self.http.metrics_listen.is_empty() {
-            address("http.metrics_listen (REFERRAL_METRICS_LISTEN)", &self.http.metrics_listen)?;
+            wrong.address("http.metrics_listen", &self.http.metrics_listen);
         }
-        let web = |name: &str, url: &str| {
-            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            match rest {
-                Some(rest) if !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']) => Ok(()),
-                _ => Err(format!(
-                    "{name} is \"{url}\": write scheme, host and port only, without a path or a slash at the end, for \
-                     example https://referral.example.com"
-                )),
-            }
-        };
         if !self.http.public_url.is_empty() {
-            web("http.public_url (REFERRAL_PUBLIC_URL)", &self.http.public_url)?;
+            wrong.web("http.public_url", &self.http.public_url);
         }
-        web("email.hunter_url (HUNTER_URL)", &self.email.hunter_url)?;
+        wrong.web("email.hunter_url", &self.email.hunter_url);
+        if let Err(error) = EnvFilter::try_new(&self.log.level) {
+            wrong.add("log.level", format!("is not a filter: {error}; write info or referral=debug,warn"));
+        }
         let mut issuers: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, provider) in &self.providers {
-            provider.check(name)?;
+            provider.check(name, &mut wrong);
             // Who a person is, is issuer and subject: two clients of one issuer could mean different people by one
             // subject, and answers of the one could be taken for answers of the other.
-            if let Some(other) = issuers.insert(&provider.issuer, name) {
-                return Err(format!("providers.{other} and providers.{name} have the same issuer: keep one of them"));
+            if let Some(other) = issuers.insert(&provider.issuer, name).filter(|_| !provider.issuer.is_empty()) {
+                let text = format!("is that of providers.{other} too: keep one of them");
+                wrong.add(&format!("providers.{name}.issuer"), text);
             }
         }
         let redis = &self.redis.url;
         if !redis.is_empty() && !["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)) {
-            return Err(
-                "redis.url (REDIS_URL) has an unknown scheme: write redis://HOST:6379 or rediss://HOST:6379, or \
-                        leave it empty to do without Redis"
-                    .to_owned(),
-            );
+            let text = "has an unknown scheme: write redis://HOST:6379 or rediss://HOST:6379, or leave it empty to do \
+                        without Redis";
+            wrong.add("redis.url", text);
         }
-        Ok(())
+        wrong.0
     }
 }
 
-/// A host and a port; the host may be a name.
-fn address(name: &str, text: &str) -> Result<(), String> {
-    let good = text.parse::<SocketAddr>().is_ok()
-        || text
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok());
-    if good { Ok(()) } else { Err(format!("{name} is \"{text}\": write host:port, for example 127.0.0.1:8000")) }
+/// What was found wrong so far.
+struct Wrong(Vec<Fault>);
+
+impl Wrong {
+    fn add(&mut self, setting: &str, text: impl Into<String>) {
+        self.0.push(Fault::of(setting, text.into()));
+    }
+
+    fn range(&mut self, setting: &str, value: u64, low: u64, high: u64) {
+        if !(low..=high).contains(&value) {
+            self.add(setting, format!("is {value}: set it to {low}..{high}"));
+        }
+    }
+
+    /// A host and a port; the host may be a name.
+    fn address(&mut self, setting: &str, text: &str) {
+        let good = text.parse::<SocketAddr>().is_ok()
+            || text
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok());
+        if !good {
+            self.add(setting, format!("is \"{text}\": write host:port, for example 127.0.0.1:8000"));
+        }
+    }
+
+    fn web(&mut self, setting: &str, url: &str) {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        if !rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' '])) {
+            let text = format!(
+                "is \"{url}\": write scheme, host and port only, without a path or a slash at the end, for example \
+                 https://referral.example.com"
+            );
+            self.add(setting, text);
+        }
+    }
 }

@@ -122,3 +122,9 @@ fn next(version: i64, engine: &str) -> Option<String> {
     script.push_str(&format!("insert into schema_migrations values ({number}, '{name}', referral_now());"));
     Some(script)
 }
+
+/// The tables that the steps make.
+pub fn tables() -> Vec<&'static str> {
+    let lines = STEPS.iter().flat_map(|(_, text)| text.lines());
+    lines.filter_map(|line| line.strip_prefix("create table ")?.split([' ', '(']).next()).collect()
+}

@@ -10,6 +10,7 @@
 //!
 //! Units therefore never wait for anything but their own [`Tx`].
 
+pub mod about;
 mod error;
 pub mod migrate;
 mod postgres;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+pub use self::about::file;
 pub use self::postgres::PostgresOptions;
 pub use self::value::{Column, Row, Sql, Value};
 use crate::kernel::error::{Error, Result, Storage};

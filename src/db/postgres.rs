@@ -1,5 +1,7 @@
 //! PostgreSQL: reads pipelined over a few shared connections, transactions and long answers on a pool.
 
+mod parameters;
+mod pooler;
 mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, IsolationLevel};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use self::pooler::Pooler;
 use super::error::{at_commit, causes, from_postgres, is_stale};
 use super::value::{Row, Sql, Value};
 use super::{Tx, Usage, Work};
@@ -52,7 +55,7 @@ struct Inner {
     sharing: Pool,
     shared: [Shared; SHARED],
     next: AtomicUsize,
-    prepared: bool,
+    pooler: Arc<Pooler>,
     config: Config,
     tls: MakeRustlsConnect,
 }
@@ -71,23 +74,29 @@ pub struct Session<'c> {
 
 impl Postgres {
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, String> {
+        parameters::check(url)?;
         let (mut config, tls) = tls::configure(url)?;
         config
             .application_name("referral")
             .connect_timeout(WAIT)
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(SILENCE);
+        let pooler = Arc::new(Pooler::new(options.prepared_statements));
         let pool = |size| {
             let manager = Manager::from_config(
                 config.clone(),
                 tls.clone(),
                 ManagerConfig { recycling_method: RecyclingMethod::Fast },
             );
-            // A pooler hands its connections around: what is set on one would reach others.
-            let own = options.prepared_statements;
+            let pooler = pooler.clone();
             let limit = Hook::async_fn(move |client: &mut ClientWrapper, _| {
-                let limit = if own { SESSION } else { "" };
-                Box::pin(async move { client.batch_execute(limit).await.map_err(HookError::Backend) })
+                let pooler = pooler.clone();
+                Box::pin(async move {
+                    pooler.meet(client).await.map_err(HookError::Backend)?;
+                    // A pooler hands its connections around: what is set on one would reach others.
+                    let limit = if pooler.keeps() { SESSION } else { "" };
+                    client.batch_execute(limit).await.map_err(HookError::Backend)
+                })
             });
             Pool::builder(manager)
                 .max_size(size)
@@ -103,7 +112,7 @@ impl Postgres {
             sharing: pool(SHARED)?,
             shared: Default::default(),
             next: AtomicUsize::new(0),
-            prepared: options.prepared_statements,
+            pooler: pooler.clone(),
             config: config.clone(),
             tls: tls.clone(),
         };
@@ -151,7 +160,7 @@ impl Postgres {
 
     async fn read_shared(&self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
         let (slot, connection) = self.shared().await?;
-        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
+        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.pooler.keeps(), sql, params)).await;
         answer.unwrap_or_else(|_| {
             // Nobody else is to wait for it.
             slot.set(None);
@@ -163,7 +172,7 @@ impl Postgres {
         let lists = tokio::time::timeout(WAIT, self.0.lists.acquire()).await;
         let _turn = lists.map_err(|_| Error::Busy(Duration::from_secs(1)))?;
         let connection = self.0.pool.get().await.map_err(from_pool)?;
-        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await;
+        let answer = tokio::time::timeout(SILENCE, query(&connection, self.0.pooler.keeps(), sql, params)).await;
         answer.unwrap_or_else(|_| {
             drop(Object::take(connection));
             Err(silent(sql.name))
@@ -181,7 +190,7 @@ impl Postgres {
 
     pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
         let connection = self.0.pool.get().await.map_err(from_pool)?;
-        match tokio::time::timeout(SILENCE, query(&connection, self.0.prepared, sql, params)).await {
+        match tokio::time::timeout(SILENCE, query(&connection, self.0.pooler.keeps(), sql, params)).await {
             Ok(Ok(rows)) => Ok(!rows.is_empty()),
             Ok(Err(Error::Storage(Storage::Constraint(_) | Storage::Retry(_) | Storage::Unavailable(_)))) => Ok(false),
             Ok(Err(fault)) => Err(fault),
@@ -196,7 +205,7 @@ impl Postgres {
         // Said each time, for a database may have another default: the locks and clocks of units count on it.
         let begin = connection.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
         let transaction = begin.start().await.map_err(|error| from_postgres(&error, "begin"))?;
-        let mut tx = Tx::Postgres(Session { transaction, prepared: self.0.prepared });
+        let mut tx = Tx::Postgres(Session { transaction, prepared: self.0.pooler.keeps() });
         let outcome = work(&mut tx, input).await;
         // An error drops the transaction, which rolls it back.
         if let (Ok(_), Tx::Postgres(session)) = (&outcome, tx) {
@@ -252,6 +261,10 @@ impl Postgres {
             .await
             .map_err(fault)?;
         row.try_get(0).map(Some).map_err(fault)
+    }
+
+    pub fn is_pooled(&self) -> bool {
+        self.0.pooler.is_there()
     }
 
     pub fn listener(&self) -> Listener {

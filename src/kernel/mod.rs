@@ -12,3 +12,4 @@ pub mod parameters;
 pub mod scope;
 pub mod time;
 pub mod verdict;
+pub mod version;

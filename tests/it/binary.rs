@@ -75,10 +75,15 @@ fn commands(help: &str) -> Vec<&str> {
 fn it_tells_its_version_and_every_command_helps() {
     let operator = Operator::new();
     let version = operator.run(&["--version"]).well();
-    assert_eq!(version.stdout, format!("referral {}\n", env!("CARGO_PKG_VERSION")));
+    let built = concat!("referral ", env!("CARGO_PKG_VERSION"), " (");
+    let commit = version.stdout.strip_prefix(built).and_then(|rest| rest.strip_suffix(")\n")).expect("a commit");
+    let is_hash = commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // An archive of the sources has no repository.
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
+    assert!(is_hash || !repository && commit == "unknown", "{version:?}");
     let help = operator.run(&["--help"]).well().stdout;
     assert!(help.contains("A self-hosted referral-program service"), "{help}");
-    for command in ["serve", "migrate", "admin", "check", "config", "openapi"] {
+    for command in ["serve", "migrate", "admin", "keys", "check", "config", "health", "openapi", "completions", "man"] {
         assert!(commands(&help).contains(&command), "{command}: {help}");
     }
     for command in commands(&help).into_iter().filter(|command| *command != "help") {
@@ -425,6 +430,7 @@ on_both_engines! {
 #[test]
 fn wrong_uses_of_admin_are_told_in_a_sentence() {
     let operator = Operator::on_a_free_port();
+    operator.run(&["migrate"]).well();
     operator.run_with(&["admin", "create", "boss", "boss@example.com"], "Q123werty!23\n").well();
     for (arguments, input, part) in [
         (&["create", "boss", "other@example.com"][..], PASSWORD, "Username already taken"),
@@ -488,7 +494,8 @@ fn each_bad_setting_is_told_in_a_sentence_before_the_first_request() {
         ("REFERRAL_HASHING_MEMORY_KIB", "64", &["memory_kib", "19456"]),
         ("REFERRAL_HTTP_SHUTDOWN_SECONDS", "0", &["shutdown_seconds"]),
         ("REFERRAL_DATABASE_CONNECTIONS", "many", &["REFERRAL_DATABASE_CONNECTIONS", "whole number"]),
-        ("REFERRAL_LISTN", "127.0.0.1:0", &["REFERRAL_LISTN", "referral config"]),
+        ("REFERRAL_LISTN", "127.0.0.1:0", &["REFERRAL_LISTN", "did you mean REFERRAL_LISTEN?"]),
+        ("DATABASE_URL", "postgres://u:s3cr3t@h/n?pgbouncer=true", &["DATABASE_URL", "pgbouncer", "pooler"]),
     ] {
         let mut operator = Operator::on_a_free_port();
         operator.write("nonsense", [b'x'; 8192]);

@@ -503,6 +503,8 @@ fn told(ended: &Ended, parts: &[&str]) {
 on_both_engines! {
     async fn keys_are_managed_from_the_command_line_beside_the_running_service(setup: Setup) {
         let operator = operator(setup).await;
+        operator.run(&["keys", "list"]).refused(&["there is no database of Referral's"]);
+        operator.run(&["migrate"]).well();
         told(&operator.run(&["keys", "list"]).well(), &["there are no keys yet"]);
         let serving = operator.serve();
         let user = serving.client().signed_up("user").await;

@@ -17,7 +17,7 @@ use referral::jobs::Kind;
 use referral::kernel::error::{Error, Refusal, Result, Storage};
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
-use referral::{cache, jobs, params, web};
+use referral::{cache, db, jobs, params, web};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,6 +52,7 @@ referral::sql! {
 /// The modules that have statements, each with its list.
 const STORES: &[(&str, &[&Sql])] = &[
     ("src/cache/changes.rs", cache::changes::STATEMENTS),
+    ("src/db/about.rs", db::about::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
     ("src/features/clients/store.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
@@ -819,30 +820,43 @@ async fn with_prepared_statements_they_have_names() {
 }
 
 /// Stands between the service and PostgreSQL and notes the name of every statement that is prepared.
-struct Spy {
-    url: String,
+pub struct Spy {
+    pub url: String,
+    server: Arc<Mutex<String>>,
     prepared: Arc<Mutex<Vec<String>>>,
 }
 
 impl Spy {
-    async fn before(url: &str) -> Spy {
+    fn parts(url: &str) -> (&str, &str) {
         let (_, rest) = url.split_once("@").expect("a user");
-        let (server, database) = rest.split_once('/').expect("a database");
+        rest.split_once('/').expect("a database")
+    }
+
+    pub async fn before(url: &str) -> Spy {
+        let (server, database) = Self::parts(url);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let prepared = Arc::new(Mutex::new(Vec::new()));
-        let (server, notes) = (server.to_owned(), prepared.clone());
+        let server = Arc::new(Mutex::new(server.to_owned()));
+        let (behind, notes) = (server.clone(), prepared.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&server).await.expect("PostgreSQL");
+                let address = behind.lock().expect("no panic in here").clone();
+                let server = TcpStream::connect(&address).await.expect("PostgreSQL");
                 tokio::spawn(Self::relay(client, server, notes.clone()));
             }
         });
         // Without TLS the first message is the start-up, which has no type byte.
-        Spy { url: format!("postgres://postgres@{address}/{database}?sslmode=disable"), prepared }
+        Spy { url: format!("postgres://postgres@{address}/{database}?sslmode=disable"), server, prepared }
     }
 
-    fn prepared(&self) -> Vec<String> {
+    /// New connections go to another server from now on.
+    pub fn redirect(&self, url: &str) {
+        let (server, _) = Self::parts(url);
+        server.clone_into(&mut self.server.lock().expect("no panic in here"));
+    }
+
+    pub fn prepared(&self) -> Vec<String> {
         self.prepared.lock().expect("no panic in here").clone()
     }
 

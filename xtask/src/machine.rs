@@ -19,6 +19,12 @@ pub const POSTGRESQL: Need = Need {
     packages: ["postgresql", "postgresql-server", "postgresql", "postgresql"],
 };
 
+pub const PGBOUNCER: Need = Need {
+    name: "pgbouncer",
+    is_there: || ["pgbouncer", "/usr/sbin/pgbouncer"].iter().any(|name| says(name, "PgBouncer")),
+    packages: ["pgbouncer", "pgbouncer", "pgbouncer", "pgbouncer"],
+};
+
 pub const REDIS: Need = Need {
     name: "redis-server",
     is_there: || says("redis-server", "server v="),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`
 
-use crate::machine::{CHROMEDRIVER, CHROMIUM, POSTGRESQL, PROMTOOL, REDIS, provide};
+use crate::machine::{CHROMEDRIVER, CHROMIUM, PGBOUNCER, POSTGRESQL, PROMTOOL, REDIS, provide};
 use crate::{Failure, Outcome, help, shell};
 
 const HELP: &str = "\
@@ -8,7 +8,7 @@ Run every test of the workspace, with `cargo test --workspace --locked`.
 
 Usage: cargo xtask test [-- ARGS]
 
-The tests start real servers of their own, in temporary folders and on free ports: PostgreSQL, Redis and
+The tests start real servers of their own, in temporary folders and on free ports: PostgreSQL, PgBouncer, Redis and
 ChromeDriver with Chromium. Prometheus' promtool reads the alerts. What is missing is installed from the system's packages where apt-get is there and we
 are root; elsewhere the command that installs it is told.
 
@@ -25,7 +25,7 @@ pub fn run(arguments: &[String]) -> Outcome {
         Some((first, _)) if first == "-h" || first == "--help" => return help(HELP),
         Some((first, _)) => return Err(Failure::Usage(format!("what is `{first}`?"), HELP)),
     };
-    provide(&[POSTGRESQL, REDIS, CHROMIUM, CHROMEDRIVER, PROMTOOL])?;
+    provide(&[POSTGRESQL, PGBOUNCER, REDIS, CHROMIUM, CHROMEDRIVER, PROMTOOL])?;
     let mut cargo = shell::command("cargo", &["test", "--workspace", "--locked", "--"]);
     Ok(shell::run(cargo.args(passed_on))?)
 }

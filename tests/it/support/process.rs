@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -148,7 +149,12 @@ impl Operator {
                 shell
             }
         };
-        command.args(arguments).current_dir(self.path(folder)).env_clear().envs(self.environment.iter().cloned());
+        command.args(arguments);
+        self.spawn(command, folder)
+    }
+
+    fn spawn(&self, mut command: Command, folder: &str) -> Running {
+        command.current_dir(self.path(folder)).env_clear().envs(self.environment.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stdout = Output::of(child.stdout.take().expect("it is piped"));
@@ -159,6 +165,16 @@ impl Operator {
         let mut watchdog = watchdog.spawn().expect("`sh` runs");
         let pipe = watchdog.stdin.take();
         Running { child, stdout, stderr, watchdog: (watchdog, pipe) }
+    }
+
+    /// Runs a command to its end that a shell starts: `"$0"` is the binary.
+    pub fn run_by(&self, script: &str, user: Option<(u32, u32)>) -> Ended {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_referral")]);
+        if let Some((user, group)) = user {
+            command.uid(user).gid(group);
+        }
+        self.spawn(command, ".").wait()
     }
 
     /// Starts the service and waits until it says where it listens.
@@ -314,8 +330,9 @@ impl Ended {
     #[track_caller]
     pub fn refused(self, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{self:?}");
-        // The log may have begun; it is JSON here.
-        let said: Vec<&str> = self.stderr.lines().filter(|line| !line.starts_with('{')).collect();
+        // The log may have begun; it is JSON here. Commands say first which database is meant.
+        let said = self.stderr.lines().filter(|line| !line.starts_with('{') && !line.starts_with("database: "));
+        let said: Vec<&str> = said.collect();
         let [sentence] = said[..] else { panic!("not one sentence: {self:?}") };
         assert!(sentence.starts_with("referral: "), "{self:?}");
         for part in parts {

@@ -1,0 +1,125 @@
+//! What a database is, and what may be done in it: for the log and for `referral check`. Nothing here changes anything.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::{Db, migrate};
+use crate::kernel::error::{Error, Result};
+use crate::{params, sql};
+
+sql! {
+    ENGINE = {
+        sqlite: "select 'SQLite ' || sqlite_version()",
+        postgres: "select 'PostgreSQL ' || current_setting('server_version')",
+    };
+    /// The schema that tables are made in (empty: none), whether they may be, which of ours somebody else owns, which of
+    /// them may not be read and written, and whether nothing can be written at all.
+    RIGHTS = {
+        sqlite: "select 'main', 1, null, null, $1 is null",
+        postgres: "select coalesce(current_schema()::text, ''),
+                          coalesce(has_schema_privilege(current_schema(), 'create'), false),
+                          string_agg(c.relname::text, ', ') filter (where not pg_has_role(c.relowner, 'usage')),
+                          string_agg(c.relname::text, ', ') filter (where
+                              not (has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+                                   and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'))),
+                          pg_is_in_recovery() or current_setting('transaction_read_only') = 'on'
+                   from unnest(string_to_array($1, ',')) name join pg_class c on c.oid = to_regclass(name)",
+    };
+}
+
+/// The file of a SQLite database.
+pub fn file(url: &str) -> Option<&Path> {
+    url.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// Why the service could not write to a SQLite database, in sentences; also to one that is not there yet.
+pub fn file_complaints(path: &Path) -> Vec<String> {
+    let text = path.to_string_lossy();
+    if text.is_empty() || text.starts_with(":memory:") || text.contains('?') {
+        return vec![format!("DATABASE_URL \"sqlite:{text}\" names no file: write sqlite:PATH, as sqlite:referral.db")];
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let text = format!("its folder {} does not exist: make it, or change DATABASE_URL", folder.display());
+        return vec![text];
+    }
+    let mut complaints = Vec::new();
+    if let Err(error) = may_write(folder) {
+        complaints.push(format!(
+            "its folder {} cannot be written: {error}. SQLite makes files beside the database: give the folder to the \
+             service's user",
+            folder.display()
+        ));
+    }
+    for end in ["", "-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        let beside = PathBuf::from(beside);
+        if beside.is_file()
+            && let Err(error) = OpenOptions::new().read(true).write(true).open(&beside)
+        {
+            let text = format!("{} cannot be written: {error}. Give it to the service's user", beside.display());
+            complaints.push(text);
+        }
+    }
+    complaints
+}
+
+/// Whether this user may make files in a folder, as the system sees it, without making one.
+fn may_write(folder: &Path) -> std::io::Result<()> {
+    Ok(accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
+impl Db {
+    /// Why the service could not do its work in a server's database, in sentences; `pending`: when it has to make or
+    /// change tables first.
+    pub async fn complaints(&self, pending: bool) -> Result<Vec<String>> {
+        if matches!(self, Self::Sqlite(_)) {
+            return Ok(Vec::new());
+        }
+        let row = self.row(&RIGHTS, params![migrate::tables().join(",")]).await?;
+        let row = row.ok_or_else(|| Error::Internal("a statement without a row".into()))?;
+        let (schema, may_create): (String, bool) = (row.get(0)?, row.get(1)?);
+        let (foreign, closed): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
+        let mut complaints = Vec::new();
+        if row.get(4)? {
+            complaints.push("it takes no writes: it is a standby, or set to be read only. Name the primary".to_owned());
+        }
+        if pending && schema.is_empty() {
+            complaints.push("its role's search_path names no schema that exists: make one, or change it".to_owned());
+        } else if pending && !may_create {
+            complaints.push(format!(
+                "its role may not make tables in the schema {schema}: `grant create on schema {schema} to …`, or let \
+                 the role own the database"
+            ));
+        }
+        if let Some(tables) = foreign.filter(|_| pending) {
+            complaints.push(format!(
+                "somebody else owns tables that serve has to change ({tables}): let its role own them, as by `reassign \
+                 owned`"
+            ));
+        }
+        if let Some(tables) = closed {
+            complaints.push(format!(
+                "its role may not read and write these tables: {tables}. Grant select, insert, update and delete"
+            ));
+        }
+        Ok(complaints)
+    }
+
+    /// Whether a connection pooler was met on the way to the database.
+    pub fn is_pooled(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(postgres) => postgres.is_pooled(),
+        }
+    }
+
+    /// The engine and its version.
+    pub async fn engine(&self) -> Result<String> {
+        let row = self.row(&ENGINE, params![]).await?;
+        row.ok_or_else(|| Error::Internal("a statement without a row".into()))?.get(0)
+    }
+}

@@ -1,0 +1,372 @@
+//! What an operator asks of the binary beside serving: settings and where they come from, which database is meant,
+//! health, completions, the manual, and a log that a file can hold.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use serde_json::Value;
+
+use crate::on_both_engines;
+use crate::support::app::{Setup, eventually};
+use crate::support::process::Operator;
+use crate::support::servers::{Postgres, postgres_user};
+
+// ------------------------------------------------------------------------------------------------------ settings
+
+/// What the environment of a pod holds beside a Service called referral.
+#[tokio::test]
+async fn a_service_of_kubernetes_with_our_name_keeps_it_from_nothing() {
+    let mut operator = Operator::on_a_free_port();
+    for (name, value) in [
+        ("REFERRAL_SERVICE_HOST", "10.96.14.2"),
+        ("REFERRAL_SERVICE_PORT", "8000"),
+        ("REFERRAL_SERVICE_PORT_HTTP", "8000"),
+        ("REFERRAL_PORT", "tcp://10.96.14.2:8000"),
+        ("REFERRAL_PORT_8000_TCP", "tcp://10.96.14.2:8000"),
+        ("REFERRAL_PORT_8000_TCP_PROTO", "tcp"),
+        ("REFERRAL_PORT_8000_TCP_PORT", "8000"),
+        ("REFERRAL_PORT_8000_TCP_ADDR", "10.96.14.2"),
+    ] {
+        operator.set(name, value);
+    }
+    operator.serve().client().get("/livez").await.expect(200);
+    operator.set("REFERRAL_PORT", "8000");
+    operator.run(&["serve"]).refused(&["REFERRAL_PORT", "no setting"]);
+}
+
+#[test]
+fn everything_wrong_with_the_settings_is_told_at_once_with_its_place() {
+    let mut operator = Operator::on_a_free_port();
+    operator.write("my.toml", "[http]\nlisten = 8000\n[hashing]\npasses = 1\npases = 3\n");
+    operator.write(".env", "# ours\nREFERRAL_EMAIL_CHECK=maybe\nnonsense with s3cr3t\n");
+    operator.set("REFERRAL_LOG", "referral=loud");
+    operator.unset("REFERRAL_LISTEN");
+    for command in ["serve", "check", "migrate"] {
+        let ended = operator.run(&["--config", "my.toml", command]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let told = format!("{}{}", ended.stdout, ended.stderr);
+        for part in [
+            "http.listen (my.toml:2) is a whole number",
+            "hashing.passes (my.toml:4) is 1: set it to 2..20",
+            "my.toml:5 has the unknown setting hashing.pases: did you mean hashing.passes?",
+            "email.check (REFERRAL_EMAIL_CHECK at .env:2) is \"maybe\": write off, flag, block",
+            ".env:3 is not NAME=VALUE",
+            "log.level (REFERRAL_LOG) is not a filter",
+        ] {
+            assert!(told.contains(part), "{command}: no {part:?} in {told}");
+        }
+        assert!(!told.contains("s3cr3t") && !told.contains("panicked"), "{told}");
+        assert!(!operator.path("referral.db").exists());
+    }
+}
+
+#[test]
+fn in_dot_env_a_dollar_is_a_character() {
+    let operator = Operator::on_a_free_port();
+    operator.write(".env", "NAME=other\nDATABASE_URL=sqlite:a$NAME${NAME}$$.db\n");
+    operator.run(&["migrate"]).well();
+    assert!(operator.path("a$NAME${NAME}$$.db").exists(), "{:?}", operator.files());
+}
+
+/// For somebody who is not root: who is may read everything.
+#[test]
+fn a_folder_that_cannot_be_read_has_no_dot_env_and_a_dot_env_that_cannot_be_read_is_told() {
+    let operator = Operator::on_a_free_port();
+    let user = postgres_user();
+    let shut = |name: &str| {
+        let path = operator.path(name);
+        if let Some((user, group)) = user {
+            chown(&path, Some(user), Some(group)).expect("root may give files away");
+        }
+        path
+    };
+    operator.write(".env", "REFERRAL_LISTN=x\n");
+    shut(".");
+    shut(".env");
+    // The control: it is read.
+    operator.run_by("exec \"$0\" config --effective", user).refused(&["REFERRAL_LISTN"]);
+    operator.run_by("chmod 0 .; exec \"$0\" config --effective", user).well();
+    std::fs::set_permissions(operator.path("."), PermissionsExt::from_mode(0o700)).expect("our folder");
+    operator.run_by("chmod 0 .env; exec \"$0\" config --effective", user).refused(&["cannot read .env"]);
+}
+
+#[test]
+fn what_is_in_force_is_printed_with_its_origins_and_without_secrets() {
+    let mut operator = Operator::new();
+    operator.write("my.toml", "[accounts]\nmin_password_length = 15\n");
+    operator.write(".env", "\nDATABASE_URL=postgres://u:s3cr3t@h/n\n");
+    operator.write("key", "s3cr3t\n");
+    operator.set("HUNTER_API_KEY_FILE", "key");
+    let printed = operator.run(&["config", "--effective", "--config", "my.toml"]).well().stdout;
+    for line in [
+        "min_password_length = 15 # my.toml:2",
+        "url = \"postgres://u:***@h/n\" # DATABASE_URL at .env:2",
+        "hunter_api_key = \"(hidden)\" # HUNTER_API_KEY_FILE naming key",
+        "listen = \"127.0.0.1:8000\" # default",
+        "master_key = \"\" # default",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "no {line:?} in {printed}");
+    }
+    assert!(!printed.contains("s3cr3t"), "{printed}");
+    for arguments in
+        [&["config", "--config", "missing.toml"][..], &["config", "--effective", "--config", "missing.toml"]]
+    {
+        operator.run(arguments).refused(&["missing.toml"]);
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------- check
+
+/// What `check` says is wrong with the database, after `serve` was refused as well.
+#[track_caller]
+fn refused_by_both(operator: &Operator, parts: &[&str]) {
+    let before = operator.files();
+    let told = operator.run(&["check"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    let wrong: Vec<&str> = told.stdout.lines().filter(|line| line.starts_with("WRONG")).collect();
+    for part in parts {
+        assert!(wrong.iter().any(|line| line.contains(part)), "no {part:?} in {told:?}");
+    }
+    assert_eq!(operator.files(), before, "check changes nothing");
+    let served = operator.run(&["serve"]);
+    assert_eq!(served.code, Some(1), "{served:?}");
+}
+
+#[tokio::test]
+async fn check_tells_of_a_role_that_may_not_work_in_its_database() {
+    let server = Postgres::shared().await;
+    let url = server.database().await;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+    tokio::spawn(connection);
+    let role = format!("weak_{}", url.rsplit('_').next().expect("a number"));
+    client
+        .batch_execute(&format!("create role {role} login; revoke create on schema public from public"))
+        .await
+        .expect("a role");
+    let weak = url.replace("postgres@", &format!("{role}@"));
+    let mut operator = Operator::on_a_free_port();
+    operator.set("DATABASE_URL", &weak);
+    refused_by_both(&operator, &["may not make tables in the schema public"]);
+    operator.set("DATABASE_URL", format!("{weak}?options=-c%20search_path%3Dnowhere"));
+    refused_by_both(&operator, &["names no schema"]);
+
+    // Tables that are there, and somebody else's.
+    operator.set("DATABASE_URL", &url);
+    operator.run(&["migrate"]).well();
+    operator.run(&["check"]).well();
+    operator.set("DATABASE_URL", &weak);
+    let told = operator.run(&["check"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    client.batch_execute(&format!("grant select on all tables in schema public to {role}")).await.expect("granted");
+    refused_by_both(&operator, &["may not read and write these tables", "code_slots"]);
+    let all = format!("grant select, insert, update, delete on all tables in schema public to {role}");
+    client.batch_execute(&all).await.expect("granted");
+    client.batch_execute(&format!("grant usage on all sequences in schema public to {role}")).await.expect("granted");
+    let told = operator.run(&["check"]).well();
+    assert!(told.stdout.contains("ok    database"), "{told:?}");
+    operator.set("DATABASE_URL", format!("{url}?options=-c%20default_transaction_read_only%3Don"));
+    let told = operator.run(&["check"]);
+    assert!(told.stdout.contains("WRONG database") && told.code == Some(1), "{told:?}");
+}
+
+/// For somebody who is not root: who is may write everywhere.
+#[test]
+fn check_tells_of_sqlite_files_and_folders_that_cannot_be_written() {
+    let user = postgres_user();
+    let give = |operator: &Operator, name: &str, mode: u32| {
+        if let Some((user, group)) = user {
+            chown(operator.path(name), Some(user), Some(group)).expect("root may give files away");
+        }
+        std::fs::set_permissions(operator.path(name), PermissionsExt::from_mode(mode)).expect("a mode");
+    };
+    for (file, folder, parts) in [
+        (None, 0o500, &["its folder . cannot be written"][..]),
+        (Some(0o400), 0o700, &["referral.db cannot be written"]),
+        (Some(0o400), 0o500, &["its folder . cannot be written", "referral.db cannot be written"]),
+        (Some(0o600), 0o500, &["its folder . cannot be written"]),
+    ] {
+        let operator = Operator::on_a_free_port();
+        if let Some(mode) = file {
+            operator.run(&["migrate"]).well();
+            for name in ["referral.db-wal", "referral.db-shm"] {
+                let _ = std::fs::remove_file(operator.path(name));
+            }
+            give(&operator, "referral.db", mode);
+        }
+        give(&operator, ".", folder);
+        let told = operator.run_by("exec \"$0\" check", user);
+        assert_eq!(told.code, Some(1), "{file:?} {folder:o}: {told:?}");
+        for part in parts {
+            let wrong = |line: &str| line.starts_with("WRONG database") && line.contains(part);
+            assert!(told.stdout.lines().any(wrong), "{file:?} {folder:o}: no {part:?} in {told:?}");
+        }
+        let served = operator.run_by("exec \"$0\" serve", user);
+        assert_eq!(served.code, Some(1), "{file:?} {folder:o}: {served:?}");
+        std::fs::set_permissions(operator.path("."), PermissionsExt::from_mode(0o700)).expect("our folder");
+    }
+    let operator = Operator::on_a_free_port();
+    give(&operator, ".", 0o700);
+    operator.run_by("exec \"$0\" check", user).well();
+}
+
+#[tokio::test]
+async fn check_says_all_at_once_also_what_is_behind_bad_settings() {
+    let mut operator = Operator::on_a_free_port();
+    operator.set("REFERRAL_LOG", "referral=loud");
+    operator.set("REFERRAL_TOKENS_ACCESS_MINUTES", "60");
+    operator.set("REFERRAL_LISTN", "x");
+    operator.set("DATABASE_URL", "sqlite:no/such/folder.db");
+    operator.set("REDIS_URL", "redis://:s3cr3t@127.0.0.1:1");
+    let told = operator.run(&["check"]);
+    assert_eq!(told.code, Some(1));
+    let wrong: Vec<&str> = told.stdout.lines().filter(|line| line.starts_with("WRONG")).collect();
+    for part in ["log.level", "access_minutes", "REFERRAL_LISTN", "no/such does not exist", "redis: it does not answer"]
+    {
+        assert!(wrong.iter().any(|line| line.contains(part)), "no {part:?} in {told:?}");
+    }
+    assert_eq!(wrong.len(), 5, "{told:?}");
+    assert!(told.stderr.contains("5 of the above"), "{told:?}");
+    assert!(told.stdout.contains("ok    http.listen"), "{told:?}");
+    // What hangs on a wrong setting is not tried.
+    operator.set("REDIS_URL", "nonsense");
+    let told = operator.run(&["check"]).stdout;
+    assert!(told.contains("WRONG settings: redis.url (REDIS_URL)") && !told.contains("WRONG redis"), "{told}");
+    for (url, part) in [
+        ("postgres://u:s3cr3t@h/n?pgbouncer=true&schema=x&sslcert=a.pem", "pgbouncer"),
+        ("sqlite:", "names no file"),
+        ("mysql://h/n", "unknown scheme"),
+    ] {
+        operator.set("DATABASE_URL", url);
+        refused_by_both(&operator, &[part]);
+    }
+}
+
+// ------------------------------------------------------------------------------------------- which database
+
+on_both_engines! {
+    async fn commands_say_which_database_they_use_and_make_none(setup: Setup) {
+        let mut operator = Operator::on_a_free_port();
+        let mut name = operator.path("referral.db").canonicalize().unwrap_or_else(|_| {
+            operator.path(".").canonicalize().expect("the folder").join("referral.db")
+        }).display().to_string();
+        if setup != Setup::Sqlite {
+            let url = Postgres::shared().await.database().await;
+            name = url.clone();
+            operator.set("DATABASE_URL", url.replace("postgres@", "postgres:s3cr3t@"));
+            name = name.replace("postgres@", "postgres:***@");
+        }
+        let commands: [&[&str]; 4] =
+            [&["admin", "promote", "boss"], &["admin", "client", "list"], &["keys", "list"], &["keys", "rotate"]];
+        for arguments in commands {
+            let ended = operator.run(arguments).refused(&["there is no database of Referral's", &name, "referral migrate"]);
+            assert!(!ended.stderr.contains("s3cr3t"), "{ended:?}");
+        }
+        // Not even tables, or a file.
+        assert!(operator.files().is_empty(), "{:?}", operator.files());
+        assert!(operator.run(&["migrate"]).well().stdout.contains("applied"));
+        let ended = operator.run_with(&["admin", "create", "boss", "boss@example.com"], "Q123werty!23\n").well();
+        assert!(ended.stderr.contains(&format!("database: {name}\n")), "{ended:?}");
+        assert!(!ended.stdout.contains(&name), "what is printed is for programs: {ended:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_somebody_elses_is_no_database_of_ours() {
+    let operator = Operator::on_a_free_port();
+    let other = rusqlite::Connection::open(operator.path("referral.db")).expect("a file");
+    other.execute_batch("create table t (x)").expect("a table");
+    drop(other);
+    let before = operator.files();
+    assert_eq!(operator.run(&["keys", "list"]).code, Some(1));
+    assert_eq!(operator.files(), before);
+}
+
+// -------------------------------------------------------------------------------------------------------- health
+
+#[tokio::test]
+async fn health_asks_the_service_of_the_same_settings() {
+    let mut operator = Operator::on_a_free_port();
+    operator.run(&["health"]).refused(&["127.0.0.1:0", "any port"]);
+    let mut server = Postgres::start(Default::default()).await;
+    operator.set("DATABASE_URL", server.database().await);
+    let serving = operator.serve();
+    let port = serving.url.rsplit(':').next().expect("a port").to_owned();
+    // Where one listens on all addresses, this machine is asked.
+    for address in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), format!("localhost:{port}")] {
+        operator.set("REFERRAL_LISTEN", &address);
+        assert!(operator.run(&["health"]).well().stdout.contains("\"status\":\"ok\""), "{address}");
+        assert_eq!(operator.run(&["health", "--live"]).well().stdout, "ok\n");
+    }
+    server.kill();
+    eventually("it says that it is not ready", || async { operator.run(&["health"]).code == Some(1) }).await;
+    operator.run(&["health"]).refused(&["/readyz", "503"]);
+    operator.run(&["health", "--live"]).well();
+    serving.stop().well();
+    operator.run(&["health"]).refused(&["/readyz"]);
+}
+
+// -------------------------------------------------------------------------------------- completions, the manual
+
+#[test]
+fn shells_and_manuals_are_served() {
+    let operator = Operator::new();
+    for (shell, part) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef referral"),
+        ("fish", "complete -c referral"),
+        ("elvish", "referral"),
+    ] {
+        let text = operator.run(&["completions", shell]).well().stdout;
+        assert!(text.contains(part) && text.contains("reset-password"), "{shell}: {text}");
+    }
+    let manual = operator.run(&["man"]).well().stdout;
+    assert!(manual.contains(".TH referral 1") && manual.contains("DATABASE_URL"), "{manual}");
+    assert!(operator.files().is_empty());
+}
+
+// ----------------------------------------------------------------------------------------------------------- log
+
+#[tokio::test]
+async fn the_first_line_of_the_log_says_what_runs_and_on_what() {
+    let mut operator = Operator::on_a_free_port();
+    operator.set("REDIS_URL", "redis://:s3cr3t@127.0.0.1:1");
+    let url = Postgres::shared().await.database().await;
+    for database in ["sqlite:referral.db", &url] {
+        operator.set("DATABASE_URL", database);
+        let serving = operator.serve();
+        let address = serving.url.trim_start_matches("http://").to_owned();
+        let log = serving.stop().well().stderr;
+        let first: Value = serde_json::from_str(log.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(first["message"], "Referral starts", "{first}");
+        assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+        assert!(first["commit"].as_str().is_some_and(|commit| commit.len() == 12 || commit == "unknown"), "{first}");
+        let engine = first["engine"].as_str().expect("a text");
+        let (name, version) = engine.split_once(' ').expect("a name and a version");
+        assert_eq!(name, if database.starts_with("sqlite") { "SQLite" } else { "PostgreSQL" });
+        assert!(version.starts_with(|letter: char| letter.is_ascii_digit()), "{first}");
+        assert_eq!(first["redis"], "redis://:***@127.0.0.1:1");
+        assert_eq!(first["address"], address);
+        let off = first["off"].as_str().expect("a text");
+        assert!(off.contains("limits") && off.contains("metrics") && !off.contains("redis"), "{first}");
+        assert!(!log.contains("s3cr3t"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_log_in_a_file_has_no_colours() {
+    let mut operator = Operator::on_a_free_port();
+    operator.set("REFERRAL_LOG_FORMAT", "text");
+    let log = operator.serve().stop().well().stderr;
+    assert!(log.contains("Referral starts"), "{log}");
+    assert!(!log.contains('\x1b'), "{log}");
+}
+
+#[tokio::test]
+async fn sighup_ends_nothing() {
+    let serving = Operator::on_a_free_port().serve();
+    for _ in 0..3 {
+        serving.signal("HUP");
+    }
+    eventually("it is noted", || async { serving.log().contains("SIGHUP") }).await;
+    serving.client().get("/readyz").await.expect(200);
+    serving.stop().well();
+}
