@@ -48,7 +48,8 @@ impl Readiness {
             db,
             own: Arc::default(),
             url: url.to_owned(),
-            options: Options { connections: 1, ..options },
+            // Nothing is prepared: whether a pooler stands before the database is told by the others.
+            options: Options { connections: 1, prepared_statements: false, ..options },
             node: NodeId::new(),
             reads: Arc::default(),
             writes: Arc::default(),

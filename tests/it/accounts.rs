@@ -167,6 +167,7 @@ on_every_setup! {
             "ZAUNKÖNIG",
             "Ｚaunkönig",
             "Zaunko\u{308}nig",
+            " Zaunkönig\t",
             "zaun.koenig@example.com",
             "ZAUN.KOENIG@EXAMPLE.COM",
         ] {
@@ -174,7 +175,7 @@ on_every_setup! {
             client.take_tokens(&client.log_in(typed, PASSWORD).await.expect(200));
             assert_eq!(client.get(ME).await.expect(200).json()["id"], user["id"], "{typed}");
         }
-        for typed in ["Zaunkonig", "zaun.koenig", "zaun.koenig@example.org", " Zaunkönig"] {
+        for typed in ["Zaunkonig", "zaun.koenig", "zaun.koenig@example.org", "Zaun könig"] {
             test.client().log_in(typed, PASSWORD).await.expect_problem(401, "bad_credentials");
         }
         test.client().log_in("Zaunkönig", &PASSWORD.to_lowercase()).await.expect_problem(401, "bad_credentials");
@@ -826,7 +827,7 @@ fn broken_registrations() -> Vec<(&'static str, String, u16, &'static str)> {
         ("email", "some\u{0}body@postbox.example", 422, invalid),
         ("email", "somebody\n@postbox.example", 422, invalid),
         ("email", "some\u{7f}body@postbox.example", 422, invalid),
-        ("email", "some\u{202e}body@postbox.example", 422, invalid),
+        ("email", "some\u{202e}body@postbox.example", 422, "An e-mail address has no invisible characters"),
         ("email", "somebody@post\u{0}box.example", 422, domain),
         ("email", "somebody@postbox.example\r\n", 422, domain),
         ("email", "taken@example.com", 409, "Email already registered"),

@@ -608,7 +608,7 @@ async fn a_redis_that_is_down_keeps_it_from_nothing() {
     operator.set("REDIS_URL", "redis://:s3cr3t@127.0.0.1:1");
     let serving = operator.serve();
     let health = serving.client().get("/readyz").await.expect(200).json();
-    assert_eq!(health, json!({"status": "degraded", "redis": "down"}));
+    assert_eq!(health, json!({"status": "degraded", "redis": "down", "redis_reason": "unreachable"}));
     serving.client().signed_up("somebody").await.create_code("SPRING2030AB").await.expect(201);
     let ended = serving.stop().well();
     assert!(!ended.stderr.contains("s3cr3t"), "{ended:?}");

@@ -313,7 +313,7 @@ async fn the_file_is_mapped_only_where_that_is_asked_for() {
     assert!(serving.has_mapped(&file));
     serving.stop().well();
     operator.set("REFERRAL_DATABASE_MAPPED_MIB", "2048");
-    operator.run(&["serve"]).refused(&["database.mapped_mib is 2048", "0..2047"]);
+    operator.run(&["serve"]).refused(&["database.mapped_mib (REFERRAL_DATABASE_MAPPED_MIB) is 2048", "0..2047"]);
 }
 
 /// PostgreSQL's words for the same: a page that cannot be read, or is not what was written.

@@ -139,21 +139,16 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// What the guide says of PostgreSQL's limits is what a session sets.
+/// What the guide says of PostgreSQL's limits is what a request gets.
 #[test]
-fn the_guide_tells_the_limits_that_a_session_sets() {
-    let (code, guide) = (read("src/db/postgres.rs"), read("docs/operations.md").replace('\n', " "));
-    let seconds = |setting: &str| {
-        let (_, rest) = code.split_once(&format!("set {setting} = '")).expect("a limit");
-        let (seconds, _) = rest.split_once("s'").expect("seconds");
-        seconds.to_owned()
-    };
-    for (before, setting) in [
-        ("Statements are cancelled after", "statement_timeout"),
-        ("waits for a lock after", "lock_timeout"),
-        ("idle transactions after", "idle_in_transaction_session_timeout"),
-    ] {
-        let told = format!("{before} {} s", seconds(setting));
-        assert!(guide.contains(&told), "the guide does not say: {told}");
+fn the_guide_tells_the_limits_that_a_request_has() {
+    let code = read("src/db/postgres.rs");
+    // Shares of a request's time, and what they are of the ten seconds that a request has by default.
+    for share in ["place: request / 10", "lock: request / 5", "statement: request * 3 / 10"] {
+        assert!(code.contains(share), "{share}");
     }
+    assert!(read("referral.default.toml").contains("\nrequest_seconds = 10\n"));
+    let guide = read("docs/operations.md").replace('\n', " ");
+    let told = "it waits 1 s for a connection, 2 s for a lock and 3 s for a statement at most";
+    assert!(guide.contains(told), "the guide does not say: {told}");
 }

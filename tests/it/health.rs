@@ -104,7 +104,11 @@ async fn a_file_that_cannot_be_written_is_told_while_reads_go_on() {
 }
 
 async fn node_on(postgres: &Postgres) -> TestApp {
-    let mut test = Setup::Postgres.prepare_on(postgres.database().await, &[]).await;
+    node_at(postgres.database().await).await
+}
+
+async fn node_at(url: String) -> TestApp {
+    let mut test = Setup::Postgres.prepare_on(url, &[]).await;
     test.add_node().await;
     becomes(&test.client(), None).await;
     test
@@ -113,7 +117,10 @@ async fn node_on(postgres: &Postgres) -> TestApp {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_postgresql_is_told_while_reads_go_on() {
     let postgres = Postgres::start(PostgresOptions::default()).await;
-    let test = node_on(&postgres).await;
+    // By default a server that takes no writes is not read either: it may be a former primary.
+    let url = postgres.database().await;
+    let strict = node_at(url.clone()).await;
+    let test = node_at(format!("{url}{}target_session_attrs=any", if url.contains('?') { '&' } else { '?' })).await;
     let user = test.user("user").await;
     user.create_code("SPRING2030AB").await.expect(201);
     let admin = test.beside().await;
@@ -127,6 +134,7 @@ async fn a_read_only_postgresql_is_told_while_reads_go_on() {
         becomes(&user, expected).await;
         assert_eq!(reason(&user, "/readyz?reads").await, None);
         user.get("/api/v1/codes/user@example.com").await.expect(200);
+        becomes(&strict.client(), expected).await;
     }
 }
 

@@ -452,7 +452,7 @@ on_every_setup! {
     /// Names and addresses are one when they look alike, also when twenty ask at once.
     async fn of_twenty_look_alikes_one_registers(setup: Setup) {
         const NAMES: [&str; 7] = [
-            "strasse.fuchs", "STRASSE.FUCHS", "straße.fuchs", "Straße.Fuchs", "ｓｔｒａｓｓｅ．ｆｕｃｈｓ", "ﬆraſſe.fuchs", "STRAẞE.FUCHS",
+            "strasse.fuchs", "STRASSE.FUCHS", "straße.fuchs", "Straße.Fuchs", "ｓｔｒａｓｓｅ．ｆｕｃｈｓ", "straẞe.fuchs", "STRAẞE.FUCHS",
         ];
         const ADDRESSES: [&str; 7] = [
             "ivan@почта.рф", "IVAN@Почта.РФ", "ivan@xn--80a1acny.xn--p1ai", "ＩＶＡＮ@почта.рф", "ivan＠почта。рф",

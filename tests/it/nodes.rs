@@ -502,7 +502,9 @@ async fn each_installation_has_a_channel_and_keys_of_its_own() {
         redis::cmd(command).arg(arguments).query_async(&mut server.clone()).await.expect("a list")
     };
     for id in &ids {
-        assert_eq!(list("KEYS", &[&format!("referral:{id}:*")]).await.len(), 1);
+        let keys = list("KEYS", &[&format!("referral:{id}:*")]).await;
+        // Beside the code there may be what a node tries Redis with.
+        assert_eq!(keys.iter().filter(|key| !key.ends_with(":probe")).count(), 1, "{keys:?}");
         eventually("a node listens", || async {
             !list("PUBSUB", &["CHANNELS", &format!("referral:{id}:*")]).await.is_empty()
         })

@@ -362,7 +362,9 @@ async fn a_text_log_in_a_file_has_no_colours() {
 
 #[tokio::test]
 async fn sighup_ends_nothing() {
-    let serving = Operator::on_a_free_port().serve();
+    // Its folder, with the database in it, goes with the operator.
+    let operator = Operator::on_a_free_port();
+    let serving = operator.serve();
     for _ in 0..3 {
         serving.signal("HUP");
     }

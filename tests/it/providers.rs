@@ -837,14 +837,14 @@ on_both_engines! {
         let test = setup.start().await;
         let db = &test.app().db;
         let now = test.app().clock.now();
-        leave(db, departure(now.plus(Duration::from_secs(600)))).await;
-        arrive(db, arrival(now.plus(Duration::from_secs(1200)))).await;
+        leave(db, departure(now.plus(Duration::from_secs(300)))).await;
+        arrive(db, arrival(now.plus(Duration::from_secs(600)))).await;
         worker::clean(test.app()).await.expect("a clean house");
         assert_eq!(test.number("select count(*) from sign_ins").await, 2);
-        test.move_clock(Duration::from_secs(700));
+        test.move_clock(Duration::from_secs(400));
         worker::clean(test.app()).await.expect("a clean house");
         assert_eq!(test.number("select count(*) from sign_ins").await, 1);
-        test.move_clock(Duration::from_secs(700));
+        test.move_clock(Duration::from_secs(400));
         worker::clean(test.app()).await.expect("a clean house");
         assert_eq!(test.number("select count(*) from sign_ins").await, 0);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Side;
 use crate::http;
 use crate::load::Span;
-use crate::meter::anonymous_memory;
+use crate::meter::memory;
 use crate::people::{BIG, MIDDLE, PASSWORD};
 use crate::rows::{process, reads, registrations};
 use crate::run::Place;
@@ -177,12 +177,12 @@ fn idle<'a>(side: &'a Side, place: &'a Place) -> Turn<'a> {
         let service = side.bench.start(place)?;
         // Whatever it begins at its start has settled.
         std::thread::sleep(Duration::from_secs(2));
-        Ok(anonymous_memory(service.pid()) as f64 / 1e6)
+        Ok(memory(service.pid()).anonymous as f64 / 1e6)
     })
 }
 
 fn loaded(side: &Side) -> Turn<'_> {
-    Box::new(|| reads::cold(&side.bench, &side.file, &side.turns).map(|span| span.memory as f64 / 1e6))
+    Box::new(|| reads::cold(&side.bench, &side.file, &side.turns).map(|span| span.memory.anonymous as f64 / 1e6))
 }
 
 /// The least of five, by the clock: the process is gone before its processor time can be read finely enough.
