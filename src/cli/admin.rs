@@ -78,6 +78,9 @@ pub enum ClientCommand {
         /// What its ID tokens are signed with: RS256 or EdDSA
         #[arg(long, value_name = "ALGORITHM", default_value = "RS256")]
         id_token_algorithm: String,
+        /// Let in a confidential client that knows no PKCE; its requests must have the scope openid and a nonce
+        #[arg(long)]
+        without_pkce: bool,
     },
     /// List the clients
     List,
@@ -128,7 +131,15 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
 
 async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
     match command {
-        ClientCommand::Create { name, confidential, redirect_uris, grants, scope, id_token_algorithm } => {
+        ClientCommand::Create {
+            name,
+            confidential,
+            redirect_uris,
+            grants,
+            scope,
+            id_token_algorithm,
+            without_pkce,
+        } => {
             let grants = match grants.as_slice() {
                 [] => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
                 words => words
@@ -148,6 +159,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                 scopes: Scopes::parse(&scope).ok_or_else(|| format!("not all of these are scopes: {scope}"))?,
                 id_token_algorithm: IdTokenAlgorithm::parse(&id_token_algorithm)
                     .ok_or("the algorithm is RS256 or EdDSA")?,
+                require_pkce: !without_pkce,
             };
             let made = clients::actions::register(app, new, None).await.map_err(text)?;
             super::say(&format!("client_id      {}", made.client.id));

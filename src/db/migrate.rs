@@ -21,6 +21,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("identity", include_str!("../../migrations/0004_identity.sql")),
     ("installation", include_str!("../../migrations/0005_installation.sql")),
     ("probes", include_str!("../../migrations/0006_probes.sql")),
+    ("pkce", include_str!("../../migrations/0007_pkce.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

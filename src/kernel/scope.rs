@@ -39,6 +39,10 @@ scopes! {
     ProgramRead "program:read";
 }
 
+/// A word of OpenID Connect for what every client with the grant refresh_token has here: it is understood, and gives
+/// nothing.
+pub const OFFLINE_ACCESS: &str = "offline_access";
+
 impl Scope {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|scope| scope.word() == word)
@@ -71,10 +75,12 @@ impl Scopes {
 
     /// The scopes named; nothing when one is unknown.
     pub fn parse(text: &str) -> Option<Self> {
-        text.split_ascii_whitespace().try_fold(Self::NONE, |set, word| Some(set.with(Scope::parse(word)?)))
+        let words = text.split_ascii_whitespace().filter(|word| *word != OFFLINE_ACCESS);
+        words.fold(Some(Self::NONE), |set, word| Some(set?.with(Scope::parse(word)?)))
     }
 
-    /// The scopes named that are known: what another version of this binary has written.
+    /// The scopes named that are known, where others may be named: by another version of this binary, or by a client that
+    /// asks every server for the same.
     pub fn known(text: &str) -> Self {
         text.split_ascii_whitespace().filter_map(Scope::parse).fold(Self::NONE, Self::with)
     }
@@ -135,6 +141,7 @@ mod tests {
         assert!(set.has(Scope::Openid) && !set.has(Scope::CodesRead));
         assert_eq!(Scopes::parse(""), Some(Scopes::NONE));
         assert_eq!(Scopes::parse("openid Codes:write"), None);
+        assert_eq!(Scopes::parse("openid offline_access").unwrap().to_string(), "openid");
         assert!(set.within(Scopes::PERSON) && !set.within(Scopes::MACHINE));
     }
 

@@ -202,6 +202,8 @@ on_every_setup! {
             let key = DecodingKey::from_jwk(key).expect("a key");
             let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).expect("a good token").claims;
             assert_eq!((text(&claims, "sub"), text(&claims, "nonce")), (olga.id.as_str(), "n-0"));
+            let told = ["preferred_username", "email", "email_verified"].map(|name| claims[name].clone());
+            assert_eq!(told, [json!("olga"), json!("olga@example.com"), json!(false)]);
             let at = claims["auth_time"].as_i64().expect("seconds");
             assert!((began..=began + 60).contains(&at), "{claims}");
             if algorithm == Algorithm::RS256 {
@@ -215,6 +217,98 @@ on_every_setup! {
         // Without openid nobody is told.
         let shop = register(&manager, json!({"scope": "profile"})).await;
         assert_eq!(shop.tokens("olga", &[("scope", "profile")]).await["id_token"], Value::Null);
+    }
+
+    async fn an_id_token_tells_what_was_allowed_and_unknown_scopes_are_left_out(setup: Setup) {
+        let test = setup.start().await;
+        test.user("olga").await;
+        let shop = register(&test.manager("manager").await, json!({})).await;
+        for (asked, given, told) in [
+            ("openid", "openid", [false, false, false]),
+            ("openid profile offline_access", "openid profile", [true, false, false]),
+            ("openid address email phone", "openid email", [false, true, true]),
+        ] {
+            let tokens = shop.tokens("olga", &[("scope", asked)]).await;
+            assert_eq!(text(&tokens, "scope"), given);
+            let claims = text(&tokens, "id_token").split('.').nth(1).expect("claims");
+            let claims = URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+            let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+            let has = ["preferred_username", "email", "email_verified"].map(|name| claims.get(name).is_some());
+            assert_eq!(has, told, "{claims}");
+            // Clients repeat at refreshing what they asked for.
+            let again = [("grant_type", "refresh_token"), ("refresh_token", text(&tokens, "refresh_token")), ("scope", asked)];
+            assert_eq!(text(&shop.call("/oauth/token", &again).await.expect(200).json(), "scope"), given);
+        }
+        let metadata = Client::new(&shop.base).get("/.well-known/openid-configuration").await.expect(200).json();
+        assert!(metadata["scopes_supported"].as_array().expect("words").contains(&json!("offline_access")));
+    }
+
+    async fn an_app_on_the_persons_machine_is_sent_back_to_on_any_port(setup: Setup) {
+        let test = setup.start().await;
+        test.user("olga").await;
+        let native = json!({"confidential": false, "redirect_uris": ["http://127.0.0.1/cb", "http://[::1]:1/cb"]});
+        let app = register(&test.manager("manager").await, native).await;
+        for at in ["http://127.0.0.1:49152/cb", "http://[::1]:49153/cb"] {
+            let mut visit = Visit::new(&app.base);
+            let code = app.code(&mut visit, "olga", &[("redirect_uri", at)]).await;
+            let exchange = async |redirect_uri: &str| {
+                let fields = [
+                    ("grant_type", "authorization_code"),
+                    ("code", code.as_str()),
+                    ("redirect_uri", redirect_uri),
+                    ("code_verifier", VERIFIER),
+                ];
+                app.call("/oauth/token", &fields).await
+            };
+            // A code belongs to the very address that it was sent to.
+            assert_eq!(wrong(&exchange("http://127.0.0.1:49154/cb").await), (400, "invalid_grant".to_owned()));
+            exchange(at).await.expect(200);
+        }
+        let visit = &mut Visit::new(&app.base);
+        visit.get(&app.request(&[("redirect_uri", "http://localhost:49152/cb")])).await.expect(400);
+    }
+
+    async fn a_client_without_pkce_is_let_in_one_by_one_and_needs_a_nonce(setup: Setup) {
+        let test = setup.start().await;
+        let manager = test.manager("manager").await;
+        test.user("olga").await;
+        for bad in [
+            json!({"require_pkce": false, "confidential": false}),
+            json!({"require_pkce": false, "scope": "profile"}),
+        ] {
+            let mut body = json!({"name": "Old", "confidential": true, "redirect_uris": [CALLBACK], "scope": "openid"});
+            for (name, value) in bad.as_object().expect("changes") {
+                body[name] = value.clone();
+            }
+            manager.post("/api/v1/clients", &body).await.expect_problem(422, "invalid_input");
+        }
+        let old = register(&manager, json!({"require_pkce": false})).await;
+        let shown = manager.get(&format!("/api/v1/clients/{}", old.id)).await.expect(200).json();
+        assert_eq!(shown["require_pkce"], json!(false));
+        let without = [("code_challenge", ""), ("code_challenge_method", "")];
+        let mut visit = Visit::new(&old.base);
+        let no_nonce = visit.get(&old.request(&[without[0], without[1], ("nonce", "")])).await.expect(303);
+        assert_eq!(no_nonce.sent("error").as_deref(), Some("invalid_request"));
+
+        let exchange = async |code: &str, verifier: &str| {
+            let fields = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
+            let verifier = [("code_verifier", verifier)];
+            let sent = [&fields[..], if verifier[0].1.is_empty() { &[] } else { &verifier }].concat();
+            old.call("/oauth/token", &sent).await
+        };
+        let code = old.code(&mut visit, "olga", &without).await;
+        // A verifier for a request without a challenge: somebody has taken the challenge out.
+        assert_eq!(wrong(&exchange(&code, VERIFIER).await), (400, "invalid_grant".to_owned()));
+        let tokens = exchange(&code, "").await.expect(200).json();
+        assert!(text(&tokens, "id_token").len() > 100);
+        // Who sends a challenge is held to it.
+        let code = old.code(&mut visit, "olga", &[]).await;
+        assert_eq!(wrong(&exchange(&code, "").await), (400, "invalid_grant".to_owned()));
+        exchange(&code, VERIFIER).await.expect(200);
+        // All others need one.
+        let shop = register(&manager, json!({})).await;
+        let refused = visit.get(&shop.request(&without)).await.expect(303);
+        assert_eq!(refused.sent("error").as_deref(), Some("invalid_request"));
     }
 
     async fn what_is_wrong_with_a_request_is_told_to_the_client(setup: Setup) {
@@ -233,7 +327,8 @@ on_every_setup! {
             ("code_challenge_method", "plain", "invalid_request"),
             ("scope", "openid codes:write", "invalid_scope"),
             ("scope", "openid program:read", "invalid_scope"),
-            ("scope", "openid nonsense", "invalid_scope"),
+            ("scope", "nonsense", "invalid_scope"),
+            ("scope", "offline_access", "invalid_scope"),
             ("prompt", "none", "login_required"),
             ("prompt", "none login", "invalid_request"),
             ("max_age", "soon", "invalid_request"),

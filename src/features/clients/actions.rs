@@ -33,6 +33,7 @@ pub async fn register(app: &App, new: Registration, by: Option<UserId>) -> Resul
         grants: new.grants,
         scopes: new.scopes,
         id_token_algorithm: new.id_token_algorithm,
+        require_pkce: new.require_pkce,
         created_at: app.clock.now(),
     };
     let insert: Work<(Uuid, Client, Option<UserId>), ()> =
@@ -97,6 +98,7 @@ pub async fn change(app: &App, id: &str, change: Change) -> Result<Client> {
         grants: client.grants,
         scopes: change.scopes.unwrap_or(client.scopes),
         id_token_algorithm: client.id_token_algorithm,
+        require_pkce: client.require_pkce,
     };
     refuse(whole.faults())?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;

@@ -51,6 +51,10 @@ struct NewClient {
     /// `RS256` (the default) or `EdDSA`.
     #[schema(example = "RS256")]
     id_token_algorithm: Option<String>,
+    /// False lets in a confidential client that knows no PKCE; its authorization requests must have the scope `openid` and
+    /// a nonce.
+    #[schema(default = true, example = true)]
+    require_pkce: Option<bool>,
 }
 
 /// A client, without its secret.
@@ -70,6 +74,9 @@ struct ClientOut {
     scope: String,
     #[schema(example = "RS256")]
     id_token_algorithm: &'static str,
+    /// Whether it must use PKCE.
+    #[schema(example = true)]
+    require_pkce: bool,
     /// UTC.
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     created_at: Time,
@@ -83,6 +90,7 @@ impl From<Client> for ClientOut {
             grants: client.grants.iter().map(|grant| grant.word()).collect(),
             scope: client.scopes.to_string(),
             id_token_algorithm: client.id_token_algorithm.word(),
+            require_pkce: client.require_pkce,
             created_at: client.created_at,
             client_id: client.id,
             name: client.name,
@@ -127,6 +135,7 @@ async fn register(
     let scopes = fields.parsed("scope", scopes);
     let algorithm = fields
         .optionally_parsed("id_token_algorithm", |word| IdTokenAlgorithm::parse(word).ok_or("Either RS256 or EdDSA"));
+    let require_pkce = fields.optional_flag("require_pkce");
     let (name, scopes) = fields.all(name.zip(scopes))?;
     let new = Registration {
         name,
@@ -135,6 +144,7 @@ async fn register(
         grants: grants.unwrap_or_else(|| vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
         scopes,
         id_token_algorithm: algorithm.unwrap_or(IdTokenAlgorithm::Rs256),
+        require_pkce: require_pkce.unwrap_or(true),
     };
     let _turn = app.turn_of(manager.user).await?;
     let made = actions::register(&app, new, Some(manager.user)).await?;

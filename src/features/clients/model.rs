@@ -60,6 +60,8 @@ pub struct Client {
     pub grants: Vec<GrantType>,
     pub scopes: Scopes,
     pub id_token_algorithm: IdTokenAlgorithm,
+    /// False for a confidential client that managers let in although it knows no PKCE: it sends a nonce instead.
+    pub require_pkce: bool,
     pub created_at: Time,
 }
 
@@ -75,6 +77,7 @@ impl Client {
             grants: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             scopes: Scopes::PERSON,
             id_token_algorithm: IdTokenAlgorithm::Rs256,
+            require_pkce: true,
             created_at: Time(0),
         }
     }
@@ -87,9 +90,12 @@ impl Client {
         self.grants.contains(&grant)
     }
 
-    /// The registered redirect URI that is this text, character by character.
-    pub fn redirect_uri(&self, text: &str) -> Option<&RedirectUri> {
-        self.redirect_uris.iter().find(|uri| uri.0 == text)
+    /// The redirect URI of a request, if it is a registered one: character by character, and on this machine by any
+    /// port (RFC 8252, 7.3), for an app there takes whichever port is free.
+    pub fn redirect_uri(&self, text: &str) -> Option<RedirectUri> {
+        let asked = without_loopback_port(text);
+        let registered = |uri: &RedirectUri| uri.0 == text || asked.is_some() && without_loopback_port(&uri.0) == asked;
+        self.redirect_uris.iter().any(registered).then(|| RedirectUri(text.to_owned()))
     }
 
     pub fn has_secret(&self, secret: &str) -> bool {
@@ -173,6 +179,23 @@ impl fmt::Display for RedirectUri {
     }
 }
 
+/// Host and rest of an http address that leads to the machine it is used on, its port left out. The text is taken apart
+/// as it stands: what a parser would rewrite must not become equal.
+fn without_loopback_port(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix("http://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, port) = authority.split_at_checked(end)?;
+    let port = port.strip_prefix(':').unwrap_or(if port.is_empty() { "80" } else { port });
+    let known = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let loopback = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
+    (known && loopback).then_some((host, path))
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -191,6 +214,7 @@ pub struct Registration {
     pub grants: Vec<GrantType>,
     pub scopes: Scopes,
     pub id_token_algorithm: IdTokenAlgorithm,
+    pub require_pkce: bool,
 }
 
 /// What is to be different about a client.
@@ -235,6 +259,11 @@ impl Registration {
         }
         if !machine && self.scopes.has(Scope::ProgramRead) {
             faults.push(("scope", "program:read is for client_credentials"));
+        }
+        // RFC 9700, 2.1.1: the nonce of the ID token takes the place of PKCE, and only who can keep a secret goes without.
+        if !self.require_pkce && !(people && self.confidential && self.scopes.has(Scope::Openid)) {
+            let rule = "Without PKCE a client is confidential and uses authorization_code and the scope openid";
+            faults.push(("require_pkce", rule));
         }
         faults
     }
@@ -303,6 +332,45 @@ mod tests {
             assert!(RedirectUri::parse(bad).is_err(), "{bad}");
         }
         assert!(RedirectUri::parse(&format!("https://a.example/{}", "x".repeat(1000))).is_err());
+    }
+
+    #[test]
+    fn on_the_own_machine_any_port_is_the_registered_one_and_elsewhere_none_is() {
+        let with = |uri: &str| Client {
+            redirect_uris: vec![RedirectUri::parse(uri).unwrap()],
+            ..Client::docs("https://r.example")
+        };
+        for (registered, asked) in [
+            ("http://127.0.0.1/cb", "http://127.0.0.1:49152/cb"),
+            ("http://127.0.0.1:9000/cb?x=1", "http://127.0.0.1:1/cb?x=1"),
+            ("http://127.0.0.1:9000/cb", "http://127.0.0.1/cb"),
+            ("http://[::1]/cb", "http://[::1]:65535/cb"),
+            ("http://localhost:3000", "http://localhost:8080"),
+            ("https://app.example.com/cb", "https://app.example.com/cb"),
+        ] {
+            assert_eq!(with(registered).redirect_uri(asked).map(|uri| uri.0), Some(asked.to_owned()), "{asked}");
+        }
+        for (registered, asked) in [
+            ("http://127.0.0.1/cb", "http://127.0.0.1:49152/other"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:49152/cb?x=1"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:0/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:65536/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:+80/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:80@evil.example/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example:80/cb"),
+            ("http://127.0.0.1/cb", "http://localhost/cb"),
+            ("http://127.0.0.1/cb", "http://[::1]/cb"),
+            ("http://127.0.0.1/cb", "http://0x7f.1/cb"),
+            ("http://127.0.0.1/cb", "https://127.0.0.1:49152/cb"),
+            ("http://[::1]/cb", "http://[::1]x:80/cb"),
+            ("http://localhost/cb", "http://LOCALHOST:80/cb"),
+            ("https://app.example.com/cb", "https://app.example.com:444/cb"),
+            ("https://app.example.com/cb", "http://app.example.com:444/cb"),
+            ("https://localhost/cb", "https://localhost:444/cb"),
+        ] {
+            assert_eq!(with(registered).redirect_uri(asked), None, "{asked}");
+        }
     }
 
     #[test]

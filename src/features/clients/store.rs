@@ -13,17 +13,18 @@ use crate::{params, sql};
 
 sql! {
     INSERT = "insert into clients (id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_by,
-                                   created_at)
-              values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    CLIENT = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at
+                                   created_at, require_pkce)
+              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    CLIENT = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at, require_pkce
               from clients where id = $1 and deleted_at is null";
-    CLIENTS = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at
+    CLIENTS = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at, require_pkce
                from clients where deleted_at is null order by created_at, id";
     /// What is null stays as it is now, which may be what somebody else has just made of it.
     UPDATE = "update clients
               set name = coalesce($2, name), redirect_uris = coalesce($3, redirect_uris), scope = coalesce($4, scope)
               where id = $1 and deleted_at is null
-              returning id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at";
+              returning id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at,
+                        require_pkce";
     SET_SECRET = "update clients set secret_hash = $2
                   where id = $1 and deleted_at is null and secret_hash is not null";
     DELETE = "update clients set deleted_at = $2, secret_hash = null where id = $1 and deleted_at is null";
@@ -40,6 +41,7 @@ pub async fn insert(tx: &mut Tx<'_>, id: Uuid, client: &Client, by: Option<UserI
         client.id_token_algorithm.word(),
         by,
         client.created_at,
+        client.require_pkce,
     ];
     tx.run(&INSERT, &values).await.map(drop)
 }
@@ -90,5 +92,6 @@ fn read(row: &Row) -> Result<Client> {
         id_token_algorithm: IdTokenAlgorithm::parse(&algorithm)
             .ok_or_else(|| Error::inconsistent("clients", "id_token_algorithm", id))?,
         created_at: row.time(7)?,
+        require_pkce: row.get(8)?,
     })
 }

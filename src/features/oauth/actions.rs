@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    AuthorizationRequest, Code, Consent, Fault, IdClaims, Introspected, Rejected, StoredCode, Wrong, at_hash, proves,
+    AuthorizationRequest, Code, Consent, Fault, IdClaims, Introspected, Rejected, StoredCode, UserInfo, Wrong, at_hash,
+    matches,
 };
 use super::store;
 use crate::app::App;
@@ -68,7 +69,7 @@ pub async fn issue_code(
         browser_session: person.id,
         redirect_uri: request.redirect_uri.to_string(),
         scopes: wishes.scopes,
-        challenge: wishes.challenge.to_vec(),
+        challenge: wishes.challenge.map_or_else(Vec::new, Vec::from),
         nonce: wishes.nonce.clone(),
         authenticated_at: person.authenticated_at,
         expires_at: now.plus(CODE_LIFE),
@@ -93,20 +94,21 @@ async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
 pub struct PresentedCode {
     pub code: String,
     pub redirect_uri: String,
-    pub verifier: String,
+    pub verifier: Option<String>,
 }
 
 struct Exchange {
     hash: [u8; 32],
     client: String,
     redirect_uri: String,
-    verifier: String,
+    verifier: Option<String>,
     scopes: Scopes,
     family: NewFamily,
 }
 
 enum Exchanged {
-    Done(Box<StoredCode>, Scopes, Begun),
+    /// With what the ID token tells, where there is one.
+    Done(Box<StoredCode>, Scopes, Option<UserInfo>, Begun),
     Refused,
     /// By somebody who knows all that the first user knew: one of them has stolen it.
     Replayed(SessionId),
@@ -138,10 +140,10 @@ pub async fn exchange(app: &App, client: &Client, presented: PresentedCode) -> R
         family,
     };
     let key = Key::of_hash(&code.hash());
-    let (code, scopes) = match app.write_in_turn(key, input, |tx, input| Box::pin(use_up(tx, input))).await? {
-        Exchanged::Done(code, scopes, begun) => {
+    let (code, scopes, person) = match app.write_in_turn(key, input, |tx, input| Box::pin(use_up(tx, input))).await? {
+        Exchanged::Done(code, scopes, person, begun) => {
             begun.announce(app).await;
-            (code, scopes)
+            (code, scopes, person)
         }
         Exchanged::Refused => return Ok(Err(refused)),
         Exchanged::Replayed(session) => {
@@ -153,9 +155,9 @@ pub async fn exchange(app: &App, client: &Client, presented: PresentedCode) -> R
     let granted = Granted { subject: Subject::Person(code.user), client: client.id.clone(), session, scopes };
     let refresh = client.may(GrantType::RefreshToken).then_some(&token);
     let grant = tokens::actions::give(app, &granted, refresh, now)?;
-    let id_token = match scopes.has(Scope::Openid) {
-        true => Some(id_token(app, client, &code, &grant, now).await?),
-        false => None,
+    let id_token = match person {
+        Some(person) => Some(id_token(app, client, &code, person, &grant, now).await?),
+        None => None,
     };
     Ok(Ok(CodeGrant { grant, id_token }))
 }
@@ -163,7 +165,7 @@ pub async fn exchange(app: &App, client: &Client, presented: PresentedCode) -> R
 async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
     let Some(code) = store::code(tx, &input.hash).await? else { return Ok(Exchanged::Refused) };
     let bound = code.client == input.client && code.redirect_uri == input.redirect_uri;
-    if !bound || !proves(&input.verifier, &code.challenge) {
+    if !bound || !matches(input.verifier.as_deref(), &code.challenge) {
         return Ok(Exchanged::Refused);
     }
     let now = input.family.now;
@@ -182,13 +184,19 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
     }
     let origin = Origin::Browser(code.user, code.browser_session);
     let family = NewFamily { origin, scopes, ..input.family.clone() };
-    match tokens::actions::begin_family(tx, &family).await? {
-        Some(begun) => Ok(Exchanged::Done(Box::new(code), scopes, begun)),
-        None => Ok(Exchanged::Refused),
-    }
+    let Some(begun) = tokens::actions::begin_family(tx, &family).await? else { return Ok(Exchanged::Refused) };
+    let person = if scopes.has(Scope::Openid) { store::person_of(tx, code.user, scopes).await? } else { None };
+    Ok(Exchanged::Done(Box::new(code), scopes, person, begun))
 }
 
-async fn id_token(app: &App, client: &Client, code: &StoredCode, grant: &Grant, now: Time) -> Result<String> {
+async fn id_token(
+    app: &App,
+    client: &Client,
+    code: &StoredCode,
+    person: UserInfo,
+    grant: &Grant,
+    now: Time,
+) -> Result<String> {
     let claims = IdClaims {
         iss: app.public_url().to_owned(),
         sub: code.user.to_string(),
@@ -198,6 +206,9 @@ async fn id_token(app: &App, client: &Client, code: &StoredCode, grant: &Grant, 
         auth_time: code.authenticated_at.seconds(),
         nonce: code.nonce.clone(),
         at_hash: at_hash(client.id_token_algorithm, &grant.access_token),
+        preferred_username: person.username,
+        email: person.email,
+        email_verified: person.email_verified,
     };
     tokens::actions::sign_id_token(app, client.id_token_algorithm, &claims, now).await
 }
@@ -233,10 +244,10 @@ pub async fn refresh(app: &App, client: &Client, token: &str, asked: Option<&str
         return Ok(Err(Fault::new(Wrong::UnauthorizedClient, "This client may not refresh")));
     }
     let beyond = Fault::new(Wrong::InvalidScope, "The session does not have all of these scopes");
-    let asked = match asked.map(Scopes::parse) {
-        None => None,
-        Some(Some(asked)) if !asked.is_empty() => Some(asked),
-        Some(_) => return Ok(Err(beyond)),
+    // As at the authorization endpoint, for clients repeat what they asked for there.
+    let asked = match asked.map(Scopes::known) {
+        Some(asked) if asked.is_empty() => return Ok(Err(beyond)),
+        asked => asked,
     };
     match tokens::actions::refresh(app, &client.id, token, asked, client.scopes).await {
         Ok(grant) => Ok(Ok(grant)),
@@ -345,20 +356,8 @@ pub async fn forget_user(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
 }
 
 /// What a token with the scopes tells about its person.
-pub struct UserInfo {
-    pub user: UserId,
-    pub username: Option<String>,
-    pub email: Option<(String, bool)>,
-}
-
 pub async fn user_info(app: &App, user: UserId, scopes: Scopes) -> Result<UserInfo> {
-    let person = store::person(&app.db, user).await?.ok_or(Refusal::InvalidToken)?;
-    let (username, email, proven) = person;
-    Ok(UserInfo {
-        user,
-        username: scopes.has(Scope::Profile).then_some(username),
-        email: scopes.has(Scope::Email).then_some((email, proven)),
-    })
+    store::person(&app.db, user, scopes).await?.ok_or_else(|| Refusal::InvalidToken.into())
 }
 
 /// Removes codes that nobody can use any more.

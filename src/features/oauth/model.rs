@@ -11,7 +11,7 @@ use crate::features::clients::model::{Client, GrantType, RedirectUri};
 use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::{Parameters, Repeated};
-use crate::kernel::scope::Scopes;
+use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 
 /// Bytes of a nonce: it is stored, and comes back in the ID token.
@@ -124,8 +124,8 @@ pub struct AuthorizationRequest {
 #[derive(Clone, Debug)]
 pub struct Wishes {
     pub scopes: Scopes,
-    /// SHA-256 of the verifier.
-    pub challenge: [u8; 32],
+    /// SHA-256 of the verifier; none where the client may go without and does.
+    pub challenge: Option<[u8; 32]>,
     pub nonce: Option<String>,
     pub prompt: Prompt,
     /// Seconds since the person last proved who they are.
@@ -163,7 +163,7 @@ impl AuthorizationRequest {
 
     pub fn read(client: Client, parameters: &Parameters) -> Result<Self, Rejected> {
         let asked = parameters.one("redirect_uri").ok().flatten();
-        let redirect_uri = asked.and_then(|uri| client.redirect_uri(uri)).ok_or(Rejected::BadRedirect)?.clone();
+        let redirect_uri = asked.and_then(|uri| client.redirect_uri(uri)).ok_or(Rejected::BadRedirect)?;
         let state = parameters.one("state").ok().flatten().map(str::to_owned);
         match Wishes::read(&client, parameters) {
             Ok(wishes) => Ok(Self { client, redirect_uri, state, wishes }),
@@ -199,16 +199,21 @@ impl Wishes {
         if !client.may(GrantType::AuthorizationCode) {
             return Err(Fault::new(Wrong::UnauthorizedClient, "This client may not use authorization codes"));
         }
-        if one("code_challenge_method")? != Some("S256") {
-            return Err(Fault::new(Wrong::InvalidRequest, "PKCE with code_challenge_method=S256 is required"));
-        }
-        let challenge = one("code_challenge")?.and_then(parse_challenge);
-        let challenge = challenge
-            .ok_or(Fault::new(Wrong::InvalidRequest, "The code_challenge is the base64url of a SHA-256 hash"))?;
+        let challenge =
+            match (one("code_challenge_method")?, one("code_challenge")?) {
+                (None, None) if !client.require_pkce => None,
+                (Some("S256"), challenge) => Some(challenge.and_then(parse_challenge).ok_or(Fault::new(
+                    Wrong::InvalidRequest,
+                    "The code_challenge is the base64url of a SHA-256 hash",
+                ))?),
+                _ => return Err(Fault::new(Wrong::InvalidRequest, "PKCE with code_challenge_method=S256 is required")),
+            };
         let people = client.scopes.and(Scopes::PERSON);
         let scopes = match one("scope")? {
             None => people,
-            Some(text) => Scopes::parse(text)
+            // What this server does not know is left out (OpenID Connect Core, 3.1.2.1). What it knows and the client may
+            // not have is refused.
+            Some(text) => Some(Scopes::known(text))
                 .filter(|asked| !asked.is_empty() && asked.within(people))
                 .ok_or(Fault::new(Wrong::InvalidScope, "This client may not ask for all of these scopes"))?,
         };
@@ -221,6 +226,10 @@ impl Wishes {
             let sentence = "The nonce has at most 1024 bytes, and none of them is a control character";
             return Err(Fault::new(Wrong::InvalidRequest, sentence));
         }
+        if challenge.is_none() && (nonce.is_none_or(str::is_empty) || !scopes.has(Scope::Openid)) {
+            let sentence = "Without PKCE the scope openid and a nonce are required";
+            return Err(Fault::new(Wrong::InvalidRequest, sentence));
+        }
         Ok(Self { scopes, challenge, nonce: nonce.map(str::to_owned), prompt, max_age })
     }
 }
@@ -230,10 +239,19 @@ fn parse_challenge(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Whether a verifier (RFC 7636) is what a challenge was made of.
-pub fn proves(verifier: &str, challenge: &[u8]) -> bool {
+fn proves(verifier: &str, challenge: &[u8]) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(plain);
     formed && digest::digest(&digest::SHA256, verifier.as_bytes()).as_ref().ct_eq(challenge).into()
+}
+
+/// Whether what a client presents is what a code was given for. A verifier for a code without a challenge is refused,
+/// for somebody may have taken the challenge out of the request (RFC 9700, 4.8.2).
+pub fn matches(verifier: Option<&str>, challenge: &[u8]) -> bool {
+    match verifier {
+        Some(verifier) => proves(verifier, challenge),
+        None => challenge.is_empty(),
+    }
 }
 
 /// An authorization code: 256 random bits, of which only the hash is stored.
@@ -266,6 +284,7 @@ pub struct StoredCode {
     pub browser_session: Uuid,
     pub redirect_uri: String,
     pub scopes: Scopes,
+    /// Empty where the client went without PKCE: no verifier proves that, on nodes that know no such client either.
     pub challenge: Vec<u8>,
     pub nonce: Option<String>,
     pub authenticated_at: Time,
@@ -297,6 +316,34 @@ pub struct IdClaims {
     pub nonce: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_hash: Option<String>,
+    /// With the scope profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+    /// With the scope email, as the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
+}
+
+/// What the scopes of a token tell about its person.
+pub struct UserInfo {
+    pub user: UserId,
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub email_verified: Option<bool>,
+}
+
+impl UserInfo {
+    pub fn of(user: UserId, scopes: Scopes, username: String, email: String, proven: bool) -> Self {
+        let (profile, address) = (scopes.has(Scope::Profile), scopes.has(Scope::Email));
+        Self {
+            user,
+            username: profile.then_some(username),
+            email: address.then_some(email),
+            email_verified: address.then_some(proven),
+        }
+    }
 }
 
 /// The left half of the access token's hash, by the hash of the signature's algorithm. None for EdDSA, for which
@@ -329,7 +376,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::scope::Scope;
 
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
@@ -379,6 +425,8 @@ mod tests {
             (CHALLENGE, "short", Wrong::InvalidRequest),
             ("scope=openid", "scope=program:read", Wrong::InvalidScope),
             ("scope=openid", "scope=everything", Wrong::InvalidScope),
+            ("scope=openid", "scope=offline_access+address", Wrong::InvalidScope),
+            ("&code_challenge_method=S256", "&nonce=n", Wrong::InvalidRequest),
         ] {
             assert_eq!(wrong(&good().replace(from, to)), expected, "{to}");
         }
@@ -396,6 +444,38 @@ mod tests {
         }
         let twice = format!("{}&redirect_uri=https%3A%2F%2Fr.example%2Fdocs%2Fassets%2Foauth2-redirect.html", good());
         assert!(matches!(read(&twice), Err(Rejected::BadRedirect)));
+    }
+
+    #[test]
+    fn scopes_that_this_server_does_not_know_are_left_out() {
+        let request = read(&good().replace("scope=openid", "scope=openid+offline_access+address+email"));
+        let request = request.unwrap_or_else(|_| panic!("a good request"));
+        assert_eq!(request.wishes.scopes.to_string(), "openid email");
+    }
+
+    #[test]
+    fn without_pkce_only_the_let_in_come_and_with_a_nonce() {
+        let client = |require_pkce| Client { require_pkce, ..Client::docs("https://r.example") };
+        let pkce = format!("&code_challenge={CHALLENGE}&code_challenge_method=S256");
+        let plain = good().replace(&pkce, "");
+        let challenge = |require_pkce, query: &str| {
+            let read = AuthorizationRequest::read(client(require_pkce), &Parameters::parse(query.as_bytes()));
+            read.ok().map(|request| request.wishes.challenge.is_some())
+        };
+        assert_eq!(challenge(false, &format!("{plain}&nonce=n")), Some(false));
+        assert_eq!(challenge(true, &format!("{plain}&nonce=n")), None);
+        assert_eq!(challenge(false, &good()), Some(true));
+        for bad in [
+            plain.clone(),
+            format!("{plain}&nonce="),
+            format!("{}&nonce=n", plain.replace("scope=openid", "scope=profile")),
+            format!("{plain}&nonce=n&code_challenge_method=plain"),
+            format!("{plain}&nonce=n&code_challenge={CHALLENGE}"),
+            format!("{plain}&nonce=n&code_challenge_method=S256"),
+        ] {
+            assert_eq!(challenge(false, &bad), None, "{bad}");
+        }
+        assert!(matches(None, &[]) && !matches(Some(&"a".repeat(43)), &[]) && !matches(None, &[0; 32]));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::model::{Consent, StoredCode};
-use crate::db::{Db, Tx};
+use super::model::{Consent, StoredCode, UserInfo};
+use crate::db::{Db, Row, Tx};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
@@ -135,8 +135,16 @@ pub async fn consents(db: &Db, user: UserId) -> Result<Vec<Consent>> {
         .collect()
 }
 
-/// Name, address, and whether the address was proven.
-pub async fn person(db: &Db, user: UserId) -> Result<Option<(String, String, bool)>> {
-    let row = db.row(&PERSON, params![user]).await?;
-    row.map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).transpose()
+/// What the scopes tell about a person; nothing when they are not there any more.
+pub async fn person(db: &Db, user: UserId, scopes: Scopes) -> Result<Option<UserInfo>> {
+    db.row(&PERSON, params![user]).await?.map(|row| user_info(user, scopes, &row)).transpose()
+}
+
+/// As [`person`], in a unit of work.
+pub async fn person_of(tx: &mut Tx<'_>, user: UserId, scopes: Scopes) -> Result<Option<UserInfo>> {
+    tx.row(&PERSON, &params![user]).await?.map(|row| user_info(user, scopes, &row)).transpose()
+}
+
+fn user_info(user: UserId, scopes: Scopes, row: &Row) -> Result<UserInfo> {
+    Ok(UserInfo::of(user, scopes, row.get(0)?, row.get(1)?, row.get(2)?))
 }

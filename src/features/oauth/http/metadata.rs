@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::features::clients::model::GrantType;
 use crate::features::oauth::actions;
 use crate::features::tokens::model::IdTokenAlgorithm;
-use crate::kernel::scope::Scope;
+use crate::kernel::scope::{OFFLINE_ACCESS, Scope};
 use crate::problems;
 use crate::web::caller::{Person, need};
 use crate::web::problem::Problem;
@@ -65,7 +65,7 @@ impl Metadata {
             userinfo_endpoint: at("/oauth/userinfo"),
             jwks_uri: at("/.well-known/jwks.json"),
             service_documentation: at("/docs"),
-            scopes_supported: Scope::ALL.iter().map(|scope| scope.word()).collect(),
+            scopes_supported: Scope::ALL.iter().map(|scope| scope.word()).chain([OFFLINE_ACCESS]).collect(),
             response_types_supported: vec!["code"],
             response_modes_supported: vec!["query"],
             grant_types_supported: GrantType::ALL.iter().map(|grant| grant.word()).collect(),
@@ -150,8 +150,12 @@ problems!(UserInfoProblems: person[]);
     responses((status = 200, description = "Who it is", body = UserInfo), UserInfoProblems))]
 pub async fn user_info(State(app): State<Arc<App>>, person: Person<need::Openid>) -> Result<Json<UserInfo>, Problem> {
     let info = actions::user_info(&app, person.user, person.scopes).await?;
-    let (email, email_verified) = info.email.unzip();
-    Ok(Json(UserInfo { sub: info.user.0, preferred_username: info.username, email, email_verified }))
+    Ok(Json(UserInfo {
+        sub: info.user.0,
+        preferred_username: info.username,
+        email: info.email,
+        email_verified: info.email_verified,
+    }))
 }
 
 /// Who has logged in, by POST

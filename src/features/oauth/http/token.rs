@@ -225,7 +225,7 @@ problems!(OAuthProblems: [RateLimited]);
 /// Get tokens as a client
 ///
 /// RFC 6749. Confidential clients authenticate with HTTP Basic or in the form, public ones name themselves. PKCE (S256)
-/// is required of all. Errors are in the words of RFC 6749.
+/// is required, unless a manager has let in a confidential client without. Errors are in the words of RFC 6749.
 #[utoipa::path(post, path = "/oauth/token", tag = "OAuth", operation_id = "oauth_token", security(("client" = []), ()),
     request_body(content = OAuthTokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Tokens", body = OAuthTokens),
@@ -247,7 +247,10 @@ pub async fn token(
             let presented = PresentedCode {
                 code: required(&form, "code", "The code is missing")?.to_owned(),
                 redirect_uri: required(&form, "redirect_uri", "The redirect_uri is missing")?.to_owned(),
-                verifier: required(&form, "code_verifier", "The code_verifier is missing")?.to_owned(),
+                verifier: match client.require_pkce {
+                    true => Some(required(&form, "code_verifier", "The code_verifier is missing")?.to_owned()),
+                    false => one(&form, "code_verifier")?.map(str::to_owned),
+                },
             };
             let CodeGrant { grant, id_token } = actions::exchange(&app, &client, presented).await??;
             OAuthTokens::of(grant, id_token)
