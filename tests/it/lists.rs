@@ -353,6 +353,7 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
 async fn lists_that_wait_keep_nobody_from_writing_on_postgresql() {
     let test = Setup::Postgres.start_with(&[("REFERRAL_DATABASE_CONNECTIONS", "4")]).await;
     let owner = referrer(&test).await;
+    test.user("writer").await;
     let mut blocker = test.beside().await;
     let lock = blocker.transaction().await.expect("a transaction");
     lock.batch_execute("lock table referrals in access exclusive mode").await.expect("nobody reads it");
@@ -363,8 +364,8 @@ async fn lists_that_wait_keep_nobody_from_writing_on_postgresql() {
     });
     eventually("a list waits", || async { test.waiting().await == 1 }).await;
     // Something that does not look at the locked table.
-    for turn in 0..5 {
-        test.client().register(&format!("writer{turn}"), None).await.expect(201);
+    for _ in 0..3 {
+        test.client().log_in("writer", PASSWORD).await.expect(200);
     }
     assert_eq!(test.waiting().await, 1);
     lock.rollback().await.expect("they may go on");

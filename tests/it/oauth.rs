@@ -280,7 +280,7 @@ on_every_setup! {
             for (name, value) in bad.as_object().expect("changes") {
                 body[name] = value.clone();
             }
-            manager.post("/api/v1/clients", &body).await.expect_problem(422, "invalid_input");
+            manager.post("/api/v1/clients", &body).await.expect_problem(422, "invalid");
         }
         let old = register(&manager, json!({"require_pkce": false})).await;
         let shown = manager.get(&format!("/api/v1/clients/{}", old.id)).await.expect(200).json();
