@@ -75,8 +75,8 @@ impl Scopes {
 
     /// The scopes named; nothing when one is unknown.
     pub fn parse(text: &str) -> Option<Self> {
-        let words = text.split_ascii_whitespace().filter(|word| *word != OFFLINE_ACCESS);
-        words.fold(Some(Self::NONE), |set, word| Some(set?.with(Scope::parse(word)?)))
+        let mut words = text.split_ascii_whitespace().filter(|word| *word != OFFLINE_ACCESS);
+        words.try_fold(Self::NONE, |set, word| Some(set.with(Scope::parse(word)?)))
     }
 
     /// The scopes named that are known, where others may be named: by another version of this binary, or by a client that

@@ -261,7 +261,8 @@ impl Registration {
             faults.push(("scope", "program:read is for client_credentials"));
         }
         // RFC 9700, 2.1.1: the nonce of the ID token takes the place of PKCE, and only who can keep a secret goes without.
-        if !self.require_pkce && !(people && self.confidential && self.scopes.has(Scope::Openid)) {
+        let without_pkce = people && self.confidential && self.scopes.has(Scope::Openid);
+        if !(self.require_pkce || without_pkce) {
             let rule = "Without PKCE a client is confidential and uses authorization_code and the scope openid";
             faults.push(("require_pkce", rule));
         }
