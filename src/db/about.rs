@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{Db, migrate};
+use super::{Db, migrate, sqlite};
 use crate::kernel::error::{Error, Result};
 use crate::{params, sql};
 
@@ -36,9 +36,8 @@ pub fn file(url: &str) -> Option<&Path> {
 
 /// Why the service could not write to a SQLite database, in sentences; also to one that is not there yet.
 pub fn file_complaints(path: &Path) -> Vec<String> {
-    let text = path.to_string_lossy();
-    if text.is_empty() || text.starts_with(":memory:") || text.contains('?') {
-        return vec![format!("DATABASE_URL \"sqlite:{text}\" names no file: write sqlite:PATH, as sqlite:referral.db")];
+    if let Err(sentence) = sqlite::path_of(&path.to_string_lossy()) {
+        return vec![sentence];
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {

@@ -233,7 +233,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
 }
 
 /// The file that an address without its scheme names.
-fn path_of(address: &str) -> Result<PathBuf, String> {
+pub(super) fn path_of(address: &str) -> Result<PathBuf, String> {
     let path = address.strip_prefix("//").unwrap_or(address);
     if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
         return Err(format!(
