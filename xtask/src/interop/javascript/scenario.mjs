@@ -224,7 +224,7 @@ class Scenario {
 
   async refusesOtherRedirects(name) {
     const { redirect_uri } = setting.clients[name];
-    const { registered, others } = REDIRECTS[name];
+    const { registered, ports, others } = REDIRECTS[name];
     const login = await this.clients[name].begin({ scope: SCOPE });
     await check(`${name}: the registered redirect URI, opened the same way, leads on`, async () => {
       same(registered, redirect_uri);
@@ -232,6 +232,12 @@ class Scenario {
       const { status } = await browser.open(withParameters(login.url, { redirect_uri }));
       holds(status < 400, `answered ${status}`);
     });
+    for (const uri of ports) {
+      await check(`${name}: so does ${uri}, for a client on the person's machine takes any free port`, async () => {
+        const { status } = await browser.open(withParameters(login.url, { redirect_uri: uri }));
+        holds(status < 400, `answered ${status}`);
+      });
+    }
     const alike = `${others.length} redirect URIs like the registered`;
     await check(`${name}: each of ${alike} ends on a page of ours`, async () => {
       const urls = others.map((redirect_uri) => withParameters(login.url, { redirect_uri }));

@@ -259,6 +259,9 @@ class Scenario:
         login = self.clients[name].begin(scope=SCOPE)
         with check(f"{name}: the registered redirect URI, opened the same way, leads on"):
             same(self.open(with_parameters(login.url, redirect_uri=registered)).status_code // 100 in (2, 3), True)
+        for uri in REDIRECTS[name]["ports"]:
+            with check(f"{name}: so does {uri}, for a client on the person's machine takes any free port"):
+                same(self.open(with_parameters(login.url, redirect_uri=uri)).status_code // 100 in (2, 3), True)
         with check(f"{name}: each of {len(others)} redirect URIs like the registered ends on a page of ours"):
             led = []
             for other in others:
