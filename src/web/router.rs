@@ -12,6 +12,7 @@ use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::cors::Cors;
 use super::problem::Problem;
 use super::{docs, guard, health, openapi};
 use crate::app::App;
@@ -37,6 +38,7 @@ pub fn document() -> OpenApi {
 
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let cors = Arc::new(Cors::new(&app.config.http, &document));
     routes
         .merge(docs::router(document))
         .merge(oauth::http::pages())
@@ -44,7 +46,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(|| async { Redirect::temporary("/docs") }))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })
-        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .layer(from_fn_with_state((app.clone(), cors), guard::guard))
         .with_state(app)
 }
 

@@ -12,6 +12,7 @@ mod access;
 mod accounts;
 mod binary;
 mod clocks;
+mod cors;
 mod crowds;
 mod databases;
 mod deadlines;
