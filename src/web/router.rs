@@ -19,15 +19,17 @@ use crate::app::App;
 use crate::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use crate::kernel::error::Refusal;
 
-/// What is documented: the routes and their description cannot drift apart.
+/// What is documented: the routes and their description cannot drift apart. In the order in which somebody needs them.
 fn documented() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(accounts::http::router())
+        .merge(oauth::http::consents())
         .merge(tokens::http::router())
         .merge(codes::http::router())
         .merge(referrals::http::router())
         .merge(clients::http::router())
         .merge(oauth::http::router())
+        .merge(tokens::http::keys())
         .merge(health::router())
 }
 

@@ -30,6 +30,7 @@ mod lists;
 mod nodes;
 mod oauth;
 mod oauth_attacks;
+mod openapi;
 mod operator;
 mod pages;
 mod pooler;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
+use crate::words;
 
 /// The client that our own documentation page is.
 pub const DOCS: &str = "docs";
@@ -22,27 +23,12 @@ pub const MOST_REDIRECTS: usize = 20;
 /// Characters of a redirect URI.
 const MOST_URI: usize = 1000;
 
-/// How a client may get tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrantType {
-    AuthorizationCode,
-    RefreshToken,
-    ClientCredentials,
-}
-
-impl GrantType {
-    pub const ALL: &[GrantType] = &[Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization_code",
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|grant| grant.word() == word)
+words! {
+    /// How a client may get tokens.
+    pub enum GrantType as "GrantType" {
+        AuthorizationCode = "authorization_code",
+        RefreshToken = "refresh_token",
+        ClientCredentials = "client_credentials",
     }
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::actions;
-use super::model::{Referee, Viewer};
+use super::model::{Referee, Status, Viewer};
 use crate::app::App;
 use crate::features::tokens::model::Subject;
 use crate::kernel::error::{Error, FieldError};
@@ -44,9 +44,8 @@ struct RefereeOut {
     /// to be found (`discoverable`).
     #[schema(required, example = "SPRING2030AB")]
     code: Option<String>,
-    /// `pending` while the operator's check of their address is not passed, else `confirmed`.
-    #[schema(example = "confirmed")]
-    status: &'static str,
+    /// Pending while the operator's check of their address is not passed.
+    status: Status,
 }
 
 impl From<Referee> for RefereeOut {
@@ -57,7 +56,7 @@ impl From<Referee> for RefereeOut {
             username: referee.username,
             joined_at: referee.joined_at,
             code: referee.code,
-            status: referee.status.word(),
+            status: referee.status,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::config::Visibility;
 use crate::kernel::email::mask;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
+use crate::words;
 
 /// A row of a referrer's list.
 #[derive(Clone, Debug)]
@@ -19,23 +20,12 @@ pub struct Referee {
     pub code: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The referee's address must still be proven.
-    Pending,
-    Confirmed,
-}
-
-impl Status {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Confirmed].into_iter().find(|status| status.word() == word)
+words! {
+    /// Whether a referral counts.
+    pub enum Status as "ReferralStatus" {
+        /// The referee's address must still be proven.
+        Pending = "pending",
+        Confirmed = "confirmed",
     }
 }
 
