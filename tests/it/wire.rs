@@ -410,6 +410,11 @@ async fn a_request_names_exactly_one_host() {
         "Host: somebody@a\r\n",
         "Host: a:b:c\r\n",
         "Host: a, b\r\n",
+        "Host: a,b\r\n",
+        "Host: a:b\r\n",
+        "Host: a:99999\r\n",
+        "Host: :80\r\n",
+        "Host: [::1]x\r\n",
         "Host: \u{e4}\r\n",
     ] {
         let answer = ask("1.1", hosts).await.expect_problem(400, "malformed_request");

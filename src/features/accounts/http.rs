@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -26,7 +27,7 @@ use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::name::Username;
-use crate::kernel::scope::Scopes;
+use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 use crate::web::caller::{Client, Person, need};
@@ -268,6 +269,7 @@ struct Me {
     /// How many you brought.
     #[schema(minimum = 0, example = 3)]
     referral_count: i64,
+    /// Null if there is none, or if the token lacks `codes:read`.
     #[schema(required)]
     active_code: Option<CodeOut>,
 }
@@ -282,8 +284,9 @@ struct ReferredBy {
     status: Status,
 }
 
-impl From<Profile> for Me {
-    fn from(profile: Profile) -> Self {
+impl Me {
+    /// What a token with these scopes may see of it.
+    fn seen(profile: Profile, scopes: Scopes) -> Self {
         let user = profile.user;
         Self {
             id: user.id.0,
@@ -298,7 +301,7 @@ impl From<Profile> for Me {
                 status: referrer.status,
             }),
             referral_count: profile.referral_count,
-            active_code: profile.active_code.map(|code| CodeOut {
+            active_code: profile.active_code.filter(|_| scopes.has(Scope::CodesRead)).map(|code| CodeOut {
                 id: code.id,
                 user_id: code.owner,
                 code: code.code,
@@ -319,7 +322,7 @@ problems!(ProfileProblems: person[]);
 #[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "get_profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "You", body = Me), ProfileProblems))]
 async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> Result<Answer<Me>, Problem> {
-    Ok(Answer(me::profile(&app, caller.user).await?.into()))
+    Ok(Answer(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)))
 }
 
 /// What to change.
@@ -337,15 +340,18 @@ problems!(UpdateProblems: person body[RateLimited]);
 ///
 /// At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
-    responses((status = 200, description = "You, changed", body = Me), UpdateProblems))]
+    responses((status = 200, description = "You, changed", body = Me), (status = 204, description = "Changed; the token may not read the profile, for it lacks `profile`"), UpdateProblems))]
 async fn update(
     State(app): State<Arc<App>>,
     caller: Person<need::Account>,
     Json(mut fields): Json,
-) -> Result<Answer<Me>, Problem> {
+) -> Result<Response, Problem> {
     let discoverable = fields.flag("discoverable");
     me::set_discoverable(&app, caller.user, fields.all(discoverable)?).await?;
-    Ok(Answer(me::profile(&app, caller.user).await?.into()))
+    if !caller.scopes.has(Scope::Profile) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Answer(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)).into_response())
 }
 
 /// A new password, with the old one as proof.

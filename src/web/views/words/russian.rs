@@ -169,6 +169,9 @@ fn rule(rule: &str) -> Option<Cow<'_, str>> {
         "A user name does not begin with a combining mark" => {
             "Имя пользователя не может начинаться со знака, который ставят над буквой или под ней"
         }
+        "A user name has each combining mark on a letter of its script" => {
+            "В имени пользователя есть знак, который стоит не при своей букве"
+        }
         "A user name does not mix letters of both directions" => {
             "Нельзя смешивать в имени буквы, которые пишут слева направо и справа налево"
         }
