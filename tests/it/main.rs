@@ -24,6 +24,7 @@ mod input;
 mod journeys;
 mod keys;
 mod laws;
+mod leaving;
 mod limits;
 mod lists;
 mod nodes;

@@ -27,10 +27,9 @@ use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
 use crate::web::extract::{Fields, Form, PathText};
-use crate::web::pages::{AUTHORIZE, HOME, or_say, page, request_on, retry, safe_next, say, see_other};
+use crate::web::pages::{AUTHORIZE, HOME, leave, or_say, page, request_on, retry, safe_next, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
-use crate::web::views::policy::FormSource;
 use crate::web::views::words::Words;
 use crate::web::views::{Finish, Login, Message, Provider, Register, Way};
 use crate::web::visitor::Visitor;
@@ -68,20 +67,20 @@ pub async fn ask_to_log_in(
         words,
         csrf: &visitor.csrf(),
         next: asked.next,
-        client: asker.as_ref().map(|(name, _)| name.as_str()),
+        client: asker.as_deref(),
         username: asked.username,
         code: asked.code,
         providers: &providers(app),
         alert: asked.alert,
     };
-    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+    page(app, visitor, status, &view)
 }
 
-/// The client that has sent the person, and where their way will lead.
-async fn asker(app: &App, next: &str) -> Result<Option<(String, Option<FormSource>)>> {
+/// The client that has sent the person.
+async fn asker(app: &App, next: &str) -> Result<Option<String>> {
     let Some(query) = next.strip_prefix(AUTHORIZE) else { return Ok(None) };
     let request = oauth::actions::read_request(app, &Parameters::parse(query.as_bytes())).await?;
-    Ok(request.ok().map(|request| (request.client.name, FormSource::of(request.redirect_uri.as_str()))))
+    Ok(request.ok().map(|request| request.client.name))
 }
 
 fn providers(app: &App) -> Vec<Provider<'_>> {
@@ -155,7 +154,8 @@ fn refused(error: Error) -> Result<Told> {
     Ok((status, alert, problem.retry_after))
 }
 
-/// Lets a person in under a new cookie and sends them on.
+/// Lets a person in under a new cookie and sends them on. Who comes from a provider comes from a form as well, which is
+/// the provider's.
 pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
     let before = visitor.person(app).await?;
     let renewed = visitor.renewed(app)?;
@@ -163,7 +163,7 @@ pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Crede
     if let Some(before) = before {
         browser::end(app, before.id).await?;
     }
-    see_other(app, &renewed, next)
+    leave(words_for(visitor, next), see_other(app, &renewed, next)?)
 }
 
 /// What a registration page is made with.
@@ -199,7 +199,7 @@ async fn ask_to_register(
         words,
         csrf: &visitor.csrf(),
         next,
-        client: asker.as_ref().map(|(name, _)| name.as_str()),
+        client: asker.as_deref(),
         username: asked.username,
         email: asked.email,
         code: asked.code,
@@ -208,7 +208,7 @@ async fn ask_to_register(
         alert: asked.alert,
         notes: &asked.notes,
     };
-    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+    page(app, visitor, status, &view)
 }
 
 async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
@@ -419,7 +419,6 @@ async fn ask_to_finish(
     arrival: &Arrival,
     typed: &Typed,
 ) -> Result<Response> {
-    let asker = asker(app, &arrival.next).await?;
     let proven = actions::proven_email(app, &arrival.provider, &arrival.identity);
     let view = Finish {
         words,
@@ -434,7 +433,7 @@ async fn ask_to_finish(
         alert: typed.alert,
         notes: &typed.notes,
     };
-    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+    page(app, visitor, status, &view)
 }
 
 /// A first visit becomes a new account, or joins one that there is.
