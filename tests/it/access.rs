@@ -633,6 +633,7 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("GET", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Form(200, "/oauth/logout")]),
     ("POST", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Says(403)]),
     ("GET", "/oauth/login/{provider}", [Says(404), Says(404), Says(404)]),
+    ("POST", "/oauth/login/{provider}", [Says(404), Says(404), Form(403, "/oauth/register")]),
     ("GET", "/oauth/callback/{provider}", [Says(404), Says(404), Says(404)]),
     ("POST", "/oauth/finish", [Says(403), Says(403), Says(403)]),
     // The last: it takes the browser's log-in away.
@@ -730,7 +731,7 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
         "/oauth/authorize" => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         "/oauth/consent" => vec![("next".into(), request.clone()), ("decision".into(), "allow".into())],
         "/oauth/login" => vec![("username".into(), "olga".into()), ("password".into(), "not the password".into())],
-        "/oauth/register" => vec![("username".into(), "newcomer".into())],
+        "/oauth/register" | "/oauth/login/nobody" => vec![("username".into(), "newcomer".into())],
         "/oauth/apps" => vec![("client_id".into(), "nobody".into())],
         "/oauth/finish" => vec![("ticket".into(), "nonsense".into()), ("login".into(), "olga".into())],
         "/oauth/logout" => vec![],

@@ -200,3 +200,32 @@ async fn every_form_leads_to_where_the_client_redirects() {
 async fn every_form_leads_to_where_the_client_redirects_in_russian() {
     every_form_leads_on("ru").await;
 }
+
+/// Enter makes an account; the provider's button takes the typed code along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_is_typed_goes_along_to_a_provider() {
+    let provider = Provider::start().await;
+    let settings = provider.settings("corp");
+    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    settings.push(("REFERRAL_PUBLIC_URL", ""));
+    let test = Setup::Sqlite.start_with(&settings).await;
+    for language in ["en", "ru"] {
+        let habits = Habits { screen: Screen::Desk, script: false, language };
+        let browser = Browser::open_as(&test.nodes[0].url, habits).await;
+        browser.goto("/oauth/register").await;
+        // Whatever else is missing or wrong does not hold anybody up.
+        browser.write("[name=email]", "nonsense").await;
+        browser.write("[name=code]", "AMSEL2030XYZ").await;
+        browser.click("button[formaction='/oauth/login/corp']").await;
+        browser.find("form[action='/oauth/finish']").await;
+        let code = browser.find("[name=code]").await.prop("value").await.expect("a property");
+        assert_eq!(code.as_deref(), Some("AMSEL2030XYZ"));
+        let complaints = browser.complaints().await;
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        browser.goto("/oauth/register").await;
+        browser.write("[name=username]", "a b").await;
+        browser.client.active_element().await.expect("the focus").send_keys("\u{e007}").await.expect("Enter");
+        browser.find("#username-wrong").await;
+        browser.close().await;
+    }
+}

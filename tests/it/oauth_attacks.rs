@@ -174,7 +174,7 @@ on_both_engines! {
             request.send().await.expect("an answer")
         };
         let paths = ["/oauth/login", "/oauth/register", "/oauth/consent", "/oauth/apps", "/oauth/logout", "/oauth/finish"];
-        for path in paths {
+        for path in paths.into_iter().chain(["/oauth/login/corp"]) {
             let answer = posted(path, Some("cross-site")).await;
             assert_eq!(answer.headers().get(SET_COOKIE), None, "{path}");
             // Whose cookie was lost can send our own form again.

@@ -27,7 +27,7 @@ use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
 use crate::web::extract::{Fields, Form, PathText};
-use crate::web::pages::{AUTHORIZE, HOME, leave, or_say, page, request_on, retry, safe_next, say, see_other};
+use crate::web::pages::{AUTHORIZE, leave, or_say, page, request_on, retry, safe_next, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
 use crate::web::views::words::Words;
@@ -39,7 +39,7 @@ pub fn pages() -> Router<Arc<App>> {
         .route("/oauth/login", post(log_in))
         .route("/oauth/register", get(registration).post(register))
         .route("/oauth/logout", post(log_out))
-        .route("/oauth/login/{provider}", get(depart))
+        .route("/oauth/login/{provider}", get(depart).post(depart_from_form))
         .route("/oauth/callback/{provider}", get(arrive))
         .route("/oauth/finish", post(finish))
 }
@@ -176,6 +176,13 @@ struct RegistrationPage<'a> {
     notes: Notes,
 }
 
+impl<'a> RegistrationPage<'a> {
+    fn typed(form: &'a Parameters) -> Self {
+        let text = |name| form.first(name).unwrap_or_default();
+        Self { username: text("username"), email: text("email"), code: text("code"), ..Self::default() }
+    }
+}
+
 async fn registration(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(query): RawQuery) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let next = safe_next(query.first("next"));
@@ -214,13 +221,7 @@ async fn ask_to_register(
 async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
     let next = safe_next(form.first("next"));
     let words = words_for(&visitor, next);
-    let text = |name| form.first(name).unwrap_or_default();
-    let mut asked = RegistrationPage {
-        username: text("username"),
-        email: text("email"),
-        code: text("code"),
-        ..RegistrationPage::default()
-    };
+    let mut asked = RegistrationPage::typed(&form);
     let made = async {
         app.limits.register_from(client)?;
         // An empty field of a form is one that was left out.
@@ -229,7 +230,7 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
         accounts::actions::register(&app, new, invitation).await
     };
     let answer = async {
-        if !visitor.sent(text("csrf")) {
+        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
             asked.alert = Some(Alert::Expired);
             return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
         }
@@ -273,7 +274,7 @@ async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form
     or_say(&app, &visitor, words, answer)
 }
 
-/// Off to another provider.
+/// Off to another provider, by a link.
 async fn depart(
     State(app): State<Arc<App>>,
     Client(client): Client,
@@ -283,19 +284,52 @@ async fn depart(
 ) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let next = safe_next(query.first("next"));
+    let answer = set_out(&app, client, &visitor, &provider, next, code_on(&query, next)).await;
+    or_say(&app, &visitor, words_for(&visitor, next), answer)
+}
+
+/// Off to another provider by a button of the form to register on, with the code that is typed there.
+async fn depart_from_form(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visitor: Visitor,
+    PathText(provider): PathText,
+    Form(form): Form,
+) -> Response {
+    let next = safe_next(form.first("next"));
     let words = words_for(&visitor, next);
+    let mut asked = RegistrationPage::typed(&form);
     let answer = async {
-        app.limits.log_in_from(client)?;
-        let possible = |code: &String| code.len() <= MOST_CODE && !code.chars().any(char::is_control);
-        let code = code_on(&query, next).filter(possible);
-        let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code };
-        match actions::depart(&app, &provider, traveller).await? {
-            Ok(address) => see_other(&app, &visitor, &address),
-            Err(error) => lost(&app, &visitor, words, &provider, Lost::Failed(error), next),
+        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+            asked.alert = Some(Alert::Expired);
+            return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
         }
+        // Who has emptied the field brings no code, whatever the client's request says.
+        let code = Some(asked.code.trim()).filter(|code| !code.is_empty()).map(str::to_owned);
+        leave(words, set_out(&app, client, &visitor, &provider, next, code).await?)
     };
     let answer = answer.await;
     or_say(&app, &visitor, words, answer)
+}
+
+async fn set_out(
+    app: &App,
+    client: IpAddr,
+    visitor: &Visitor,
+    provider: &str,
+    next: &str,
+    code: Option<String>,
+) -> Result<Response> {
+    app.limits.log_in_from(client)?;
+    let code = code.filter(|code| code.len() <= MOST_CODE && !code.chars().any(char::is_control));
+    let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code: code.clone() };
+    match actions::depart(app, provider, traveller).await? {
+        Ok(address) => see_other(app, visitor, &address),
+        Err(why) => {
+            let stray = Stray { why: Lost::Failed(why), next: Some(next.to_owned()), code };
+            lost(app, visitor, words_for(visitor, next), provider, stray)
+        }
+    }
 }
 
 /// Longer than any code; a browser may bring anything.
@@ -320,7 +354,7 @@ async fn arrive(
         }
         // Of what is given twice nobody knows which is meant.
         let (Ok(state), Ok(code), Ok(iss)) = (query.one("state"), query.one("code"), query.one("iss")) else {
-            return lost(&app, &visitor, words, &provider, Lost::Expired, HOME);
+            return lost(&app, &visitor, words, &provider, Stray::expired());
         };
         let answer = Answer { state: state.unwrap_or_default(), code, iss };
         match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
@@ -334,10 +368,9 @@ async fn arrive(
                 let typed = Typed::first(&arrival);
                 ask_to_finish(&app, &visitor, words, StatusCode::OK, &ticket, &arrival, &typed).await
             }
-            Err(Stray { why, next }) => {
-                let next = safe_next(next.as_deref());
-                words = words_for(&visitor, next);
-                lost(&app, &visitor, words, &provider, why, next)
+            Err(stray) => {
+                words = words_for(&visitor, safe_next(stray.next.as_deref()));
+                lost(&app, &visitor, words, &provider, stray)
             }
         }
     };
@@ -349,17 +382,20 @@ fn credential(identity: Identity) -> Credential {
     Credential::Identity { issuer: identity.issuer, subject: identity.subject }
 }
 
-/// Says why nobody has come back, and leads to where they can begin again.
-fn lost(
-    app: &App,
-    visitor: &Visitor,
-    words: &'static Words,
-    provider: &str,
-    reason: Lost,
-    next: &str,
-) -> Result<Response> {
+/// Says why nobody has come back, and leads to where they can begin again: with the code that they brought along, to the
+/// form that has a field for it, unless their way has it.
+fn lost(app: &App, visitor: &Visitor, words: &'static Words, provider: &str, stray: Stray) -> Result<Response> {
+    let next = safe_next(stray.next.as_deref());
+    let request = request_on(next);
+    let code = stray.code.filter(|code| request.first("referral_code").map(str::trim) != Some(code));
+    let form = code.map(|code| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("next", next).append_pair("code", &code);
+        format!("/oauth/register?{}", query.finish())
+    });
+    let way = form.as_deref().map_or(Way::LogIn(next), Way::Again);
     let label = app.providers.settings(provider).map_or("", |settings| settings.label.as_str());
-    let (status, message) = match reason {
+    let (status, message) = match stray.why {
         Lost::Expired => (StatusCode::BAD_REQUEST, Message::Expired),
         Lost::Denied => (StatusCode::FORBIDDEN, Message::ProviderDenied(label)),
         Lost::Failed(SignInError::UnknownProvider) => (StatusCode::NOT_FOUND, Message::UnknownProvider),
@@ -368,7 +404,7 @@ fn lost(
         }
         Lost::Failed(_) => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
     };
-    let mut response = say(app, visitor, words, status, message, Way::LogIn(next))?;
+    let mut response = say(app, visitor, words, status, message, way)?;
     if status == StatusCode::SERVICE_UNAVAILABLE {
         retry(&mut response, Some(std::time::Duration::from_secs(10)));
     }

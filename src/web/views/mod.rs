@@ -66,7 +66,8 @@ pub struct Login<'a> {
     pub alert: Option<Alert>,
 }
 
-/// Making an account. Sends `csrf`, `next`, `username`, `email`, `password`, `code` to `/oauth/register`.
+/// Making an account. Sends `csrf`, `next`, `username`, `email`, `password`, `code` to `/oauth/register`, or by a
+/// provider's button to `/oauth/login/NAME`.
 #[derive(Template)]
 #[template(path = "register.html")]
 pub struct Register<'a> {
