@@ -1,14 +1,15 @@
 //! Answers of the pages that people log in and consent on.
 
-use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, LOCATION, REFRESH, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, status};
+use super::views::destination::Destination;
 use super::views::notes::whole_seconds;
-use super::views::policy::FormSource;
 use super::views::words::Words;
-use super::views::{Message, MessagePage, View, Way, render};
+use super::views::{Leaving, Message, MessagePage, View, Way, render};
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -32,14 +33,8 @@ pub fn request_on(next: &str) -> Parameters {
 }
 
 /// A page, with the cookie if the browser has none.
-pub fn page(
-    app: &App,
-    visitor: &Visitor,
-    status: StatusCode,
-    view: &impl View,
-    leads_to: Option<&FormSource>,
-) -> Result<Response> {
-    let (headers, html) = render(view, leads_to)?;
+pub fn page(app: &App, visitor: &Visitor, status: StatusCode, view: &impl View) -> Result<Response> {
+    let (headers, html) = render(view)?;
     let mut response = (status, headers, html).into_response();
     visitor.remember(app, response.headers_mut());
     Ok(response)
@@ -56,6 +51,27 @@ pub fn see_other(app: &App, visitor: &Visitor, location: &str) -> Result<Respons
     Ok(response)
 }
 
+/// The answer to a form. Chromium holds every redirect behind a form to the `form-action` of the form's page, those of
+/// the client's own callback too. So no redirect leads from a form to others, nor to the authorization endpoint, which
+/// may redirect to them: a page of ours goes there by itself, and what it meets is behind no form any more.
+pub fn leave(words: &'static Words, answer: Response) -> Result<Response> {
+    let (mut parts, body) = answer.into_parts();
+    let Some(location) = parts.headers.get(LOCATION) else { return Ok(Response::from_parts(parts, body)) };
+    let location = location.to_str().unwrap_or_default().to_owned();
+    if location.starts_with('/') && !location.starts_with(AUTHORIZE) {
+        return Ok(Response::from_parts(parts, body));
+    }
+    let no_header = || Error::Internal("an address that no page leads to".into());
+    let to = Destination::of(&location).ok_or_else(no_header)?;
+    let (headers, html) = render(&Leaving { words, to: &to })?;
+    let refresh = HeaderValue::from_str(&format!("0; url={}", to.address())).map_err(|_| no_header())?;
+    parts.status = StatusCode::OK;
+    parts.headers.remove(LOCATION);
+    parts.headers.extend(headers);
+    parts.headers.insert(REFRESH, refresh);
+    Ok(Response::from_parts(parts, Body::from(html)))
+}
+
 /// A page that says one thing.
 pub fn say(
     app: &App,
@@ -65,7 +81,7 @@ pub fn say(
     message: Message<'_>,
     way: Way<'_>,
 ) -> Result<Response> {
-    page(app, visitor, status, &MessagePage { words, message, way }, None)
+    page(app, visitor, status, &MessagePage { words, message, way })
 }
 
 /// The answer, or a page that says what went wrong.

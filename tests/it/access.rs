@@ -629,13 +629,13 @@ enum Seen {
     Form(u16, &'static str),
     /// A page of this status that only says something.
     Says(u16),
-    /// 303 to an address that begins so.
-    Sent(&'static str),
+    /// A page that goes on by itself to an address that begins so.
+    Leaves(&'static str),
     /// Something public, no page of a person's: its status.
     Public(u16),
 }
 
-use Seen::{Form, Public, Says, Sent};
+use Seen::{Form, Leaves, Public, Says};
 
 /// Each route that the document does not describe, with what it answers to a browser that nobody is logged in with, to
 /// one that somebody is, and to a form that was made for another browser.
@@ -648,11 +648,7 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("GET", "/problems/{word}", [Public(404), Public(404), Public(404)]),
     ("GET", "/redoc", [Public(200), Public(200), Public(200)]),
     ("GET", "/oauth/authorize", [Form(200, "/oauth/login"), Form(200, "/oauth/consent"), Form(200, "/oauth/consent")]),
-    (
-        "POST",
-        "/oauth/authorize",
-        [Sent("/oauth/authorize?client_id="), Sent("/oauth/authorize?client_id="), Sent("/oauth/authorize?client_id=")],
-    ),
+    ("POST", "/oauth/authorize", [Leaves("/oauth/authorize?client_id="); 3]),
     ("POST", "/oauth/login", [Form(422, "/oauth/login"), Form(422, "/oauth/login"), Form(403, "/oauth/login")]),
     (
         "GET",
@@ -664,10 +660,11 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
         "/oauth/register",
         [Form(422, "/oauth/register"), Form(422, "/oauth/register"), Form(403, "/oauth/register")],
     ),
-    ("POST", "/oauth/consent", [Sent("/oauth/authorize?client_id="), Sent(CALLBACK), Says(403)]),
+    ("POST", "/oauth/consent", [Leaves("/oauth/authorize?client_id="), Leaves(CALLBACK), Says(403)]),
     ("GET", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Form(200, "/oauth/logout")]),
     ("POST", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Says(403)]),
     ("GET", "/oauth/login/{provider}", [Says(404), Says(404), Says(404)]),
+    ("POST", "/oauth/login/{provider}", [Says(404), Says(404), Form(403, "/oauth/register")]),
     ("GET", "/oauth/callback/{provider}", [Says(404), Says(404), Says(404)]),
     ("POST", "/oauth/finish", [Says(403), Says(403), Says(403)]),
     // The last: it takes the browser's log-in away.
@@ -719,8 +716,8 @@ fn seen(page: &Page, expected: Seen) -> Result<(), String> {
     let fine = match expected {
         Form(status, action) => page.status == status && page.forms().iter().any(|form| form.action == action),
         // A page that says something leads on by a link at most.
-        Says(status) => page.status == status && page.forms().is_empty(),
-        Sent(to) => page.status == 303 && page.location().is_some_and(|location| location.starts_with(to)),
+        Says(status) => page.status == status && page.forms().is_empty() && page.location().is_none(),
+        Leaves(to) => page.clone().leaves().location().is_some_and(|location| location.starts_with(to)),
         Public(status) => page.status == status && page.headers.get("set-cookie").is_none(),
     };
     let policy = page.header("content-security-policy");
@@ -731,8 +728,9 @@ fn seen(page: &Page, expected: Seen) -> Result<(), String> {
         && page.header("referrer-policy") == "no-referrer";
     let private = match expected {
         Public(_) => true,
-        Sent(_) => page.header("cache-control") == "no-store",
-        Form(..) | Says(_) => page.header("cache-control") == "no-store" && kind == "text/html; charset=utf-8",
+        Form(..) | Says(_) | Leaves(_) => {
+            page.header("cache-control") == "no-store" && kind == "text/html; charset=utf-8"
+        }
     };
     if fine && safe && private { Ok(()) } else { Err(format!("{expected:?}, but {page:?}")) }
 }
@@ -764,7 +762,7 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
         "/oauth/authorize" => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         "/oauth/consent" => vec![("next".into(), request.clone()), ("decision".into(), "allow".into())],
         "/oauth/login" => vec![("username".into(), "olga".into()), ("password".into(), "not the password".into())],
-        "/oauth/register" => vec![("username".into(), "newcomer".into())],
+        "/oauth/register" | "/oauth/login/nobody" => vec![("username".into(), "newcomer".into())],
         "/oauth/apps" => vec![("client_id".into(), "nobody".into())],
         "/oauth/finish" => vec![("ticket".into(), "nonsense".into()), ("login".into(), "olga".into())],
         "/oauth/logout" => vec![],

@@ -4,11 +4,12 @@ use axum::http::HeaderMap;
 use referral::kernel::error::{Error, FieldError, Refusal};
 use referral::kernel::scope::Scopes;
 use referral::kernel::time::Time;
+use referral::web::views::destination::Destination;
 use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
 use referral::web::views::words::Words;
 use referral::web::views::{
-    AllowedApp, Apps, Consent, Finish, Login, Message, MessagePage, Provider, Register, View, Way, render,
+    AllowedApp, Apps, Consent, Finish, Leaving, Login, Message, MessagePage, Provider, Register, View, Way, render,
 };
 
 pub struct Shown {
@@ -114,6 +115,15 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     show!("apps-withdrawn", false, Apps { withdrawn: Some("Coffee Club"), ..apps });
     show!("apps-none", false, Apps { apps: &[], ..apps });
 
+    for (name, to) in [
+        ("client", "https://shop.example/cb?code=ac_1&iss=https%3A%2F%2Freferral.example"),
+        ("app", "com.example.app:/callback?code=ac_1"),
+        ("on", NEXT),
+    ] {
+        let to = Destination::of(to).expect("a place to go");
+        show!(&format!("leaving-{name}"), false, Leaving { words, to: &to });
+    }
+
     for (name, message, way) in MESSAGES {
         show!(&format!("message-{name}"), false, MessagePage { words, message: *message, way: *way });
     }
@@ -164,7 +174,7 @@ fn wrong(password: bool) -> Notes {
 }
 
 fn rendered(page: &impl View) -> (HeaderMap, String) {
-    render(page, None).expect("a page")
+    render(page).expect("a page")
 }
 
 pub fn pages() -> Vec<Shown> {

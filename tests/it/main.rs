@@ -25,6 +25,7 @@ mod input;
 mod journeys;
 mod keys;
 mod laws;
+mod leaving;
 mod limits;
 mod lists;
 mod nodes;

@@ -62,7 +62,23 @@ fn is_now(provider: &Provider, person: Value) {
 
 /// To the provider: our callback, as the browser is sent back to it.
 async fn leave(visit: &mut Visit, path: &str) -> String {
-    let page = visit.get(path).await.expect(303);
+    returned(&visit.get(path).await.expect(303)).await
+}
+
+/// The same by the provider's button on the page to register on.
+async fn leave_by_button(visit: &mut Visit, page: &Page, typed: &[(&str, &str)]) -> String {
+    returned(&visit.submit(&button(page), typed).await.leaves()).await
+}
+
+/// The form to register with, as the provider's button sends it.
+fn button(page: &Page) -> Form {
+    let action = "/oauth/login/corp".to_owned();
+    assert!(page.text.contains(&format!(" formaction=\"{action}\"")), "{page:?}");
+    Form { action, ..page.form("/oauth/register") }
+}
+
+/// What the provider sends a browser back to that was sent there.
+async fn returned(page: &Page) -> String {
     // The provider is not shown our cookies.
     let page = Visit::new("").get(page.location().expect("an address")).await.expect(303);
     let back = page.location().expect("an address").strip_prefix(ISSUER).expect("back to us").to_owned();
@@ -128,7 +144,7 @@ fn request(change: &[(&str, &str)]) -> String {
 
 /// The tokens of who is on the page that asks for consent.
 async fn tokens(visit: &mut Visit, page: &Page) -> Client {
-    let sent = visit.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.expect(303);
+    let sent = visit.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.leaves();
     assert_eq!(sent.sent("state").as_deref(), Some("s/1&2"));
     exchanged(&visit.base, &sent.sent("code").expect("a code")).await.expect("tokens")
 }
@@ -208,7 +224,7 @@ on_every_setup! {
 
         let before = visit.cookies.clone();
         let typed = [("username", "olga"), ("email", "olga@example.com"), ("code", "amsel2030xyz")];
-        let page = visit.submit(&new_account(&page), &typed).await.expect(303);
+        let page = visit.submit(&new_account(&page), &typed).await.leaves();
         assert_ne!(visit.cookies, before, "a cookie that was known before is worth nothing after");
         assert!(page.location().expect("the way on").starts_with("/oauth/authorize?client_id=docs&"));
         let page = visit.follow(page).await.expect(200);
@@ -222,7 +238,8 @@ on_every_setup! {
         let mut other = browser_of(&test);
         let page = other.get(&request(&[])).await.expect(200);
         let back = leave(&mut other, &link(&page, "/oauth/login/corp?")).await;
-        let page = other.get(&back).await.expect(303);
+        // The provider may have had a form as well.
+        let page = other.get(&back).await.leaves();
         assert!(page.location().expect("the way on").starts_with("/oauth/authorize?client_id=docs&"));
         let page = other.follow(page).await.expect(200);
         let again = tokens(&mut other, &page).await;
@@ -246,7 +263,7 @@ on_every_setup! {
         let page = visit.get("/oauth/register?referral_code=%20AMSEL2030XYZ%0d%0a").await.expect(200);
         assert_eq!(field(&page.form("/oauth/register"), "code"), "AMSEL2030XYZ");
         let page = visit.get("/oauth/register?code=AMSEL2030XYZ").await.expect(200);
-        let back = leave(&mut visit, &link(&page, "/oauth/login/corp?")).await;
+        let back = leave_by_button(&mut visit, &page, &[]).await;
         let page = visit.get(&back).await.expect(200);
         assert_eq!(field(&new_account(&page), "code"), "AMSEL2030XYZ");
         // What no code can be is left behind, and breaks nothing.
@@ -270,6 +287,66 @@ on_every_setup! {
         }
     }
 
+    async fn a_typed_code_survives_the_providers_button(setup: Setup) {
+        let (test, corp) = start(setup, &[]).await;
+        let mut visit = browser_of(&test);
+        let next = request(&[("referral_code", "AMSEL2030XYZ"), ("ui_locales", "ru")]);
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
+        let path = format!("/oauth/register?{query}");
+        let page = visit.get(&path).await.expect(200);
+        // What is there is overtyped; the field of who empties it stays empty; what no code can be is left behind.
+        for (typed, expected) in [
+            (" HABICHT2030X ", "HABICHT2030X"),
+            ("A<\"1&", "A<\"1&"),
+            ("  ", ""),
+            ("\0", ""),
+            (&"A".repeat(101), ""),
+        ] {
+            let back = leave_by_button(&mut visit, &page, &[("code", typed), ("username", "a b")]).await;
+            let page = visit.get(&back).await.expect(200);
+            assert_eq!(field(&new_account(&page), "code"), expected, "{typed:?}");
+        }
+        // So does the way on.
+        let back = leave_by_button(&mut visit, &page, &[("code", "")]).await;
+        let first = visit.get(&back).await.expect(200);
+        let sent = visit.clone().submit(&new_account(&first), &[("username", "olga")]).await.leaves();
+        assert_eq!(sent.location(), Some(next.as_str()));
+
+        // A form that is not this browser's comes back with what was typed, and nobody leaves.
+        let before = test.number("select count(*) from sign_ins").await;
+        let typed = [("csrf", "AAAA"), ("username", "olga"), ("email", "o@example.com"), ("code", "HABICHT2030X")];
+        let refused = visit.submit(&button(&page), &typed).await.expect(403);
+        for (name, text) in &typed[1..] {
+            assert_eq!(field(&button(&refused), name), *text);
+        }
+        assert_eq!(field(&button(&refused), "next"), next);
+        browser_of(&test).submit(&button(&page), &[]).await.expect(403);
+        assert_eq!(test.number("select count(*) from sign_ins").await, before);
+
+        // Who does not get through finds the code in the form that they go back to.
+        let again = |page: &Page| link(page, "/oauth/register?");
+        let back = leave_by_button(&mut visit, &page, &[("code", "HABICHT2030X")]).await;
+        let state = back.split('&').find_map(|part| part.split_once("state=")).expect("a state").1;
+        let denied = visit.get(&format!("/oauth/callback/corp?error=access_denied&state={state}")).await.expect(403);
+        let page = visit.get(&again(&denied)).await.expect(200);
+        assert_eq!(["next", "code"].map(|name| field(&button(&page), name).to_owned()), [&*next, "HABICHT2030X"]);
+        corp.plays(|play| drop(play.faults.insert("/token", Fault::Broken)));
+        let back = leave_by_button(&mut visit, &page, &[]).await;
+        let page = visit.get(&again(&visit.clone().get(&back).await.expect(503))).await.expect(200);
+        assert_eq!(field(&button(&page), "code"), "HABICHT2030X");
+        // Unless the way that they were on has it.
+        let back = leave_by_button(&mut visit, &page, &[("code", "AMSEL2030XYZ")]).await;
+        link(&visit.get(&back).await.expect(503), "/oauth/authorize?client_id=docs&");
+        let gone = Provider::start().await;
+        let away = start_with(setup, &[("corp", &gone)], &[]).await;
+        drop(gone);
+        let mut visit = browser_of(&away);
+        let page = visit.get(&path).await.expect(200);
+        let page = visit.submit(&button(&page), &[("code", "HABICHT2030X")]).await.expect(503);
+        let page = visit.get(&again(&page)).await.expect(200);
+        assert_eq!(field(&button(&page), "code"), "HABICHT2030X");
+    }
+
     async fn a_first_visit_joins_an_account_by_its_password(setup: Setup) {
         let (test, corp) = start(setup, &[]).await;
         let ivan = test.user("ivan").await;
@@ -285,7 +362,7 @@ on_every_setup! {
         }
         assert_eq!(who(&visit).await, None);
         let typed = [("login", "IVAN@example.com"), ("password", PASSWORD)];
-        let page = visit.submit(&join_account(&page), &typed).await.expect(303);
+        let page = visit.submit(&join_account(&page), &typed).await.leaves();
         let page = visit.follow(page).await.expect(200);
         assert_eq!(info(&tokens(&mut visit, &page).await).await["sub"], json!(ivan.id));
         assert_eq!(who(&visit).await.as_deref(), Some("ivan"));
@@ -478,7 +555,7 @@ on_every_setup! {
         let elsewhere = mallory.at(&there);
         elsewhere.get("/api/v1/me").await.expect(200);
         let page = waiting.get(&request(&[])).await.expect(200);
-        let sent = waiting.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.expect(303);
+        let sent = waiting.submit(&page.form("/oauth/consent"), &[("decision", "allow")]).await.leaves();
         let unused = sent.sent("code").expect("a code");
         is_now(&evil, json!({"sub": "mallory-2"}));
         let mut second = browser_of(&test);
@@ -1017,7 +1094,8 @@ on_every_setup! {
         assert_eq!(page.header("content-language"), "ru");
         let page = visit.submit(&join_account(&page), &[("login", "ivan"), ("password", "wrong")]).await.expect(422);
         assert_eq!(page.header("content-language"), "ru");
-        visit.submit(&join_account(&page), &[("login", "ivan"), ("password", PASSWORD)]).await.expect(303);
+        let page = visit.submit(&join_account(&page), &[("login", "ivan"), ("password", PASSWORD)]).await.leaves();
+        assert_eq!(page.header("content-language"), "ru");
         // Nobody says anything: the browser's own.
         let mut visit = browser_of(&test);
         visit.language = "ru".to_owned();

@@ -2,12 +2,9 @@
 //! by day and by night.
 
 use axum::Router;
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, LOCATION};
-use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use referral::web::views::language::Language::{English, Russian};
-use referral::web::views::policy::{FormSource, policy};
 use serde_json::json;
 
 use crate::gallery::{HOSTILE, pages};
@@ -15,7 +12,7 @@ use crate::support::app::eventually;
 use crate::support::browser::{Browser, Screen};
 
 /// Answers on a free port for as long as the test runs.
-async fn serve(router: Router) -> String {
+pub async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let origin = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -140,51 +137,4 @@ async fn a_hostile_name_is_shown_as_a_name() {
     assert!(HOSTILE.contains('\u{202e}'), "it brought something along");
     browser.is_clean().await;
     browser.close().await;
-}
-
-/// A form that is answered with a redirect to `/go` on this server and from there to the client.
-fn form(client: &str, leads_to: Option<&FormSource>) -> Router {
-    const PAGE: &str = "<!doctype html><title>form</title><form method=post action=/go><button>Go</button></form>";
-    let (policy, client) = (policy(leads_to), client.to_owned());
-    let headers = HeaderMap::from_iter([
-        (CONTENT_TYPE, "text/html".parse().expect("a value")),
-        ("content-security-policy".parse().expect("a name"), policy),
-    ]);
-    let away = move || {
-        let target = client.clone();
-        async move { (axum::http::StatusCode::SEE_OTHER, [(LOCATION, format!("{target}/callback"))]).into_response() }
-    };
-    let on = || async { (axum::http::StatusCode::SEE_OTHER, [(LOCATION, "/away")]) };
-    Router::new()
-        .route("/", get(move || async move { (headers, PAGE) }))
-        .route("/go", post(on))
-        .route("/away", get(away))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_leads_back_to_its_client_and_to_nobody_else() {
-    let callback = || async { ([(CONTENT_TYPE, "text/html")], "<!doctype html><title>client</title>") };
-    let client = serve(Router::new().route("/callback", get(callback))).await;
-    let source = FormSource::of(&format!("{client}/callback")).expect("a source");
-
-    let browser = Browser::open(&serve(form(&client, Some(&source))).await, Screen::Desk).await;
-    browser.goto("/").await;
-    browser.click("button").await;
-    eventually("one is at the client", || async { browser.client.title().await.expect("a title") == "client" }).await;
-    let complaints = browser.complaints().await;
-    assert!(!complaints.iter().any(|complaint| complaint.contains("form-action")), "{complaints:?}");
-    browser.close().await;
-
-    let elsewhere = FormSource::of("https://shop.example/callback");
-    for leads_to in [None, elsewhere.as_ref()] {
-        let browser = Browser::open(&serve(form(&client, leads_to)).await, Screen::Desk).await;
-        browser.goto("/").await;
-        browser.click("button").await;
-        eventually("the browser refuses", || async {
-            browser.complaints().await.iter().any(|complaint| complaint.contains("form-action"))
-        })
-        .await;
-        assert_eq!(browser.client.title().await.expect("a title"), "form");
-        browser.close().await;
-    }
 }

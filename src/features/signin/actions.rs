@@ -104,6 +104,15 @@ pub enum Lost {
 pub struct Stray {
     pub why: Lost,
     pub next: Option<String>,
+    /// The referral code brought along.
+    pub code: Option<String>,
+}
+
+impl Stray {
+    /// Of whom nothing is known.
+    pub fn expired() -> Self {
+        Self { why: Lost::Expired, next: None, code: None }
+    }
 }
 
 /// Finds out who has come back from a provider.
@@ -135,18 +144,18 @@ async fn find_out(
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
     let departure = app.db.write((hash(answer.state), visitor_hash, now), take).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
-        return Ok(Err(Stray { why: Lost::Expired, next: None }));
+        return Ok(Err(Stray::expired()));
     };
-    let stray = |why, next| Ok(Err(Stray { why, next: Some(next) }));
+    let stray = |why, departure: Departure| Ok(Err(Stray { why, next: Some(departure.next), code: departure.code }));
     let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
         let why = app.providers.refused(provider, answer.error, answer.iss);
-        return stray(Lost::Told(why), departure.next);
+        return stray(Lost::Told(why), departure);
     };
     let redirect_uri = redirect_uri(app, provider);
     let flow = Flow { redirect_uri: &redirect_uri, nonce: &departure.nonce, verifier: &departure.verifier };
     let identity = match app.providers.finish(provider, &flow, code, answer.iss, now).await {
         Ok(identity) => identity,
-        Err(error) => return stray(Lost::Failed(error), departure.next),
+        Err(error) => return stray(Lost::Failed(error), departure),
     };
     if let Some(user) = store::owner(&app.db, &identity.issuer, &identity.subject).await? {
         return Ok(Ok(Arrived::Known(user, identity, departure.next)));

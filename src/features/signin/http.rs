@@ -27,10 +27,9 @@ use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
 use crate::web::extract::{Fields, Form, PathText};
-use crate::web::pages::{AUTHORIZE, HOME, or_say, page, request_on, retry, safe_next, say, see_other};
+use crate::web::pages::{AUTHORIZE, leave, or_say, page, request_on, retry, safe_next, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
-use crate::web::views::policy::FormSource;
 use crate::web::views::words::Words;
 use crate::web::views::{Finish, Login, Message, Provider, Register, Way};
 use crate::web::visitor::Visitor;
@@ -40,7 +39,7 @@ pub fn pages() -> Router<Arc<App>> {
         .route("/oauth/login", post(log_in))
         .route("/oauth/register", get(registration).post(register))
         .route("/oauth/logout", post(log_out))
-        .route("/oauth/login/{provider}", get(depart))
+        .route("/oauth/login/{provider}", get(depart).post(depart_from_form))
         .route("/oauth/callback/{provider}", get(arrive))
         .route("/oauth/finish", post(finish))
 }
@@ -68,20 +67,20 @@ pub async fn ask_to_log_in(
         words,
         csrf: &visitor.csrf(),
         next: asked.next,
-        client: asker.as_ref().map(|(name, _)| name.as_str()),
+        client: asker.as_deref(),
         username: asked.username,
         code: asked.code,
         providers: &providers(app),
         alert: asked.alert,
     };
-    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+    page(app, visitor, status, &view)
 }
 
-/// The client that has sent the person, and where their way will lead.
-async fn asker(app: &App, next: &str) -> Result<Option<(String, Option<FormSource>)>> {
+/// The client that has sent the person.
+async fn asker(app: &App, next: &str) -> Result<Option<String>> {
     let Some(query) = next.strip_prefix(AUTHORIZE) else { return Ok(None) };
     let request = oauth::actions::read_request(app, &Parameters::parse(query.as_bytes())).await?;
-    Ok(request.ok().map(|request| (request.client.name, FormSource::of(request.redirect_uri.as_str()))))
+    Ok(request.ok().map(|request| request.client.name))
 }
 
 fn providers(app: &App) -> Vec<Provider<'_>> {
@@ -155,7 +154,8 @@ fn refused(error: Error) -> Result<Told> {
     Ok((status, alert, problem.retry_after))
 }
 
-/// Lets a person in under a new cookie and sends them on.
+/// Lets a person in under a new cookie and sends them on. Who comes from a provider comes from a form as well, which is
+/// the provider's.
 pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
     let before = visitor.person(app).await?;
     let renewed = visitor.renewed(app)?;
@@ -163,7 +163,7 @@ pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Crede
     if let Some(before) = before {
         browser::end(app, before.id).await?;
     }
-    see_other(app, &renewed, next)
+    leave(words_for(visitor, next), see_other(app, &renewed, next)?)
 }
 
 /// What a registration page is made with.
@@ -174,6 +174,13 @@ struct RegistrationPage<'a> {
     code: &'a str,
     alert: Option<Alert>,
     notes: Notes,
+}
+
+impl<'a> RegistrationPage<'a> {
+    fn typed(form: &'a Parameters) -> Self {
+        let text = |name| form.first(name).unwrap_or_default();
+        Self { username: text("username"), email: text("email"), code: text("code"), ..Self::default() }
+    }
 }
 
 async fn registration(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(query): RawQuery) -> Response {
@@ -199,7 +206,7 @@ async fn ask_to_register(
         words,
         csrf: &visitor.csrf(),
         next,
-        client: asker.as_ref().map(|(name, _)| name.as_str()),
+        client: asker.as_deref(),
         username: asked.username,
         email: asked.email,
         code: asked.code,
@@ -208,19 +215,13 @@ async fn ask_to_register(
         alert: asked.alert,
         notes: &asked.notes,
     };
-    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+    page(app, visitor, status, &view)
 }
 
 async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: Visitor, Form(form): Form) -> Response {
     let next = safe_next(form.first("next"));
     let words = words_for(&visitor, next);
-    let text = |name| form.first(name).unwrap_or_default();
-    let mut asked = RegistrationPage {
-        username: text("username"),
-        email: text("email"),
-        code: text("code"),
-        ..RegistrationPage::default()
-    };
+    let mut asked = RegistrationPage::typed(&form);
     let made = async {
         app.limits.register_from(client)?;
         // An empty field of a form is one that was left out.
@@ -229,7 +230,7 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
         accounts::actions::register(&app, new, invitation).await
     };
     let answer = async {
-        if !visitor.sent(text("csrf")) {
+        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
             asked.alert = Some(Alert::Expired);
             return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
         }
@@ -273,7 +274,7 @@ async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form
     or_say(&app, &visitor, words, answer)
 }
 
-/// Off to another provider.
+/// Off to another provider, by a link.
 async fn depart(
     State(app): State<Arc<App>>,
     Client(client): Client,
@@ -283,19 +284,52 @@ async fn depart(
 ) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let next = safe_next(query.first("next"));
+    let answer = set_out(&app, client, &visitor, &provider, next, code_on(&query, next)).await;
+    or_say(&app, &visitor, words_for(&visitor, next), answer)
+}
+
+/// Off to another provider by a button of the form to register on, with the code that is typed there.
+async fn depart_from_form(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visitor: Visitor,
+    PathText(provider): PathText,
+    Form(form): Form,
+) -> Response {
+    let next = safe_next(form.first("next"));
     let words = words_for(&visitor, next);
+    let mut asked = RegistrationPage::typed(&form);
     let answer = async {
-        app.limits.log_in_from(client)?;
-        let possible = |code: &String| code.len() <= MOST_CODE && !code.chars().any(char::is_control);
-        let code = code_on(&query, next).filter(possible);
-        let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code };
-        match actions::depart(&app, &provider, traveller).await? {
-            Ok(address) => see_other(&app, &visitor, &address),
-            Err(error) => lost(&app, &visitor, words, &provider, Lost::Failed(error), next),
+        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+            asked.alert = Some(Alert::Expired);
+            return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
         }
+        // Who has emptied the field brings no code, whatever the client's request says.
+        let code = Some(asked.code.trim()).filter(|code| !code.is_empty()).map(str::to_owned);
+        leave(words, set_out(&app, client, &visitor, &provider, next, code).await?)
     };
     let answer = answer.await;
     or_say(&app, &visitor, words, answer)
+}
+
+async fn set_out(
+    app: &App,
+    client: IpAddr,
+    visitor: &Visitor,
+    provider: &str,
+    next: &str,
+    code: Option<String>,
+) -> Result<Response> {
+    app.limits.log_in_from(client)?;
+    let code = code.filter(|code| code.len() <= MOST_CODE && !code.chars().any(char::is_control));
+    let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code: code.clone() };
+    match actions::depart(app, provider, traveller).await? {
+        Ok(address) => see_other(app, visitor, &address),
+        Err(why) => {
+            let stray = Stray { why: Lost::Failed(why), next: Some(next.to_owned()), code };
+            lost(app, visitor, words_for(visitor, next), provider, stray)
+        }
+    }
 }
 
 /// Longer than any code; a browser may bring anything.
@@ -321,7 +355,7 @@ async fn arrive(
         // Of what is given twice nobody knows which is meant.
         let [Ok(state), Ok(code), Ok(error), Ok(iss)] = ["state", "code", "error", "iss"].map(|name| query.one(name))
         else {
-            return lost(&app, &visitor, words, &provider, Lost::Expired, HOME);
+            return lost(&app, &visitor, words, &provider, Stray::expired());
         };
         let answer = Answer { state: state.unwrap_or_default(), code, error, iss };
         match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
@@ -335,10 +369,9 @@ async fn arrive(
                 let typed = Typed::first(&arrival);
                 ask_to_finish(&app, &visitor, words, StatusCode::OK, &ticket, &arrival, &typed).await
             }
-            Err(Stray { why, next }) => {
-                let next = safe_next(next.as_deref());
-                words = words_for(&visitor, next);
-                lost(&app, &visitor, words, &provider, why, next)
+            Err(stray) => {
+                words = words_for(&visitor, safe_next(stray.next.as_deref()));
+                lost(&app, &visitor, words, &provider, stray)
             }
         }
     };
@@ -350,18 +383,21 @@ fn credential(identity: Identity) -> Credential {
     Credential::Identity { issuer: identity.issuer, subject: identity.subject }
 }
 
-/// Says why nobody has come back, and leads to where they can begin again.
-fn lost(
-    app: &App,
-    visitor: &Visitor,
-    words: &'static Words,
-    provider: &str,
-    reason: Lost,
-    next: &str,
-) -> Result<Response> {
+/// Says why nobody has come back, and leads to where they can begin again: with the code that they brought along, to the
+/// form that has a field for it, unless their way has it.
+fn lost(app: &App, visitor: &Visitor, words: &'static Words, provider: &str, stray: Stray) -> Result<Response> {
+    let next = safe_next(stray.next.as_deref());
+    let request = request_on(next);
+    let code = stray.code.filter(|code| request.first("referral_code").map(str::trim) != Some(code));
+    let form = code.map(|code| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("next", next).append_pair("code", &code);
+        format!("/oauth/register?{}", query.finish())
+    });
+    let way = form.as_deref().map_or(Way::LogIn(next), Way::Again);
     let label = app.providers.settings(provider).map_or("", |settings| settings.label.as_str());
-    let (error, told) = match reason {
-        Lost::Expired => return say(app, visitor, words, StatusCode::BAD_REQUEST, Message::Expired, Way::LogIn(next)),
+    let (error, told) = match stray.why {
+        Lost::Expired => return say(app, visitor, words, StatusCode::BAD_REQUEST, Message::Expired, way),
         Lost::Told(error) => (error, true),
         Lost::Failed(error) => (error, false),
     };
@@ -374,7 +410,7 @@ fn lost(
         Outcome::Setup => (failed, Message::ProviderSetup(label)),
         Outcome::Untrusted => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
     };
-    let mut response = say(app, visitor, words, status, message, Way::LogIn(next))?;
+    let mut response = say(app, visitor, words, status, message, way)?;
     if error.outcome() == Outcome::Away && !told {
         retry(&mut response, Some(std::time::Duration::from_secs(10)));
     }
@@ -425,7 +461,6 @@ async fn ask_to_finish(
     arrival: &Arrival,
     typed: &Typed,
 ) -> Result<Response> {
-    let asker = asker(app, &arrival.next).await?;
     let proven = actions::proven_email(app, &arrival.provider, &arrival.identity);
     let view = Finish {
         words,
@@ -440,7 +475,7 @@ async fn ask_to_finish(
         alert: typed.alert,
         notes: &typed.notes,
     };
-    page(app, visitor, status, &view, asker.as_ref().and_then(|(_, source)| source.as_ref()))
+    page(app, visitor, status, &view)
 }
 
 /// A first visit becomes a new account, or joins one that there is.

@@ -1,6 +1,6 @@
 //! A browser without script: it keeps cookies, reads forms and sends them back, and stops where it is sent to.
 
-use reqwest::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, REFRESH, SET_COOKIE};
 use reqwest::{Method, Url};
 
 #[derive(Clone)]
@@ -78,6 +78,10 @@ impl Visit {
             text: response.text().await.expect("a body"),
         };
         assert!(page.status < 500 || page.status == 503, "{method} {path}: {page:?}");
+        // What a redirect behind a form meets is held to the form's policy.
+        let redirect = page.headers.get(LOCATION).map(|value| value.to_str().expect("a plain header"));
+        let stays = redirect.is_none_or(|to| to.starts_with('/') && !to.starts_with("/oauth/authorize"));
+        assert!(method != Method::POST || stays, "{path} answers a form with a redirect that leaves: {page:?}");
         for cookie in page.headers.get_all(SET_COOKIE) {
             let text = cookie.to_str().expect("a plain cookie");
             let (name, value) = text.split(';').next().expect("a pair").split_once('=').expect("a pair");
@@ -105,9 +109,28 @@ impl Page {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a plain header"))
     }
 
-    /// Where it sends the browser.
+    /// It is a page that goes on by itself, and has a link to the same place.
+    #[track_caller]
+    pub fn leaves(self) -> Self {
+        let page = self.expect(200);
+        let to = page.refresh().unwrap_or_else(|| panic!("goes nowhere: {page:?}"));
+        assert_eq!((page.headers.get(LOCATION), page.forms().len()), (None, 0), "{page:?}");
+        let (_, link) = page.text.split_once("<a class=\"button\"").expect("a link");
+        assert_eq!(attribute(link, "href").as_deref(), Some(to));
+        assert!(page.header("content-security-policy").ends_with("; form-action 'self'"), "{page:?}");
+        assert_eq!((page.header("cache-control"), page.header("referrer-policy")), ("no-store", "no-referrer"));
+        page
+    }
+
+    /// Where it sends the browser, by a redirect or by itself.
     pub fn location(&self) -> Option<&str> {
-        self.headers.get(LOCATION).map(|value| value.to_str().expect("a plain header"))
+        let redirect = self.headers.get(LOCATION).map(|value| value.to_str().expect("a plain header"));
+        redirect.or_else(|| self.refresh())
+    }
+
+    fn refresh(&self) -> Option<&str> {
+        let refresh = self.headers.get(REFRESH)?.to_str().expect("a plain header");
+        Some(refresh.strip_prefix("0; url=").unwrap_or_else(|| panic!("not at once: {refresh}")))
     }
 
     fn local_location(&self, base: &str) -> Option<String> {

@@ -18,8 +18,7 @@ use crate::kernel::error::Result;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
 use crate::web::extract::Form;
-use crate::web::pages::{AUTHORIZE, or_say, page, safe_next, say, see_other};
-use crate::web::views::policy::FormSource;
+use crate::web::pages::{AUTHORIZE, leave, or_say, page, safe_next, say, see_other};
 use crate::web::views::words::Words;
 use crate::web::views::{Consent, Message, Way};
 use crate::web::visitor::Visitor;
@@ -48,6 +47,7 @@ pub async fn authorize_by_post(State(app): State<Arc<App>>, visitor: Visitor, Fo
         response.headers_mut().remove(SET_COOKIE);
         response
     });
+    let answer = answer.and_then(|response| leave(words, response));
     or_say(&app, &visitor, words, answer)
 }
 
@@ -88,7 +88,6 @@ async fn lead(app: &App, visitor: &Visitor, words: &'static Words, parameters: &
     if prompt.none {
         return tell(app, visitor, &request, Fault::new(Wrong::ConsentRequired, "The person has to be asked"));
     }
-    let leads_to = FormSource::of(request.redirect_uri.as_str());
     let view = Consent {
         words,
         csrf: &visitor.csrf(),
@@ -98,7 +97,7 @@ async fn lead(app: &App, visitor: &Visitor, words: &'static Words, parameters: &
         user: &person.username,
         scopes: wishes.scopes,
     };
-    page(app, visitor, StatusCode::OK, &view, leads_to.as_ref())
+    page(app, visitor, StatusCode::OK, &view)
 }
 
 /// What the person says.
@@ -107,6 +106,7 @@ pub async fn consent(State(app): State<Arc<App>>, visitor: Visitor, Form(form): 
     let parameters = Parameters::parse(next.strip_prefix(AUTHORIZE).unwrap_or_default().as_bytes());
     let words = visitor.words(parameters.first("ui_locales"));
     let answer = decide(&app, &visitor, words, &form, next, &parameters).await;
+    let answer = answer.and_then(|response| leave(words, response));
     or_say(&app, &visitor, words, answer)
 }
 

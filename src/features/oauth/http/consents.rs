@@ -109,7 +109,7 @@ async fn show(app: &App, visitor: &Visitor, words: &'static Words, withdrawn: Op
         })
         .collect();
     let view = Apps { words, csrf: &visitor.csrf(), user: &person.username, apps: &apps, withdrawn };
-    page(app, visitor, StatusCode::OK, &view, None)
+    page(app, visitor, StatusCode::OK, &view)
 }
 
 pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {

@@ -79,6 +79,11 @@ pub static ENGLISH: Words = Words {
     withdraw_from: (" from ", ""),
     withdrawn: ("", " no longer has access to your account."),
 
+    leaving_title: "Redirecting you",
+    leaving_to: ("to ", ""),
+    leaving_stuck: "If nothing happens, press the button.",
+    leaving_on: "Continue",
+
     check_fields: "Please check these fields",
     wrong_credentials: "The user name or the password is not right. Please try again.",
     too_many_tries: |seconds| format!("Too many attempts. Please try again in {}.", in_words(seconds)),

@@ -98,6 +98,13 @@ pub struct Words {
     /// Around the client's name.
     pub withdrawn: Around,
 
+    // Going on by itself.
+    pub leaving_title: &'static str,
+    /// Around the host.
+    pub leaving_to: Around,
+    pub leaving_stuck: &'static str,
+    pub leaving_on: &'static str,
+
     // Errors of a form.
     pub check_fields: &'static str,
     pub wrong_credentials: &'static str,

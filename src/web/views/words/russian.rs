@@ -77,6 +77,11 @@ pub static RUSSIAN: Words = Words {
     withdraw_from: (" у «", "»"),
     withdrawn: ("У «", "» больше нет доступа к вашему аккаунту."),
 
+    leaving_title: "Перенаправляем вас",
+    leaving_to: ("на ", ""),
+    leaving_stuck: "Если ничего не происходит, нажмите кнопку.",
+    leaving_on: "Продолжить",
+
     check_fields: "Проверьте, пожалуйста, эти поля",
     wrong_credentials: "Неверное имя пользователя или пароль. Попробуйте ещё раз.",
     too_many_tries: |seconds| format!("Слишком много попыток. Попробуйте снова через {}.", in_words(seconds)),

@@ -77,6 +77,15 @@ export class Chromium {
     throw new Error(`${selector} led nowhere from ${await this.url()}: ${await this.complaints()}`);
   }
 
+  /** Waits until the address begins so: a page may go on to it by itself. */
+  async reaches(start) {
+    for (const end = performance.now() + 10_000; performance.now() < end; await sleep(20)) {
+      if (!(await this.url()).startsWith(start)) continue;
+      if (await this.run('return document.readyState === "complete"').catch(() => false)) return;
+    }
+    throw new Error(`${start} is not reached: ${await this.url()}: ${await this.complaints()}`);
+  }
+
   /** What the page and the browser have complained about since the last time. */
   async complaints() {
     const lines = await this.call('POST', '/se/log', { type: 'browser' });

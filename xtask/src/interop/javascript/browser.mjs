@@ -1,10 +1,16 @@
-// A browser without script: cookies, forms, redirects. It knows no page of ours; it reads what a page offers.
+// A browser without script: cookies, forms, redirects, pages that go on by themselves. It knows no page of ours; it
+// reads what a page offers.
 
 import { parse } from 'node-html-parser';
 import { CookieJar } from 'tough-cookie';
 
 // What a person types into; everything else is sent as the page has it.
 const TYPED = ['text', 'email', 'password', 'search', 'tel', 'url'];
+
+/** Where a page goes on to by itself, at once. */
+function refresh(answer) {
+  return /^0\s*;\s*url=(.+)$/i.exec(answer.headers.get('refresh') ?? '')?.[1] ?? null;
+}
 
 class Form {
   constructor(element) {
@@ -96,10 +102,9 @@ export class Browser {
     for (let hops = 0; hops < 20; hops += 1) {
       if (!this.servers.includes(new URL(url).origin) || until(url)) return new Page(url);
       const answer = await this.open(url, request);
-      const location = answer.headers.get('location');
-      if (location === null || answer.status < 300 || answer.status > 399) {
-        return new Page(url, answer, await answer.text());
-      }
+      const redirects = answer.status >= 300 && answer.status <= 399;
+      const location = redirects ? answer.headers.get('location') : refresh(answer);
+      if (location === null) return new Page(url, answer, await answer.text());
       await answer.body?.cancel();
       url = new URL(location, url).href;
       request = [307, 308].includes(answer.status) ? { ...request, origin: undefined } : {};

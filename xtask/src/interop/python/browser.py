@@ -1,4 +1,6 @@
-"""A browser without script: cookies, forms, redirects. It knows no page of ours; it reads what a page offers."""
+"""A browser without script: cookies, forms, redirects, pages that go on by themselves. It knows no page of ours; it reads
+what a page offers.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -106,9 +108,10 @@ class Browser:
                 return Page(url)
             url = urldefrag(url).url
             answer = self.session.request(method, url, data=data, headers=headers, allow_redirects=False)
-            if "Location" not in answer.headers or not 300 <= answer.status_code < 400:
+            location = answer.headers.get("Location") if 300 <= answer.status_code < 400 else refresh(answer)
+            if location is None:
                 return Page(url, answer)
-            url, headers = urljoin(url, answer.headers["Location"]), None
+            url, headers = urljoin(url, location), None
             if answer.status_code not in (307, 308):
                 method, data = "GET", None
         raise AssertionError(f"redirects without end, last to {url}")
@@ -145,6 +148,12 @@ class Browser:
                 break
         self.seen = asked
         return page
+
+
+def refresh(answer):
+    """Where a page goes on to by itself, at once."""
+    found = re.fullmatch(r"0\s*;\s*url=(.+)", answer.headers.get("Refresh", ""), re.IGNORECASE)
+    return found and found[1]
 
 
 def origin(url):
