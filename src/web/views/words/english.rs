@@ -77,7 +77,7 @@ pub static ENGLISH: Words = Words {
     code_none_hint: ("An app that you give access can make one for you. Developers make theirs with the ", "."),
     apps_title: "Apps with access",
     apps_intro: "You have allowed these apps to use your account. Withdraw access from those you no longer need.",
-    apps_none: "No app has access to your account",
+    apps_none: "No app has access to your account.",
     apps_none_hint: "Once you allow one, you will find it here.",
     since: ("Access since ", ""),
     date: |time| match civil(time) {
