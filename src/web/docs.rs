@@ -125,12 +125,14 @@ async fn problems() -> Response {
         .map(|refusal| {
             let (word, status) = (refusal.word(), problem::status(*refusal).as_u16());
             let sentence = escape(refusal.sentence());
-            format!("<tr><td>{status}</td><td><a href=\"/problems/{word}\">{word}</a></td><td>{sentence}</td></tr>")
+            format!(
+                "<li><span>{status}</span> <a href=\"/problems/{word}\">{word}</a> <span class=\"dim\">{sentence}</span></li>"
+            )
         })
         .collect();
     let body = format!(
         "<h1>Problems</h1><p>What this service answers when it refuses a request, by the <code>code</code> of the \
-         answer.</p><table><thead><tr><th>Status</th><th>Code</th><th>Meaning</th></tr></thead><tbody>{rows}</tbody></table>"
+         answer.</p><ul class=\"problems\">{rows}</ul><footer><a href=\"/docs\">The API</a></footer>"
     );
     page(html("Problems", &body), PAGE_POLICY)
 }

@@ -1,25 +1,29 @@
 //! Around every request: its id, its time and the end of its time, panics caught, errors written out, headers that
 //! protect or open.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
+use super::accept::prefers_page;
 use super::caller::Peer;
 use super::correlation::Correlation;
 use super::cors::Cors;
-use super::malformed;
 use super::problem::{self, Problem};
+use super::views::language::Language;
+use super::views::words::Words;
+use super::{malformed, pages};
 use crate::app::App;
 use crate::kernel::deadline::{self, Ended};
 use crate::kernel::error::Refusal;
@@ -32,10 +36,18 @@ const DEADLINES: &[(&str, Duration)] = &[
     ("/oauth/callback/{provider}", Duration::from_secs(25)),
 ];
 
-/// What the guard knows before a request comes.
-pub type Known = (Arc<App>, Arc<Cors>);
+/// What the requests of a listener are guarded with.
+#[derive(Clone)]
+pub struct Guard {
+    pub app: Arc<App>,
+    pub cors: Arc<Cors>,
+    /// The routes that the document describes. What else is refused is a page for who asks for one; a listener that has
+    /// no pages has nothing here.
+    pub described: Option<Arc<HashSet<String>>>,
+}
 
-pub async fn guard(State((app, cors)): State<Known>, request: Request, next: Next) -> Response {
+pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let Guard { app, cors, described } = guard;
     let began = Instant::now();
     let names = Correlation::of(request.extensions().get::<Peer>(), request.headers());
     let method = request.method().clone();
@@ -43,6 +55,7 @@ pub async fn guard(State((app, cors)): State<Known>, request: Request, next: Nex
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
     let readers = cors.readers(matched.as_ref().map(MatchedPath::as_str), request.headers());
     let unfit = malformed::unfit(&request);
+    let reader = described.map(|routes| Reader::of(request.headers(), routes.contains(route)));
     let (response, wrote) = if let Some(refusal) = unfit {
         (Problem::from(refusal).into_response(), false)
     } else if let Some(response) = readers.preflight(&request) {
@@ -53,7 +66,7 @@ pub async fn guard(State((app, cors)): State<Known>, request: Request, next: Nex
         let wrote = ended.wrote;
         (answer(ended), wrote)
     };
-    let mut response = write_problem(response, &names, wrote);
+    let mut response = write_problem(response, &names, wrote, reader);
     let headers = response.headers_mut();
     protect(&app, headers);
     readers.tell(headers);
@@ -115,7 +128,23 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-fn write_problem(mut response: Response, names: &Correlation, wrote: bool) -> Response {
+/// Who will read what is refused.
+#[derive(Clone, Copy)]
+struct Reader {
+    /// Those of a person who wants a page.
+    words: Option<&'static Words>,
+    /// Whether the route promises problems as JSON, whatever `Accept` says: programs that take any type send all sorts.
+    described: bool,
+}
+
+impl Reader {
+    fn of(headers: &HeaderMap, described: bool) -> Self {
+        let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Self { words: prefers_page(headers).then(|| Language::of(language, None).words()), described }
+    }
+}
+
+fn write_problem(mut response: Response, names: &Correlation, wrote: bool, reader: Option<Reader>) -> Response {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
     // This word promises that nothing was done; what was held up may have done something before.
     if problem.refusal == Refusal::Overloaded && wrote {
@@ -134,7 +163,24 @@ fn write_problem(mut response: Response, names: &Correlation, wrote: bool) -> Re
         ),
         _ => tracing::debug!(request = %names.id, status, code = problem.refusal.word(), "refused"),
     }
-    problem.render(names.id)
+    let response = problem.render(names.id);
+    // What a route answers to other methods is no promise of its operations.
+    match reader.filter(|reader| !reader.described || problem.refusal == Refusal::MethodNotAllowed) {
+        Some(reader) => for_reader(response, &problem, names, reader),
+        None => response,
+    }
+}
+
+/// The refusal as its reader wants it.
+fn for_reader(mut response: Response, problem: &Problem, names: &Correlation, reader: Reader) -> Response {
+    if let Some(words) = reader.words
+        && let Ok((headers, html)) = pages::refusal(problem, words, names.id)
+    {
+        response.headers_mut().extend(headers);
+        *response.body_mut() = html.into();
+    }
+    response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
+    response
 }
 
 /// Headers for every answer; pages have set a policy and a cache of their own.

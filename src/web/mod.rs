@@ -1,5 +1,6 @@
 //! HTTP: what surrounds every request. What is asked for is the features' business.
 
+pub mod accept;
 pub mod caller;
 pub mod connections;
 pub mod correlation;

@@ -2,21 +2,24 @@
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, LOCATION, REFRESH, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, status};
 use super::views::destination::Destination;
 use super::views::notes::whole_seconds;
 use super::views::words::Words;
-use super::views::{Leaving, Message, MessagePage, View, Way, render};
+use super::views::{Leaving, Message, MessagePage, RefusalPage, View, Way, render};
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::ids::RequestId;
 use crate::kernel::parameters::Parameters;
 
 /// Where people land who were on no way.
 pub const HOME: &str = "/oauth/apps";
+/// The same, for who has just made an account.
+pub const HOME_REGISTERED: &str = "/oauth/apps?registered";
 /// Where the way of most begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
@@ -25,6 +28,11 @@ pub const AUTHORIZE: &str = "/oauth/authorize?";
 pub fn safe_next(next: Option<&str>) -> &str {
     let ours = |next: &&str| next.starts_with(AUTHORIZE) && next.bytes().all(|byte| byte.is_ascii_graphic());
     next.filter(ours).unwrap_or(HOME)
+}
+
+/// Where a new account leads: whoever was on no way is told that it is there.
+pub fn after_registration(next: &str) -> &str {
+    if next == HOME { HOME_REGISTERED } else { next }
 }
 
 /// The parameters of the authorization request that a way leads to.
@@ -91,18 +99,8 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
         Err(error) => error,
     };
     let problem = Problem::from(error);
-    let message = match problem.refusal {
-        Refusal::EmailCheckPending => Message::EmailCheckPending,
-        Refusal::EmailRefused => Message::EmailRefused,
-        Refusal::RateLimited => Message::TooManyTries(problem.retry_after.map_or(1, whole_seconds)),
-        Refusal::Overloaded => Message::Overloaded,
-        Refusal::Unavailable => Message::Unavailable,
-        Refusal::Internal => Message::Internal,
-        Refusal::NotFound => Message::NotFound,
-        Refusal::SignInExpired => Message::Expired,
-        _ => Message::AccessDenied,
-    };
-    let way = if problem.refusal == Refusal::SignInExpired { Way::LogIn(HOME) } else { Way::Nowhere };
+    let message = message(&problem);
+    let way = if problem.refusal == Refusal::SignInExpired { Way::LogIn(HOME) } else { Way::Apps };
     if let Some(context) = problem.context.as_ref().filter(|_| problem.refusal == Refusal::Internal) {
         tracing::error!(context, "a page failed");
     }
@@ -118,6 +116,39 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
         }
         Err(_) => problem.into_response(),
     }
+}
+
+/// What a page says of a refusal.
+fn message(problem: &Problem) -> Message<'static> {
+    match problem.refusal {
+        Refusal::EmailCheckPending => Message::EmailCheckPending,
+        Refusal::EmailRefused => Message::EmailRefused,
+        Refusal::RateLimited => Message::TooManyTries(problem.retry_after.map_or(1, whole_seconds)),
+        Refusal::Overloaded => Message::Overloaded,
+        Refusal::Unavailable => Message::Unavailable,
+        Refusal::Internal => Message::Internal,
+        Refusal::NotFound => Message::NotFound,
+        Refusal::SignInExpired => Message::Expired,
+        Refusal::MethodNotAllowed => Message::WrongMethod,
+        Refusal::TooLarge => Message::TooLarge,
+        Refusal::UriTooLong => Message::AddressTooLong,
+        Refusal::UnsupportedMediaType | Refusal::Invalid | Refusal::Malformed | Refusal::RequestTimeout => {
+            Message::Unreadable
+        }
+        _ => Message::AccessDenied,
+    }
+}
+
+/// A refusal for a browser that is on none of the pages above, so it has no form to be told on.
+pub fn refusal(problem: &Problem, words: &'static Words, request: RequestId) -> Result<(HeaderMap, String)> {
+    let view = RefusalPage {
+        words,
+        message: message(problem),
+        status: status(problem.refusal).as_u16(),
+        code: problem.refusal.word(),
+        request: &request.to_string(),
+    };
+    render(&view)
 }
 
 /// When to come back.

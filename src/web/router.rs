@@ -1,5 +1,6 @@
 //! All routes, with the document that describes them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,8 +14,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::cors::Cors;
+use super::guard::{Guard, guard};
 use super::problem::Problem;
-use super::{docs, guard, health, openapi};
+use super::{docs, health, openapi};
 use crate::app::App;
 use crate::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use crate::kernel::error::Refusal;
@@ -41,6 +43,8 @@ pub fn document() -> OpenApi {
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = documented().split_for_parts();
     let cors = Arc::new(Cors::new(&app.config.http, &document));
+    let described: HashSet<String> = document.paths.paths.keys().cloned().collect();
+    let state = Guard { app: app.clone(), cors, described: Some(Arc::new(described)) };
     routes
         .merge(docs::router(document))
         .merge(oauth::http::pages())
@@ -48,7 +52,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(|| async { Redirect::temporary("/docs") }))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })
-        .layer(from_fn_with_state((app.clone(), cors), guard::guard))
+        .layer(from_fn_with_state(state, guard))
         .with_state(app)
 }
 

@@ -26,9 +26,10 @@ use tower::ServiceExt;
 
 use super::caller::{self, Peer};
 use super::connections::{Connection, Connections, Seldom, UnderWay};
+use super::guard::{Guard, guard};
 use super::router::{router, without_slash};
 use super::stream::{Refuse, Stream};
-use super::{descriptors, guard, health, malformed};
+use super::{descriptors, health, malformed};
 use crate::app::{App, stopped};
 
 /// For a header to arrive, for a connection to stay without one, and for a client to take something of its answer.
@@ -64,7 +65,10 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<b
 pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
     let routes = Router::new()
         .route("/metrics", get(health::metrics))
-        .layer(axum::middleware::from_fn_with_state((app.clone(), Arc::default()), guard::guard))
+        .layer(axum::middleware::from_fn_with_state(
+            Guard { app: app.clone(), cors: Arc::default(), described: None },
+            guard,
+        ))
         .with_state(app.clone());
     Server::new(&app, routes, MOST_OBSERVERS).run(listener, stop, Duration::from_secs(1), || ()).await;
 }

@@ -9,7 +9,8 @@ use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
 use referral::web::views::words::Words;
 use referral::web::views::{
-    AllowedApp, Apps, Consent, Finish, Leaving, Login, Message, MessagePage, Provider, Register, View, Way, render,
+    AllowedApp, Apps, Consent, Finish, Leaving, Login, Message, MessagePage, OwnCode, Provider, RefusalPage, Register,
+    View, Way, render,
 };
 
 pub struct Shown {
@@ -94,6 +95,7 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
         email: "olga@example.com",
         email_verified: true,
         code: "SPRING2030AB",
+        next: NEXT,
         login: "",
         alert: None,
         notes: &none,
@@ -110,10 +112,17 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
         since: Time::parse("2026-07-14T09:30:00Z").expect("a time"),
     };
     let second = AllowedApp { name: long, scopes: Scopes::PERSON, ..app };
-    let apps = Apps { words, csrf: "csrf", user: "olga", apps: &[app, second], withdrawn: None };
+    let code = OwnCode {
+        code: "SPRING2030AB",
+        expires_at: Time::parse("2030-07-14T09:30:00Z").expect("a time"),
+        link: "https://referral.example/oauth/register?code=SPRING2030AB",
+    };
+    let apps = &[app, second];
+    let apps = Apps { words, csrf: "csrf", user: "olga", registered: false, code: Some(code), apps, withdrawn: None };
     show!("apps", false, Apps { ..apps });
     show!("apps-withdrawn", false, Apps { withdrawn: Some("Coffee Club"), ..apps });
     show!("apps-none", false, Apps { apps: &[], ..apps });
+    show!("apps-registered", false, Apps { apps: &[], code: None, registered: true, ..apps });
 
     for (name, to) in [
         ("client", "https://shop.example/cb?code=ac_1&iss=https%3A%2F%2Freferral.example"),
@@ -126,6 +135,14 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
 
     for (name, message, way) in MESSAGES {
         show!(&format!("message-{name}"), false, MessagePage { words, message: *message, way: *way });
+    }
+    for (name, status, message) in REFUSALS {
+        let request = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11";
+        show!(
+            &format!("refusal-{name}"),
+            false,
+            RefusalPage { words, message: *message, status: *status, code: name, request }
+        );
     }
 }
 
@@ -140,9 +157,9 @@ const ALERTS: &[(&str, Alert)] = &[
 ];
 
 const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
-    ("unknown-client", Message::UnknownClient, Way::Nowhere),
-    ("bad-redirect", Message::BadRedirect, Way::Nowhere),
-    ("bad-request", Message::BadRequest, Way::Nowhere),
+    ("unknown-client", Message::UnknownClient, Way::Apps),
+    ("bad-redirect", Message::BadRedirect, Way::Apps),
+    ("bad-request", Message::BadRequest, Way::Apps),
     ("unknown-provider", Message::UnknownProvider, Way::LogIn(NEXT)),
     ("provider-unavailable", Message::ProviderUnavailable("Google"), Way::Again(NEXT)),
     ("provider-setup", Message::ProviderSetup("Google"), Way::LogIn(NEXT)),
@@ -152,12 +169,22 @@ const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
     ("logged-out", Message::LoggedOut, Way::LogIn("/oauth/apps")),
     ("access-denied", Message::AccessDenied, Way::Apps),
     ("pending", Message::EmailCheckPending, Way::LogIn(NEXT)),
-    ("refused", Message::EmailRefused, Way::Nowhere),
-    ("too-many", Message::TooManyTries(840), Way::Nowhere),
+    ("refused", Message::EmailRefused, Way::Apps),
+    ("too-many", Message::TooManyTries(840), Way::Apps),
     ("overloaded", Message::Overloaded, Way::Again(NEXT)),
     ("unavailable", Message::Unavailable, Way::Again(NEXT)),
     ("not-found", Message::NotFound, Way::Apps),
     ("internal", Message::Internal, Way::Apps),
+];
+
+const REFUSALS: &[(&str, u16, Message<'_>)] = &[
+    ("not_found", 404, Message::NotFound),
+    ("method_not_allowed", 405, Message::WrongMethod),
+    ("too_large", 413, Message::TooLarge),
+    ("uri_too_long", 414, Message::AddressTooLong),
+    ("unsupported_media_type", 415, Message::Unreadable),
+    ("rate_limited", 429, Message::TooManyTries(42)),
+    ("unavailable", 503, Message::Unavailable),
 ];
 
 /// What the service answers to a form with nothing right in it.

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 
 use fantoccini::Locator;
 use referral::kernel::error::Refusal;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap};
+use serde_json::{Value, json};
 
 use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::browser::{Browser, Screen};
@@ -111,17 +114,80 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn docs_fit_on_a_phone() {
     let test = Setup::Sqlite.start().await;
-    let browser = open(&test, Screen::Phone).await;
+    for (screen, width, name) in [(Screen::Phone, 390, "docs-phone"), (Screen::Narrow, 320, "docs-narrow")] {
+        let browser = open(&test, screen).await;
+        browser.goto("/docs").await;
+        browser.find("#operations-Accounts-get_profile").await;
+        assert_eq!(browser.ask("document.documentElement.clientWidth").await, width);
+        browser.fits("/docs").await;
+        browser.screenshot(name).await;
+        browser.click("#operations-Accounts-register_account .opblock-summary-control").await;
+        browser.find("#operations-Accounts-register_account .execute").await;
+        browser.fits("/docs, opened").await;
+        assert_eq!(cut_off(&browser, "#swagger-ui").await, json!([]), "{name}");
+        browser.ask("document.querySelector('#operations-Accounts-register_account').scrollIntoView()").await;
+        browser.screenshot(&format!("{name}-opened")).await;
+        browser.is_clean().await;
+        browser.close().await;
+    }
+}
+
+/// Cells of tables below this element that are not on the screen in all their width.
+async fn cut_off(browser: &Browser, below: &str) -> Value {
+    let cells = "td => { const box = td.getBoundingClientRect(); \
+        return box.width && (box.left < 0 || box.right > document.documentElement.clientWidth + 1); }";
+    let cells = format!("[...document.querySelectorAll('{below} td')].filter({cells}).map(td => td.innerText)");
+    browser.ask(&cells).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn docs_have_a_name_and_a_filter() {
+    let test = Setup::Sqlite.start().await;
+    let browser = open(&test, Screen::Desk).await;
     browser.goto("/docs").await;
     browser.find("#operations-Accounts-get_profile").await;
-    assert_eq!(browser.ask("document.documentElement.clientWidth").await, 390);
-    browser.fits("/docs").await;
-    browser.screenshot("docs-phone").await;
-    browser.click("#operations-Accounts-register_account .opblock-summary-control").await;
-    browser.find("#operations-Accounts-register_account .execute").await;
-    browser.fits("/docs, opened").await;
-    browser.ask("document.querySelector('#operations-Accounts-register_account').scrollIntoView()").await;
-    browser.screenshot("docs-phone-opened").await;
+    assert_eq!(browser.find("nav strong").await.text().await.expect("a text"), "Referral API");
+    assert!(browser.find("h1, h2").await.text().await.expect("a text").starts_with("Referral"));
+    browser.write(".operation-filter-input", "Codes").await;
+    eventually("other tags are gone", || async { browser.count("#operations-tag-Accounts").await == 0 }).await;
+    assert_eq!(browser.count("#operations-tag-Codes").await, 1);
+    browser.is_clean().await;
+    browser.close().await;
+}
+
+/// Both documentation pages are as dark as their reader's other windows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn docs_and_the_reference_are_dark_by_night() {
+    let test = Setup::Sqlite.start().await;
+    let browser = open(&test, Screen::Desk).await;
+    for (path, ready) in [
+        ("/docs", "#operations-Accounts-get_profile"),
+        ("/redoc", "[data-section-id='tag/Operating/operation/check_readiness']"),
+        ("/problems", "main li"),
+    ] {
+        // Also while the page is open.
+        for (scheme, paper) in
+            [("dark", "rgb(20, 24, 31)"), ("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 24, 31)")]
+        {
+            browser.prefer("prefers-color-scheme", scheme).await;
+            if scheme == "dark" {
+                browser.goto(path).await;
+            }
+            browser.find(ready).await;
+            let background = "(() => { for (const element of [document.body, document.documentElement]) { \
+                const colour = getComputedStyle(element).backgroundColor; \
+                if (colour !== 'rgba(0, 0, 0, 0)') return colour; } })()";
+            assert_eq!(browser.ask(background).await, json!(paper), "{path}, {scheme}");
+        }
+    }
+    browser.prefer("prefers-color-scheme", "light").await;
+    browser.goto("/redoc").await;
+    for (scheme, menu) in [("dark", "rgb(28, 34, 44)"), ("light", "rgb(250, 250, 250)"), ("dark", "rgb(28, 34, 44)")] {
+        browser.prefer("prefers-color-scheme", scheme).await;
+        let colour = "getComputedStyle(document.querySelector('.menu-content') ?? document.body).backgroundColor";
+        eventually("the reference follows", || async { browser.ask(colour).await == json!(menu) }).await;
+    }
+    browser.screenshot("redoc-dark").await;
     browser.is_clean().await;
     browser.close().await;
 }
@@ -129,7 +195,7 @@ async fn docs_fit_on_a_phone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reference_renders_on_a_desk_and_on_a_phone() {
     let test = Setup::Sqlite.start().await;
-    for (screen, name) in [(Screen::Desk, "redoc"), (Screen::Phone, "redoc-phone")] {
+    for (screen, name) in [(Screen::Desk, "redoc"), (Screen::Phone, "redoc-phone"), (Screen::Narrow, "redoc-narrow")] {
         let browser = open(&test, screen).await;
         browser.goto("/redoc").await;
         // The last operation, so all of them.
@@ -140,6 +206,7 @@ async fn the_reference_renders_on_a_desk_and_on_a_phone() {
             assert!(text.contains(expected), "{expected}");
         }
         browser.fits("/redoc").await;
+        assert_eq!(cut_off(&browser, "#redoc").await, json!([]), "{name}");
         browser.screenshot(name).await;
         browser
             .ask("document.querySelector(\"[data-section-id='tag/Codes/operation/create_code']\").scrollIntoView()")
@@ -154,17 +221,20 @@ async fn the_reference_renders_on_a_desk_and_on_a_phone() {
 async fn every_problem_has_a_page_on_a_desk_and_on_a_phone() {
     let test = Setup::Sqlite.start().await;
     let mut titles = HashSet::new();
-    for (screen, name) in [(Screen::Desk, "problem"), (Screen::Phone, "problem-phone")] {
+    for (screen, name) in
+        [(Screen::Desk, "problem"), (Screen::Phone, "problem-phone"), (Screen::Narrow, "problem-narrow")]
+    {
         let browser = open(&test, screen).await;
         browser.goto("/problems").await;
         assert_eq!(browser.client.title().await.expect("a title"), "Problems");
         let mut linked = Vec::new();
-        for link in browser.client.find_all(Locator::Css("main td a")).await.expect("links") {
+        for link in browser.client.find_all(Locator::Css("main li a")).await.expect("links") {
             linked.push(link.attr("href").await.expect("an attribute").expect("an address"));
         }
         let words: Vec<String> = Refusal::ALL.iter().map(|refusal| format!("/problems/{}", refusal.word())).collect();
         assert_eq!(linked, words);
         browser.fits("/problems").await;
+        browser.keeps_words_whole("/problems").await;
         browser.screenshot(&format!("{name}s")).await;
         browser.is_clean().await;
         for refusal in Refusal::ALL {
@@ -180,6 +250,7 @@ async fn every_problem_has_a_page_on_a_desk_and_on_a_phone() {
             assert!(!explained[1].text().await.expect("a text").is_empty(), "{path}: {text}");
             assert!(!text.contains('`'), "{path}: {text}");
             browser.fits(&path).await;
+            browser.keeps_words_whole(&path).await;
             titles.insert(text);
         }
         browser.screenshot(name).await;
@@ -198,4 +269,129 @@ async fn the_type_of_a_problem_is_the_address_of_its_page() {
     let page = test.client().get(refused["type"].as_str().expect("an address")).await.expect(200);
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(page.text.contains(refused["detail"].as_str().expect("a sentence")));
+}
+
+/// What a browser says when somebody follows a link.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+
+struct Told {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Told {
+    fn header(&self, name: &str) -> String {
+        let values: Vec<&str> = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        values.join(", ")
+    }
+}
+
+async fn ask(test: &TestApp, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Told {
+    let mut request = test.client().request(method, path).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.expect("an answer");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Told { status, headers, text: response.text().await.expect("a body") }
+}
+
+/// Where a person may get to with a browser, and what is refused there.
+fn refusals() -> Vec<(Method, String, u16, &'static str)> {
+    let (get, post) = (Method::GET, Method::POST);
+    vec![
+        (get.clone(), "/no/such/page".to_owned(), 404, "not_found"),
+        (get.clone(), "/api/v1/nothing".to_owned(), 404, "not_found"),
+        (get.clone(), "/problems/no_such_word".to_owned(), 404, "not_found"),
+        (get.clone(), "/docs/assets/nothing.js".to_owned(), 404, "not_found"),
+        (post.clone(), "/docs".to_owned(), 405, "method_not_allowed"),
+        (get.clone(), "/oauth/login".to_owned(), 405, "method_not_allowed"),
+        (get.clone(), "/api/v1/auth/token".to_owned(), 405, "method_not_allowed"),
+        (post, "/oauth/login".to_owned(), 415, "unsupported_media_type"),
+        (get, format!("/oauth/authorize?{}", "a".repeat(9000)), 414, "uri_too_long"),
+    ]
+}
+
+#[tokio::test]
+async fn who_asks_for_a_page_is_refused_by_a_page_and_a_program_by_json() {
+    let test = Setup::Sqlite.start().await;
+    for (method, path, status, code) in refusals() {
+        let place = format!("{method} {path:.40}");
+        let kind = (CONTENT_TYPE.as_str(), "text/plain");
+        for (language, lang) in [("en", "en"), ("ru-RU,ru;q=0.9", "ru")] {
+            let headers = [(ACCEPT.as_str(), BROWSER), (ACCEPT_LANGUAGE.as_str(), language), kind];
+            let told = ask(&test, method.clone(), &path, &headers, b"x".to_vec()).await;
+            assert_eq!(told.status, status, "{place}");
+            assert_eq!(told.header("content-type"), "text/html; charset=utf-8", "{place}");
+            assert_eq!(told.header("vary"), "accept-language, accept", "{place}");
+            assert_eq!(told.header("content-language"), lang, "{place}");
+            assert_eq!(told.header("cache-control"), "no-store", "{place}");
+            assert_eq!(told.header("x-content-type-options"), "nosniff", "{place}");
+            assert_eq!(told.header("referrer-policy"), "no-referrer", "{place}");
+            let policy = told.header("content-security-policy");
+            assert!(policy.starts_with("default-src 'none'; style-src 'self'; img-src 'self';"), "{place}: {policy}");
+            assert!(policy.contains("frame-ancestors 'none'"), "{place}: {policy}");
+            assert_eq!(told.header("allow").is_empty(), status != 405, "{place}: {}", told.header("allow"));
+            assert!(told.text.contains(&format!("<html lang=\"{lang}\">")), "{place}: {}", told.text);
+            assert!(told.text.contains("href=\"/oauth/apps\""), "{place} leads on: {}", told.text);
+            assert!(told.text.contains(&format!("href=\"/problems/{code}\"")), "{place}: {}", told.text);
+            assert!(told.text.contains(&told.header("x-request-id")), "{place}: {}", told.text);
+        }
+        for accept in ["*/*", "application/json", "application/problem+json", "text/html;q=0.5, application/json", ""] {
+            let told = ask(&test, method.clone(), &path, &[(ACCEPT.as_str(), accept), kind], b"x".to_vec()).await;
+            assert_eq!(told.header("content-type"), "application/problem+json", "{place}, {accept:?}");
+            assert_eq!(told.header("vary"), "accept", "{place}, {accept:?}");
+            let body: Value = serde_json::from_str(&told.text).expect("JSON");
+            let title = reqwest::StatusCode::from_u16(status).expect("a status").canonical_reason();
+            let refusal = Refusal::ALL.iter().find(|refusal| refusal.word() == code).expect("a refusal");
+            // The members in this order, as they have always been.
+            let expected = format!(
+                "{{\"type\":\"/problems/{code}\",\"title\":{},\"status\":{status},\"detail\":{},\"code\":\"{code}\",\
+                 \"instance\":{}}}",
+                json!(title),
+                json!(refusal.sentence()),
+                body["instance"]
+            );
+            assert_eq!(told.text, expected, "{place}, {accept:?}");
+        }
+        if method == Method::GET {
+            let told = ask(&test, Method::HEAD, &path, &[(ACCEPT.as_str(), BROWSER)], Vec::new()).await;
+            assert_eq!((told.status, told.text.as_str()), (status, ""), "HEAD {path:.40}");
+            assert_eq!(told.header("content-type"), "text/html; charset=utf-8", "HEAD {path:.40}");
+        }
+    }
+}
+
+/// The document promises JSON, and programs whose library accepts anything get it.
+#[tokio::test]
+async fn operations_answer_as_the_document_says_whatever_is_accepted() {
+    let test = Setup::Sqlite.start().await;
+    let user = test.user("user").await;
+    for (path, status) in [("/api/v1/me", 401), ("/api/v1/users/nobody", 401), ("/oauth/userinfo", 401)] {
+        let request = user.anonymous().request(Method::GET, path).header(ACCEPT, BROWSER);
+        user.send(request).await.expect(status);
+    }
+    let asked = user.request(Method::GET, "/api/v1/codes/nobody@example.com").header(ACCEPT, BROWSER);
+    user.send(asked).await.expect_problem(404, "no_active_code");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_is_lost_sees_a_page_that_leads_on() {
+    let test = Setup::Sqlite.start().await;
+    for (screen, name) in
+        [(Screen::Desk, "refusal"), (Screen::Phone, "refusal-phone"), (Screen::Narrow, "refusal-narrow")]
+    {
+        let browser = open(&test, screen).await;
+        for path in ["/no/such/page", "/api/v1/auth/token"] {
+            browser.goto(path).await;
+            browser.find("main a.button").await;
+            browser.fits(path).await;
+            browser.keeps_words_whole(path).await;
+        }
+        browser.screenshot(name).await;
+        browser.click("main a.button").await;
+        browser.find("form[action='/oauth/login']").await;
+        browser.close().await;
+    }
 }

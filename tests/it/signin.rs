@@ -188,6 +188,45 @@ fn is(error: Result<(), Error>, refusal: Refusal) -> bool {
 }
 
 on_every_setup! {
+    /// Sent by nobody, one still learns what there is and where to go on.
+    async fn who_registers_on_no_way_lands_in_their_account(setup: Setup) {
+        let (test, corp) = start(setup, &[]).await;
+        let mut visit = browser_of(&test);
+        let page = visit.get("/oauth/register").await.expect(200);
+        let typed = [("username", "olga"), ("email", "olga@example.com"), ("password", PASSWORD)];
+        let page = visit.submit(&page.form("/oauth/register"), &typed).await.expect(303);
+        assert_eq!(page.location(), Some("/oauth/apps?registered"));
+        let page = visit.follow(page).await.expect(200);
+        for said in ["Your account is ready", "Logged in as <strong><bdi>olga<", "You have no referral code"] {
+            assert!(page.text.contains(said), "{said}: {}", page.text);
+        }
+        assert!(page.forms().iter().any(|form| form.action == "/oauth/logout"), "{}", page.text);
+
+        let olga = test.client().logged_in("olga").await;
+        olga.create_code("AMSEL2030XYZ").await.expect(201);
+        let page = visit.get(HOME).await.expect(200);
+        assert!(!page.text.contains("Your account is ready"), "once is enough: {}", page.text);
+        assert!(page.text.contains("/oauth/register?code=AMSEL2030XYZ</bdi>"), "to be sent on: {}", page.text);
+        let invitation = link(&page, "/oauth/register?");
+        let page = browser_of(&test).get(&invitation).await.expect(200);
+        assert_eq!(field(&page.form("/oauth/register"), "code"), "AMSEL2030XYZ");
+        olga.revoke_code("AMSEL2030XYZ").await.expect(204);
+        assert!(visit.get(HOME).await.expect(200).text.contains("You have no referral code"));
+
+        // With a provider it is the same, unless the account was there before.
+        is_now(&corp, json!({"sub": "1", "preferred_username": "ivan", "email": "ivan@example.com"}));
+        let mut visit = browser_of(&test);
+        let page = come(&mut visit, "corp").await.expect(200);
+        assert_eq!(link(&page, HOME), HOME, "another way to log in");
+        let page = visit.submit(&new_account(&page), &[("username", "ivan"), ("email", "ivan@example.com")]).await;
+        assert_eq!(page.expect(303).location(), Some("/oauth/apps?registered"));
+        is_now(&corp, json!({"sub": "2", "preferred_username": "olga"}));
+        let mut visit = browser_of(&test);
+        let page = come(&mut visit, "corp").await.expect(200);
+        let page = visit.submit(&join_account(&page), &[("login", "olga"), ("password", PASSWORD)]).await;
+        assert_eq!(page.expect(303).location(), Some(HOME));
+    }
+
     async fn a_first_visit_makes_an_account_and_the_next_logs_in(setup: Setup) {
         let (test, corp) = start(setup, &[]).await;
         let owner = test.user("owner").await;

@@ -70,6 +70,7 @@ const FAULTS: &str = r#"(() => {
     for (const form of all("form")) {
         expect(form.method === "post" && form.elements.csrf?.value, `${form.action} is posted, with its token`);
     }
+    expect(all("main a[href], main button").length, "a way on");
     expect(all("script, style, [style], [onclick], iframe").length === 0, "no script, no style");
     return faults;
 })()"#;
@@ -85,6 +86,7 @@ async fn faults_of_a_page_are_seen() {
         "document.querySelector('#email-wrong').remove()",
         "document.querySelector('[name=csrf]').remove()",
         "document.querySelector('#email').removeAttribute('aria-invalid')",
+        "document.querySelectorAll('main a, main button').forEach(way => way.remove())",
         "document.querySelector('button').classList.add('link') || document.querySelector('link[rel=stylesheet]').remove()",
     ] {
         browser.goto("/register-wrong.en").await;
@@ -108,6 +110,7 @@ async fn every_page_reads_well_in_every_state_on_every_screen() {
             browser.goto(&format!("/{name}")).await;
             assert_eq!(browser.ask(FAULTS).await, json!([]), "{shown}");
             browser.fits(&shown).await;
+            browser.keeps_words_whole(&shown).await;
             let title = browser.client.title().await.expect("a title");
             assert_eq!(title.starts_with(&format!("{}: ", words.error)), page.failed, "{shown}: {title}");
             // Whoever hears the page hears what is wrong first.

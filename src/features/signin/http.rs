@@ -27,7 +27,9 @@ use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::web::caller::Client;
 use crate::web::extract::{Fields, Form, PathText};
-use crate::web::pages::{AUTHORIZE, leave, or_say, page, request_on, retry, safe_next, say, see_other};
+use crate::web::pages::{
+    AUTHORIZE, after_registration, leave, or_say, page, request_on, retry, safe_next, say, see_other,
+};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
 use crate::web::views::words::Words;
@@ -239,6 +241,7 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
                 accounts::actions::admit(&app, made.id).await?;
                 let none = || Error::Internal("an account that was made by password has none".into());
                 let credential = Credential::Password(made.password_hash.ok_or_else(none)?);
+                let next = after_registration(next);
                 return enter(&app, &visitor, made.id, credential, next).await;
             }
             Err(error) => error,
@@ -471,6 +474,7 @@ async fn ask_to_finish(
         email: proven.as_ref().map_or(typed.email.as_str(), Email::as_str),
         email_verified: proven.is_some(),
         code: &typed.code,
+        next: &arrival.next,
         login: &typed.login,
         alert: typed.alert,
         notes: &typed.notes,
@@ -496,6 +500,8 @@ async fn finish(State(app): State<Arc<App>>, Client(client): Client, visitor: Vi
             Ok(user) => {
                 accounts::actions::admit(&app, user).await?;
                 let next = safe_next(Some(&arrival.next));
+                // Of the two forms, the one to link an account makes none.
+                let next = if form.first("login").is_some() { next } else { after_registration(next) };
                 return enter(&app, &visitor, user, credential(arrival.identity.clone()), next).await;
             }
             Err(error) => error,

@@ -13,6 +13,31 @@ const begin = () => {
   document.querySelector(".modal-ux input")?.focus();
   document.querySelector(".modal-ux-content")?.scrollTo(0, 0);
 };
+// What the bundle leaves without a name, out of reach of the keyboard, or under a heading of the wrong level.
+const names = {
+  "#servers": "Server",
+  ".operation-filter-input": "Filter by tag",
+  ".examples-select-element": "Example",
+  ".body-param__text": "Request body",
+  ".parameters-col_description select": "Value",
+  ".parameters-col_description input": "Value",
+};
+const regions = { ".information-container": "About", ".filter-container": "Filter", ".scheme-container": "Server and log-in" };
+const levels = { "h3.opblock-tag": "2", h4: "3", h5: "4" };
+const mend = () => {
+  const set = (css, attribute, value) => {
+    for (const element of document.querySelectorAll(`.swagger-ui ${css}:not([${attribute}])`)) {
+      element.setAttribute(attribute, typeof value === "function" ? value(element) : value);
+    }
+  };
+  for (const [css, name] of Object.entries({ ...names, ...regions })) set(css, "aria-label", name);
+  for (const css of Object.keys(regions)) set(css, "role", "region");
+  for (const [css, level] of Object.entries(levels)) set(css, "aria-level", level);
+  set(".responses-table", "aria-label", (table) => `Responses, ${table.id}`);
+  set(".microlight", "tabindex", "0");
+};
+new MutationObserver(mend).observe(document.getElementById("swagger-ui"), { childList: true, subtree: true });
+
 const dialog = () => ({
   statePlugins: {
     auth: {
@@ -25,6 +50,8 @@ const dialog = () => ({
     },
   },
   wrapComponents: {
+    // A link inside of a button is nothing that one can press. The button itself changes the address.
+    DeepLink: (_, { React }) => ({ text }) => React.createElement("span", null, text),
     oauth2: (Way, { React }) => (props) => {
       const none = { authSelectors: { ...props.authSelectors, getConfigs: () => ({}) } };
       return React.createElement(Way, props.name === "machine" ? { ...props, ...none } : props);
@@ -39,6 +66,7 @@ window.ui = SwaggerUIBundle({
   plugins: [dialog],
   layout: "BaseLayout",
   deepLinking: true,
+  filter: true,
   displayRequestDuration: true,
   persistAuthorization: false,
   tryItOutEnabled: true,

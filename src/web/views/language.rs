@@ -65,7 +65,7 @@ fn entry(text: &str) -> Option<(&str, u16)> {
 }
 
 /// `0`, `0.7`, `1.000`: at most three digits behind the point, at most one.
-fn thousandths(text: &str) -> Option<u16> {
+pub fn thousandths(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -115,6 +115,8 @@ pub struct Finish<'a> {
     /// Whether the provider vouches for the address: then it cannot be changed here.
     pub email_verified: bool,
     pub code: &'a str,
+    /// Where the person is going, to log in there in another way; a path of ours.
+    pub next: &'a str,
     /// The name or address typed to link an account.
     pub login: &'a str,
     pub alert: Option<Alert>,
@@ -143,7 +145,16 @@ pub struct AllowedApp<'a> {
     pub since: Time,
 }
 
-/// The consents somebody has given. Sends `csrf`, `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
+/// A code that somebody has, and those whom they invite register with.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCode<'a> {
+    pub code: &'a str,
+    pub expires_at: Time,
+    /// The page to register on with it.
+    pub link: &'a str,
+}
+
+/// Where people are who are on no way: their account, with their code and the consents they have given. Sends `csrf`, `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
 #[derive(Template)]
 #[template(path = "apps.html")]
 pub struct Apps<'a> {
@@ -151,6 +162,10 @@ pub struct Apps<'a> {
     pub csrf: &'a str,
     /// Who is logged in.
     pub user: &'a str,
+    /// Whether the account has just been made.
+    pub registered: bool,
+    /// The active one.
+    pub code: Option<OwnCode<'a>>,
     pub apps: &'a [AllowedApp<'a>],
     /// The client from which access has just been withdrawn.
     pub withdrawn: Option<&'a str>,
@@ -195,6 +210,11 @@ pub enum Message<'a> {
     Overloaded,
     Unavailable,
     NotFound,
+    WrongMethod,
+    TooLarge,
+    AddressTooLong,
+    /// What was sent is no form of ours.
+    Unreadable,
     Internal,
 }
 
@@ -215,22 +235,34 @@ impl Message<'_> {
     }
 }
 
-/// Where to go from a message; paths of ours.
+/// Where to go from a message, for there is always a way on; paths of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way<'a> {
-    Nowhere,
     Again(&'a str),
     LogIn(&'a str),
     Apps,
 }
 
-/// Something said, and perhaps a way on.
+/// Something said, and a way on.
 #[derive(Template)]
 #[template(path = "message.html")]
 pub struct MessagePage<'a> {
     pub words: &'static Words,
     pub message: Message<'a>,
     pub way: Way<'a>,
+}
+
+/// A refusal, for a person who has met it where no page is.
+#[derive(Template)]
+#[template(path = "refusal.html")]
+pub struct RefusalPage<'a> {
+    pub words: &'static Words,
+    pub message: Message<'a>,
+    pub status: u16,
+    /// The refusal's word; its page explains it to developers.
+    pub code: &'a str,
+    /// The request's id, as the log knows it.
+    pub request: &'a str,
 }
 
 macro_rules! views {
@@ -243,7 +275,7 @@ macro_rules! views {
     };
 }
 
-views! { Login Register Consent Finish Apps Leaving MessagePage }
+views! { Login Register Consent Finish Apps Leaving MessagePage RefusalPage }
 
 /// Whether to allow it is to be thought about twice.
 fn is_weighty(scope: Scope) -> bool {
@@ -267,11 +299,10 @@ fn plain(text: &str) -> String {
 }
 
 impl<'a> Way<'a> {
-    fn path(self) -> Option<&'a str> {
+    fn path(self) -> &'a str {
         match self {
-            Self::Nowhere => None,
-            Self::Again(path) | Self::LogIn(path) => Some(path),
-            Self::Apps => Some("/oauth/apps"),
+            Self::Again(path) | Self::LogIn(path) => path,
+            Self::Apps => "/oauth/apps",
         }
     }
 }
@@ -327,13 +358,18 @@ mod tests {
                     email: text,
                     email_verified: true,
                     code: text,
+                    next: text,
                     login: text,
                     alert,
                     notes: &notes,
                 };
                 render(&page)
             }),
-            html(&|| render(&Apps { words, csrf: text, user: text, apps: &[app], withdrawn: Some(text) })),
+            html(&|| {
+                let code = Some(OwnCode { code: text, expires_at: since, link: text });
+                let (registered, withdrawn) = (true, Some(text));
+                render(&Apps { words, csrf: text, user: text, registered, code, apps: &[app], withdrawn })
+            }),
             html(&|| {
                 let message = Message::ProviderDenied(text);
                 render(&MessagePage { words, message, way: Way::Again(text) })
@@ -370,7 +406,7 @@ mod tests {
     fn headers_keep_pages_private_and_say_their_language() {
         for language in Language::ALL {
             let words = language.words();
-            let page = MessagePage { words, message: Message::LoggedOut, way: Way::Nowhere };
+            let page = MessagePage { words, message: Message::LoggedOut, way: Way::Apps };
             let (headers, html) = render(&page).unwrap();
             assert_eq!(headers[CACHE_CONTROL], "no-store");
             assert_eq!(headers[VARY], "accept-language");

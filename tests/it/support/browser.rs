@@ -204,6 +204,26 @@ impl Browser {
         assert!(widths[0].as_f64() <= widths[1].as_f64(), "{path}: {widths}");
     }
 
+    /// No line ends within a word. Names are not looked at: they may be longer than any line.
+    pub async fn keeps_words_whole(&self, path: &str) {
+        const BROKEN: &str = r#"(() => {
+            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            const broken = [];
+            for (let text; (text = texts.nextNode()); ) {
+                if (text.parentElement.closest("bdi, .unseen")) continue;
+                for (const word of text.data.matchAll(/[\p{L}\p{N}_]+/gu)) {
+                    const range = document.createRange();
+                    range.setStart(text, word.index);
+                    range.setEnd(text, word.index + word[0].length);
+                    const lines = new Set([...range.getClientRects()].map(({ top }) => Math.round(top)));
+                    if (lines.size > 1) broken.push(word[0]);
+                }
+            }
+            return broken;
+        })()"#;
+        assert_eq!(self.ask(BROKEN).await, json!([]), "{path}");
+    }
+
     /// For a person to look at: `target/screenshots/NAME.png`.
     pub async fn screenshot(&self, name: &str) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/screenshots/{name}.png"));

@@ -169,8 +169,8 @@ fn send_back(
 fn reject(app: &App, visitor: &Visitor, words: &'static Words, rejected: Rejected) -> Result<Response> {
     let bad = StatusCode::BAD_REQUEST;
     match rejected {
-        Rejected::UnknownClient => say(app, visitor, words, bad, Message::UnknownClient, Way::Nowhere),
-        Rejected::BadRedirect => say(app, visitor, words, bad, Message::BadRedirect, Way::Nowhere),
+        Rejected::UnknownClient => say(app, visitor, words, bad, Message::UnknownClient, Way::Apps),
+        Rejected::BadRedirect => say(app, visitor, words, bad, Message::BadRedirect, Way::Apps),
         Rejected::Told(to, state, fault) => tell_at(app, visitor, &to, state.as_deref(), &fault),
     }
 }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use axum::Json as Answer;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::features::codes;
 use crate::features::oauth::actions;
 use crate::features::oauth::model::Consent;
 use crate::features::signin::http::{LogInPage, ask_to_log_in};
 use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::parameters::Parameters;
 use crate::kernel::time::Time;
 use crate::problems;
 use crate::web::caller::{Person, need};
@@ -21,7 +23,7 @@ use crate::web::extract::{Form, PathText};
 use crate::web::pages::{HOME, or_say, page, say};
 use crate::web::problem::Problem;
 use crate::web::views::words::Words;
-use crate::web::views::{AllowedApp, Apps, Message, Way};
+use crate::web::views::{AllowedApp, Apps, Message, OwnCode, Way};
 use crate::web::visitor::Visitor;
 
 /// What you have allowed a client.
@@ -87,13 +89,26 @@ pub async fn withdraw(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn apps(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
+pub async fn apps(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(query): RawQuery) -> Response {
     let words = visitor.words(None);
-    let answer = show(&app, &visitor, words, None).await;
+    let news = match Parameters::parse(query.unwrap_or_default().as_bytes()).first("registered") {
+        Some(_) => News::Registered,
+        None => News::None,
+    };
+    let answer = show(&app, &visitor, words, news).await;
     or_say(&app, &visitor, words, answer)
 }
 
-async fn show(app: &App, visitor: &Visitor, words: &'static Words, withdrawn: Option<&str>) -> Result<Response> {
+/// What has just happened to the account.
+#[derive(Clone, Copy)]
+enum News<'a> {
+    None,
+    Registered,
+    /// Access was withdrawn from this client.
+    Withdrawn(&'a str),
+}
+
+async fn show(app: &App, visitor: &Visitor, words: &'static Words, news: News<'_>) -> Result<Response> {
     let Some(person) = visitor.person(app).await? else {
         let log_in = LogInPage { next: HOME, username: "", code: None, alert: None };
         return ask_to_log_in(app, visitor, words, StatusCode::OK, &log_in).await;
@@ -108,8 +123,31 @@ async fn show(app: &App, visitor: &Visitor, words: &'static Words, withdrawn: Op
             since: consent.granted_at,
         })
         .collect();
-    let view = Apps { words, csrf: &visitor.csrf(), user: &person.username, apps: &apps, withdrawn };
+    let active = codes::actions::active_of(app, person.user).await?;
+    let link = active.as_ref().map(|active| register_with(app, &active.code)).unwrap_or_default();
+    let view = Apps {
+        words,
+        csrf: &visitor.csrf(),
+        user: &person.username,
+        registered: matches!(news, News::Registered),
+        code: active.as_ref().map(|active| OwnCode {
+            code: &active.code,
+            expires_at: Time(active.expires_at),
+            link: &link,
+        }),
+        apps: &apps,
+        withdrawn: match news {
+            News::Withdrawn(client) => Some(client),
+            News::None | News::Registered => None,
+        },
+    };
     page(app, visitor, StatusCode::OK, &view)
+}
+
+/// The page to register on with a code, in full: people send it to each other.
+fn register_with(app: &App, code: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("code", code).finish();
+    format!("{}/oauth/register?{query}", app.public_url())
 }
 
 pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {
@@ -118,14 +156,14 @@ pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, For
         if !visitor.sent(form.first("csrf").unwrap_or_default()) {
             return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
         }
-        let Some(person) = visitor.person(&app).await? else { return show(&app, &visitor, words, None).await };
+        let Some(person) = visitor.person(&app).await? else { return show(&app, &visitor, words, News::None).await };
         let client = form.first("client_id").unwrap_or_default();
         let consents = actions::consents(&app, person.user).await?;
         let name = consents.into_iter().find(|consent| consent.client_id == client).map(|consent| consent.name);
         match actions::withdraw(&app, person.user, client).await {
             // Twice is once: a form may be sent again.
             Ok(()) | Err(Error::Refused(Refusal::ConsentNotFound)) => {
-                show(&app, &visitor, words, name.as_deref()).await
+                show(&app, &visitor, words, name.as_deref().map_or(News::None, News::Withdrawn)).await
             }
             Err(error) => Err(error),
         }

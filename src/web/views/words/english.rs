@@ -40,7 +40,7 @@ pub static ENGLISH: Words = Words {
     consent_list: "If you allow it, the app will be able to:",
     careful: "Careful:",
     sent_back: ("Either way you will be sent back to ", "."),
-    can_withdraw: "You can withdraw access at any time, on the page “Apps with access”.",
+    can_withdraw: "You can withdraw access at any time in your account, under “Apps with access”.",
     allow: "Allow",
     deny: "Deny",
     scope: |scope| match scope {
@@ -64,11 +64,20 @@ pub static ENGLISH: Words = Words {
     finish_link: "I already have an account",
     link_hint: ("Log in to it once. From then on, ", " is enough."),
     link: "Link account",
+    other_way: "Log in in another way",
     email_verified: ("Confirmed by ", ""),
 
+    account_title: "Your account",
+    registered: "Your account is ready, and you are logged in.",
+    registered_hint: "If an app or a site sent you here, go back to it and log in there with this account.",
+    own_code: "Your referral code",
+    code_until: ("It can be used until ", "."),
+    code_share: "Send this link to those you invite:",
+    code_none: "You have no referral code at the moment.",
+    code_none_hint: ("An app that you give access can make one for you. Developers make theirs with the ", "."),
     apps_title: "Apps with access",
     apps_intro: "You have allowed these apps to use your account. Withdraw access from those you no longer need.",
-    apps_none: "No app has access to your account",
+    apps_none: "No app has access to your account.",
     apps_none_hint: "Once you allow one, you will find it here.",
     since: ("Access since ", ""),
     date: |time| match civil(time) {
@@ -95,7 +104,8 @@ pub static ENGLISH: Words = Words {
     rule: |rule| Some(Cow::Borrowed(rule)),
     some_rule: "This value is not accepted",
 
-    message: |message| match message {
+    message: |message| {
+        match message {
         Message::UnknownClient => (
             "This app is not known here",
             "The app that sent you is not registered with us. If you were about to log in to it, tell its makers."
@@ -150,13 +160,28 @@ pub static ENGLISH: Words = Words {
         Message::Overloaded => ("Just a moment", ENGLISH.overloaded.into()),
         Message::Unavailable => ("This does not work just now", "Please try again shortly.".into()),
         Message::NotFound => ("There is nothing here", "Please check the address.".into()),
+        Message::WrongMethod => (
+            "This cannot be opened like that",
+            "There is something at this address, but it is not made to be opened in a browser in this way.".into(),
+        ),
+        Message::TooLarge => ("That is too much", "What was sent is larger than we accept. Nothing was done.".into()),
+        Message::AddressTooLong => ("The address is too long", "Please check the address, or start again.".into()),
+        Message::Unreadable => (
+            "We could not read this",
+            "What was sent is not what we expect at this address, or did not arrive whole. Please go back and try again."
+                .into(),
+        ),
         Message::Internal => (
             "Something went wrong",
             "The fault is ours, and has been noted down. Please try again a little later.".into(),
         ),
+    }
     },
     again: "Try again",
-    to_apps: "To my apps",
+    to_apps: "To my account",
+    for_developers: "For developers:",
+    to_docs: "API page",
+    request: "Request",
 };
 
 fn in_words(seconds: u64) -> String {

@@ -81,10 +81,22 @@ pub struct Words {
     /// Around the provider's name.
     pub link_hint: Around,
     pub link: &'static str,
+    /// A link, away from the provider's answer.
+    pub other_way: &'static str,
     /// Around the provider's name.
     pub email_verified: Around,
 
-    // The clients allowed.
+    // The account: the code and the clients allowed.
+    pub account_title: &'static str,
+    pub registered: &'static str,
+    pub registered_hint: &'static str,
+    pub own_code: &'static str,
+    /// Around the day.
+    pub code_until: Around,
+    pub code_share: &'static str,
+    pub code_none: &'static str,
+    /// Around `to_docs`.
+    pub code_none_hint: Around,
     pub apps_title: &'static str,
     pub apps_intro: &'static str,
     pub apps_none: &'static str,
@@ -123,6 +135,11 @@ pub struct Words {
     pub message: fn(Message<'_>) -> (&'static str, Cow<'static, str>),
     pub again: &'static str,
     pub to_apps: &'static str,
+    /// Before the status and the code of a refusal.
+    pub for_developers: &'static str,
+    pub to_docs: &'static str,
+    /// Before the request's id.
+    pub request: &'static str,
 }
 
 impl Words {
@@ -135,7 +152,6 @@ impl Words {
     /// The text of a link.
     pub fn way(&self, way: Way<'_>) -> &'static str {
         match way {
-            Way::Nowhere => "",
             Way::Again(_) => self.again,
             Way::LogIn(_) => self.log_in,
             Way::Apps => self.to_apps,

@@ -86,6 +86,14 @@ export class Chromium {
     throw new Error(`${start} is not reached: ${await this.url()}: ${await this.complaints()}`);
   }
 
+  /** Waits for an element that a script of the page makes. */
+  async appears(selector) {
+    for (const end = performance.now() + 10_000; performance.now() < end; await sleep(20)) {
+      if (await this.run('return document.querySelector(arguments[0]) !== null', selector)) return;
+    }
+    throw new Error(`${selector} does not appear at ${await this.url()}: ${await this.complaints()}`);
+  }
+
   /** What the page and the browser have complained about since the last time. */
   async complaints() {
     const lines = await this.call('POST', '/se/log', { type: 'browser' });

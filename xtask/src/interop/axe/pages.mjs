@@ -1,5 +1,5 @@
-// Every page that people see on their way, looked at by axe-core in Chromium: in each language, on a large and on a
-// small screen, by day and by night.
+// Every page that people see, looked at by axe-core in Chromium: in each language, on a large and on a small screen, by
+// day and by night.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -64,6 +64,31 @@ async function comeThrough(provider) {
   await chromium.click('button[type=submit]');
 }
 
+/** The person gets a code, by the API. */
+async function makeCode() {
+  const post = async (path, body, headers) => {
+    const request = { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } };
+    const answer = await fetch(`${server}${path}`, request);
+    holds(answer.ok, `${path} answered ${answer.status}`);
+    return answer.json();
+  };
+  const { access_token: token } = await post('/api/v1/auth/token', { username: user.username, password: user.password });
+  await post('/api/v1/codes', { expires_at: '2099-01-01' }, { authorization: `Bearer ${token}` });
+}
+
+let newcomers = 0;
+
+/** Somebody makes an account, sent by nobody. */
+async function registerAlone() {
+  newcomers += 1;
+  await forget();
+  await chromium.open(`${server}/oauth/register`);
+  await chromium.type('input[name=username]', `alone${newcomers}`);
+  await chromium.type('input[name=email]', `alone${newcomers}@example.com`);
+  await chromium.type('input[type=password]', user.password);
+  await chromium.click('form[action="/oauth/register"] button');
+}
+
 /** The pages in an order that a person might see them in. */
 const PAGES = {
   'log-in': async () => {
@@ -109,6 +134,30 @@ const PAGES = {
   },
   'apps, none': () => chromium.click('form[action="/oauth/apps"] button'),
   error: () => chromium.open(authorize({ ...clients.public, id: 'nobody' })),
+  'account, just made': registerAlone,
+  'logged out': () => chromium.click('form[action="/oauth/logout"] button'),
+  'no such page': () => chromium.open(`${server}/no/such/page`),
+  'no such method': () => chromium.open(`${server}/oauth/login`),
+};
+
+/** For developers, in English alone. Each is opened anew for each look, for some are drawn by scripts. */
+const DOCUMENTS = {
+  problems: () => chromium.open(`${server}/problems`),
+  problem: () => chromium.open(`${server}/problems/not_found`),
+  docs: async () => {
+    await chromium.open(`${server}/docs`);
+    await chromium.appears('#operations-Accounts-get_profile');
+  },
+  'docs, opened': async () => {
+    await DOCUMENTS.docs();
+    await chromium.run(`for (const operation of ['Accounts-register_account', 'Codes-create_code', 'Accounts-get_profile'])
+      document.querySelector('#operations-' + operation + ' .opblock-summary-control').click()`);
+    await chromium.appears('#operations-Accounts-get_profile .execute');
+  },
+  reference: async () => {
+    await chromium.open(`${server}/redoc`);
+    await chromium.appears('[data-section-id="tag/Operating/operation/check_readiness"]');
+  },
 };
 
 /**
@@ -120,11 +169,12 @@ return Promise.all(moving).then(() => axe.run(document, { resultTypes: ['violati
   violations.flatMap(({ id, help, nodes }) => nodes.map(({ html, failureSummary }) =>
     id + ': ' + help + ': ' + html.slice(0, 200) + ' ' + failureSummary)));`;
 
-async function look(language, name, screen, scheme) {
+async function look(language, name, screen, scheme, open = () => {}) {
   await chromium.devTools('Emulation.setDeviceMetricsOverride', SCREENS[screen]);
   const features = [{ name: 'prefers-color-scheme', value: scheme }];
   await chromium.devTools('Emulation.setEmulatedMedia', { features });
   await check(`${language}, ${name}, ${screen}, ${scheme}`, async () => {
+    await open();
     const [lang, title, wide, dark] = await chromium.run(
       `return [document.documentElement.lang, document.title,
         document.documentElement.scrollWidth > document.documentElement.clientWidth,
@@ -136,6 +186,7 @@ async function look(language, name, screen, scheme) {
   });
 }
 
+await makeCode();
 const agent = await chromium.run('return navigator.userAgent');
 for (const language of ['en', 'ru']) {
   await chromium.devTools('Emulation.setUserAgentOverride', { userAgent: agent, acceptLanguage: language });
@@ -153,6 +204,14 @@ for (const language of ['en', 'ru']) {
   }
   await check(`${language}: these were ${Object.keys(PAGES).length} pages`, () =>
     same(titles.size, Object.keys(PAGES).length));
+}
+
+await chromium.devTools('Emulation.setUserAgentOverride', { userAgent: agent, acceptLanguage: 'en' });
+for (const [name, open] of Object.entries(DOCUMENTS)) {
+  for (const screen of Object.keys(SCREENS)) {
+    for (const scheme of ['light', 'dark']) await look('en', name, screen, scheme, open);
+  }
+  await check(`${name}: the browser has nothing to complain about`, async () => same(await chromium.complaints(), []));
 }
 
 await check('Chromium brings the code to the program at a loopback address', async () => {
