@@ -18,6 +18,7 @@ mod deadlines;
 mod failover;
 mod figures;
 mod gallery;
+mod guide;
 mod health;
 mod identity;
 mod input;
