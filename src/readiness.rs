@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::db::{Db, Options, Work};
 use crate::kernel::error::{Error, Result, Storage};
 use crate::kernel::ids::NodeId;
-use crate::{params, sql};
+use crate::{params, sql, words};
 
 /// A database that takes longer is silent.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -28,8 +28,27 @@ sql! {
     FORGET = "delete from probes where at not between (select referral_now()) - $1 and (select referral_now()) + $1";
 }
 
-/// Nothing is wrong, or what is, as a word.
-pub type Verdict = Result<(), &'static str>;
+words! {
+    /// Why the service is not ready: a fault of the database, but for the last two.
+    pub enum Unready as "UnreadyReason" {
+        Full = "full",
+        ReadOnly = "read_only",
+        IoError = "io_error",
+        Silent = "silent",
+        Replaced = "replaced",
+        Locked = "locked",
+        Overloaded = "overloaded",
+        Unavailable = "unavailable",
+        Broken = "broken",
+        /// A part of the service that runs beside the requests has ended and is begun again.
+        Background = "background",
+        /// The process is about to end.
+        Stopping = "stopping",
+    }
+}
+
+/// Nothing is wrong, or what is.
+pub type Verdict = Result<(), Unready>;
 
 pub struct Readiness {
     db: Db,
@@ -105,30 +124,30 @@ pub async fn housekeeping(db: &Db) -> Result<u64> {
 }
 
 /// What both engines say when something is wrong, and our word for it.
-const WORDS: &[(&str, &str)] = &[
-    ("database or disk is full", "full"),
-    ("(53100)", "full"),
-    ("disk I/O error", "io_error"),
-    ("(58030)", "io_error"),
-    ("readonly database", "read_only"),
-    ("(25006)", "read_only"),
-    ("does not allow writes", "read_only"),
-    ("removed or replaced", "replaced"),
-    ("is silent", "silent"),
-    ("database is locked", "locked"),
+const WORDS: &[(&str, Unready)] = &[
+    ("database or disk is full", Unready::Full),
+    ("(53100)", Unready::Full),
+    ("disk I/O error", Unready::IoError),
+    ("(58030)", Unready::IoError),
+    ("readonly database", Unready::ReadOnly),
+    ("(25006)", Unready::ReadOnly),
+    ("does not allow writes", Unready::ReadOnly),
+    ("removed or replaced", Unready::Replaced),
+    ("is silent", Unready::Silent),
+    ("database is locked", Unready::Locked),
 ];
 
-fn word(error: &Error) -> &'static str {
+fn word(error: &Error) -> Unready {
     let text = match error {
         Error::Storage(
             Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text) | Storage::Broken(text),
         ) => text,
-        Error::Storage(Storage::TimedOut(_)) => return "silent",
-        Error::Busy(_) => return "overloaded",
-        _ => return "broken",
+        Error::Storage(Storage::TimedOut(_)) => return Unready::Silent,
+        Error::Busy(_) => return Unready::Overloaded,
+        _ => return Unready::Broken,
     };
     let known = WORDS.iter().find(|(part, _)| text.contains(part));
-    known.map_or("unavailable", |(_, word)| word)
+    known.map_or(Unready::Unavailable, |(_, word)| *word)
 }
 
 /// Something that is tried now and then, by one for all who ask.
@@ -167,9 +186,9 @@ impl Probe {
         };
         let left = PATIENCE.saturating_sub(began.elapsed());
         match tokio::time::timeout(left, answer.wait_for(Option::is_some)).await {
-            Ok(Ok(verdict)) => verdict.unwrap_or(Err("broken")),
-            Ok(Err(_)) => Err("broken"),
-            Err(_) => Err("silent"),
+            Ok(Ok(verdict)) => verdict.unwrap_or(Err(Unready::Broken)),
+            Ok(Err(_)) => Err(Unready::Broken),
+            Err(_) => Err(Unready::Silent),
         }
     }
 
@@ -192,11 +211,11 @@ mod tests {
             probe.ask(Box::pin(async move {
                 tries.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                Err("full")
+                Err(Unready::Full)
             }))
         };
         let verdicts = futures_util::future::join_all((0..20).map(|_| ask())).await;
-        assert_eq!(verdicts, [Err("full"); 20]);
+        assert_eq!(verdicts, [Err(Unready::Full); 20]);
         assert_eq!(tries.load(Ordering::Relaxed), 1);
     }
 
@@ -204,21 +223,21 @@ mod tests {
     async fn nobody_waits_for_what_says_nothing_and_what_it_says_late_is_heard() {
         let probe = Arc::new(Probe::default());
         let (speak, spoken) = tokio::sync::oneshot::channel();
-        let waiting = probe.ask(Box::pin(async move { spoken.await.unwrap_or(Err("gone")) }));
-        assert_eq!(waiting.await, Err("silent"));
+        let waiting = probe.ask(Box::pin(async move { spoken.await.unwrap_or(Err(Unready::Unavailable)) }));
+        assert_eq!(waiting.await, Err(Unready::Silent));
         // Whoever asks meanwhile does not wait at all, and nothing is tried beside it.
-        let another = probe.ask(Box::pin(async { Err("another") }));
-        assert_eq!(another.await, Err("silent"));
+        let another = probe.ask(Box::pin(async { Err(Unready::Locked) }));
+        assert_eq!(another.await, Err(Unready::Silent));
         speak.send(Ok(())).unwrap();
         let mut answer = probe.tried().running.clone().unwrap().1;
         answer.wait_for(Option::is_some).await.unwrap();
-        assert_eq!(probe.ask(Box::pin(async { Err("another") })).await, Ok(()));
+        assert_eq!(probe.ask(Box::pin(async { Err(Unready::Locked) })).await, Ok(()));
     }
 
     #[tokio::test]
     async fn one_that_panicked_is_tried_again() {
         let probe = Arc::new(Probe::default());
-        assert_eq!(probe.ask(Box::pin(async { panic!("in a probe") })).await, Err("broken"));
+        assert_eq!(probe.ask(Box::pin(async { panic!("in a probe") })).await, Err(Unready::Broken));
         assert_eq!(probe.ask(Box::pin(async { Ok(()) })).await, Ok(()));
     }
 }

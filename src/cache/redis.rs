@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::changes::Changes;
 use crate::kernel::ids::InstallationId;
+use crate::words;
 
 /// The longest a request waits for Redis.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -81,9 +82,9 @@ impl Redis {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Why it is not used, as a word.
-    pub fn trouble(&self) -> Option<&'static str> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).map(Trouble::word)
+    /// Why it is not used.
+    pub fn trouble(&self) -> Option<Trouble> {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether Redis does what we ask of it, for who wants to know why not.
@@ -255,20 +256,21 @@ impl Redis {
     }
 }
 
-/// Why Redis is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    Unreachable,
-    Slow,
-    Password,
-    Permission,
-    Loading,
-    MasterDown,
-    ReadOnly,
-    Full,
-    Busy,
-    /// Anything else that it answers.
-    Refused,
+words! {
+    /// Why Redis is not used.
+    pub enum Trouble as "RedisTrouble" {
+        Unreachable = "unreachable",
+        Slow = "slow",
+        Password = "password",
+        Permission = "permission",
+        Loading = "loading",
+        MasterDown = "master_down",
+        ReadOnly = "read_only",
+        Full = "full",
+        Busy = "busy",
+        /// Anything else that it answers.
+        Refused = "refused",
+    }
 }
 
 impl Trouble {
@@ -287,21 +289,6 @@ impl Trouble {
             Some(_) => Self::Refused,
             None if error.is_timeout() => Self::Slow,
             None => Self::Unreachable,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Slow => "slow",
-            Self::Password => "password",
-            Self::Permission => "permission",
-            Self::Loading => "loading",
-            Self::MasterDown => "master_down",
-            Self::ReadOnly => "read_only",
-            Self::Full => "full",
-            Self::Busy => "busy",
-            Self::Refused => "refused",
         }
     }
 

@@ -417,6 +417,35 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        let name = "REFERRAL_HTTP_CORS_ORIGINS";
+        assert_eq!(with(&[]).unwrap().http.cors_origins, [""; 0]);
+        let two = with(&[(name, "https://app.example.com, http://127.0.0.1:5173")]).unwrap();
+        assert_eq!(two.http.cors_origins, ["https://app.example.com", "http://127.0.0.1:5173"]);
+        for good in ["http://localhost", "https://[::1]:8443", "https://xn--bcher-kva.example"] {
+            assert!(with(&[(name, good)]).is_ok(), "{good}");
+        }
+        for (bad, part) in [
+            ("*", "nothing stands for several"),
+            ("null", "nothing stands for several"),
+            ("https://*.example.com", "nothing stands for several"),
+            ("app.example.com", "http or https"),
+            ("ftp://app.example.com", "http or https"),
+            ("https://", "http or https"),
+            ("https://app.example.com/", "did you mean https://app.example.com?"),
+            ("https://app.example.com/login?a#b", "did you mean https://app.example.com?"),
+            ("https://App.Example.com", "did you mean https://app.example.com?"),
+            ("https://app.example.com:443", "did you mean https://app.example.com?"),
+            ("http://user@app.example.com:81", "did you mean http://app.example.com:81?"),
+            ("https://bücher.example", "did you mean https://xn--bcher-kva.example?"),
+        ] {
+            let error = with(&[(name, &format!("http://localhost,{bad}"))]).unwrap_err();
+            assert!(error.starts_with("http.cors_origins (REFERRAL_HTTP_CORS_ORIGINS"), "{error}");
+            assert!(error.contains(part), "{bad}: {error}");
+        }
+    }
+
+    #[test]
     fn the_master_key_is_read_and_never_shown() {
         let text = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=";
         let config = with(&[("REFERRAL_MASTER_KEY", text)]).unwrap();

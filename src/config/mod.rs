@@ -60,6 +60,8 @@ pub struct Http {
     pub listen: String,
     pub public_url: String,
     pub metrics_listen: String,
+    /// As browsers write them.
+    pub cors_origins: Vec<String>,
     request_seconds: u64,
     /// At once, as far as the limit of open files allows it.
     pub connections: usize,
@@ -403,6 +405,9 @@ impl Config {
         if !self.http.public_url.is_empty() {
             wrong.web("http.public_url", &self.http.public_url);
         }
+        for origin in &self.http.cors_origins {
+            wrong.origin("http.cors_origins", origin);
+        }
         wrong.web("email.hunter_url", &self.email.hunter_url);
         if let Err(error) = EnvFilter::try_new(&self.log.level) {
             wrong.add("log.level", format!("is not a filter: {error}; write info or referral=debug,warn"));
@@ -460,6 +465,25 @@ impl Wrong {
                  https://referral.example.com"
             );
             self.add(setting, text);
+        }
+    }
+
+    /// An origin is compared as text with what browsers send, so it has to be written as they do.
+    fn origin(&mut self, setting: &str, text: &str) {
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !text.contains('*'));
+        match url.map(|url| url.origin().ascii_serialization()) {
+            Some(origin) if origin == text => {}
+            Some(origin) => {
+                let text = format!("holds \"{text}\", which no browser calls an origin: did you mean {origin}?");
+                self.add(setting, text);
+            }
+            None => {
+                let text = format!(
+                    "holds \"{text}\": write each origin in full, with http or https, host and port only, for example \
+                     https://app.example.com; nothing stands for several"
+                );
+                self.add(setting, text);
+            }
         }
     }
 }

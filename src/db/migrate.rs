@@ -1,4 +1,6 @@
-//! Migrations: each a text for both engines, applied once in a transaction of its own together with its number.
+//! Migrations: each a text for both engines, applied once in a transaction of its own together with its number. In an
+//! empty database there is nothing that one of them could hold up: all go into one transaction there, which is one wait
+//! for the disk.
 //!
 //! However many nodes start at once, one applies a step and the others wait for it; a step that was killed has left
 //! nothing and is tried again by the next start.
@@ -40,16 +42,18 @@ pub fn newest() -> i64 {
 pub async fn run(db: &Db) -> Result<i64, String> {
     let mut applied = 0;
     loop {
-        match step(db).await.map_err(|error| format!("cannot migrate the database: {error}"))?? {
-            version if version > newest() => {
+        let (version, steps) = step(db).await.map_err(|error| format!("cannot migrate the database: {error}"))??;
+        applied += steps;
+        match version {
+            _ if version > newest() => {
                 return Err(format!(
                     "the database has schema {version}, this binary knows {}: run the newer binary that migrated it, or \
                      restore a backup from before",
                     newest()
                 ));
             }
-            version if version == newest() => return Ok(applied),
-            _ => applied += 1,
+            _ if version + steps == newest() => return Ok(applied),
+            _ => {}
         }
     }
 }
@@ -85,8 +89,11 @@ pub fn version_of_file(path: &Path) -> Result<Option<i64>, String> {
     sqlite::unopened(path).and_then(|connection| found::in_sqlite(&connection)).map_err(explain)?.version()
 }
 
-/// Applies the next step, if there is one, and says which version was found before; or why there is none to be applied.
-async fn step(db: &Db) -> Result<Result<i64, String>> {
+/// The version that was found, and how many steps were applied to it.
+type Applied = (i64, i64);
+
+/// Applies what is due in one transaction, if anything is; or says why nothing can be.
+async fn step(db: &Db) -> Result<Result<Applied, String>> {
     let mut tried = 0;
     loop {
         let outcome = match db {
@@ -102,7 +109,7 @@ async fn step(db: &Db) -> Result<Result<i64, String>> {
 }
 
 /// In one transaction, under a lock that all nodes share.
-async fn step_on_postgres(postgres: &Postgres) -> Result<Result<i64, String>> {
+async fn step_on_postgres(postgres: &Postgres) -> Result<Result<Applied, String>> {
     // A step may take as long as it takes, and so may the wait for another node's.
     const UNLIMITED: &str = "set local statement_timeout = 0; set local lock_timeout = 0; \
                              set local idle_in_transaction_session_timeout = 0; \
@@ -113,32 +120,33 @@ async fn step_on_postgres(postgres: &Postgres) -> Result<Result<i64, String>> {
     let transaction = lease.connection()?.transaction().await.map_err(fault)?;
     transaction.batch_execute(UNLIMITED).await.map_err(fault)?;
     transaction.batch_execute(LOCK).await.map_err(fault)?;
-    let (version, text) = match due(&found::in_postgres(&*transaction).await?, "postgres") {
+    let (version, texts) = match due(&found::in_postgres(&*transaction).await?, "postgres") {
         Ok(due) => due,
         Err(sentence) => return Ok(Err(sentence)),
     };
-    if let Some(text) = text {
-        transaction.batch_execute(&text).await.map_err(fault)?;
-        transaction.commit().await.map_err(fault)?;
+    for text in &texts {
+        transaction.batch_execute(text).await.map_err(fault)?;
     }
-    Ok(Ok(version))
+    transaction.commit().await.map_err(fault)?;
+    Ok(Ok((version, texts.len() as i64)))
 }
 
-fn step_on_sqlite(connection: &rusqlite::Connection) -> Result<Result<i64, String>> {
-    let (version, text) = match due(&found::in_sqlite(connection)?, "sqlite") {
+fn step_on_sqlite(connection: &rusqlite::Connection) -> Result<Result<Applied, String>> {
+    let (version, texts) = match due(&found::in_sqlite(connection)?, "sqlite") {
         Ok(due) => due,
         Err(sentence) => return Ok(Err(sentence)),
     };
-    if let Some(text) = text {
-        connection.execute_batch(&text).map_err(|error| from_sqlite(&error, "migration"))?;
+    for text in &texts {
+        connection.execute_batch(text).map_err(|error| from_sqlite(&error, "migration"))?;
     }
-    Ok(Ok(version))
+    Ok(Ok((version, texts.len() as i64)))
 }
 
-/// The version of what was found, and the text that leads on from there.
-fn due(found: &Found, engine: &str) -> Result<(i64, Option<String>), String> {
+/// The version of what was found, and the texts of the next transaction.
+fn due(found: &Found, engine: &str) -> Result<(i64, Vec<String>), String> {
     let version = found.version()?.unwrap_or(0);
-    Ok((version, next(version, engine)))
+    let until = if version == 0 { newest() } else { version + 1 };
+    Ok((version, (version..until).filter_map(|version| next(version, engine)).collect()))
 }
 
 /// The text that leads on from a version, for one engine, with the record of having been applied.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::fold::{is_blank, is_ignorable};
+
 /// A well-formed code, as its owner wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code(String);
@@ -76,9 +78,7 @@ fn well_formed(text: &str) -> bool {
 /// and characters that nobody sees.
 fn is_beside_a_code(c: char) -> bool {
     let hyphen = matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}');
-    let unseen = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}');
-    c == '.' || c.is_whitespace() || hyphen || unseen
+    c == '.' || c.is_whitespace() || hyphen || is_ignorable(c) || is_blank(c)
 }
 
 /// Case-blind, O as 0, I and L as 1: what the ear and the eye confuse is the same code.
@@ -123,6 +123,7 @@ mod tests {
             "SPRING 2030\u{a0}IOL\t\r\n",
             "\u{feff}SPRING2030IOL\u{200b}",
             "SPR\u{ad}ING2030\u{2060}IOL\u{202c}",
+            "SPRING\u{3164}2030\u{2800}IOL\u{e0001}",
         ] {
             assert_eq!(CodeKey::of(copied), Some(code.key()), "{copied:?}");
             assert!(copied.trim() == "SPRING2030IOL" || Code::parse(copied).is_err(), "{copied:?}");

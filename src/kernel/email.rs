@@ -4,8 +4,8 @@ use email_address::{EmailAddress, Options};
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
-use super::fold::{former_look_alike, is_ignorable, look_alike, nfkc, plain_width};
-use super::precis::{begins_with_mark, is_visible};
+use super::fold::{former_look_alike, is_blank, is_ignorable, look_alike, nfkc, plain_width};
+use super::precis::{begins_with_mark, has_lost_mark, is_visible};
 
 /// An address as it was typed, in NFC (RFC 6532), with its domain in lower-case ASCII (IDNA), and the form it is compared
 /// by.
@@ -28,7 +28,7 @@ impl Email {
             return Err(TOO_LONG);
         }
         let text = plain_width(input);
-        if text.contains(is_ignorable) {
+        if text.contains(|c| is_ignorable(c) || is_blank(c)) {
             return Err("An e-mail address has no invisible characters");
         }
         let Some((local, domain)) = text.rsplit_once('@') else {
@@ -91,7 +91,7 @@ impl Email {
 /// Quoted local parts are legal and used by nobody but attackers.
 fn is_local(local: &str) -> bool {
     let all = local.chars().all(|c| c.is_ascii_graphic() || (!c.is_ascii() && is_visible(c)));
-    all && !local.starts_with('"') && !begins_with_mark(local)
+    all && !local.starts_with('"') && !begins_with_mark(local) && !has_lost_mark(local)
 }
 
 fn ascii(domain: &str) -> Result<String, &'static str> {

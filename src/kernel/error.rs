@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::described_by_words;
+
 /// Everything an action can fail with.
 #[derive(Debug)]
 pub enum Error {
@@ -71,6 +73,8 @@ macro_rules! refusals {
                 match self { $(Refusal::$name => $sentence,)* }
             }
         }
+
+        described_by_words!(Refusal, "ProblemCode", "The kind of a problem. A word is for ever; new ones may come.");
     };
 }
 

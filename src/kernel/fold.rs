@@ -34,6 +34,12 @@ pub fn is_ignorable(c: char) -> bool {
     !c.is_ascii() && IGNORABLE.contains(c)
 }
 
+/// Whether a character that is no blank to Unicode shows none or an empty place: an object that is not there, the blank
+/// of Braille, the note without a head, the filler of Khitan and the blanks of hieroglyphs.
+pub fn is_blank(c: char) -> bool {
+    matches!(c, '\u{2800}' | '\u{fffc}' | '\u{13441}' | '\u{13442}' | '\u{16fe4}' | '\u{1d159}')
+}
+
 /// NFKC with case folded and without what shows nothing.
 pub fn look_alike(text: &str) -> String {
     if text.is_ascii() {

@@ -14,3 +14,4 @@ pub mod scope;
 pub mod time;
 pub mod verdict;
 pub mod version;
+pub mod words;

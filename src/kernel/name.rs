@@ -1,7 +1,7 @@
 //! The name a person is known by.
 
-use super::fold::{former_look_alike, is_ignorable, look_alike, nfkc, plain_width};
-use super::precis::{begins_with_mark, is_identifier, keeps_direction};
+use super::fold::{former_look_alike, is_blank, is_ignorable, look_alike, nfkc, plain_width};
+use super::precis::{begins_with_mark, has_lost_mark, is_identifier, keeps_direction};
 
 /// A user name as it was typed, in NFC (the UsernameCasePreserved profile of RFC 8265), with the form it is compared by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Username {
         if length > MOST || input.chars().count() > MOST {
             return Err("A user name has at most 50 characters");
         }
-        if text.contains(is_ignorable) {
+        if text.contains(|c| is_ignorable(c) || is_blank(c)) {
             return Err("A user name has no invisible characters");
         }
         if !text.chars().all(is_in_alphabet) || !is_identifier(&text) {
@@ -32,6 +32,9 @@ impl Username {
         }
         if begins_with_mark(&text) {
             return Err("A user name does not begin with a combining mark");
+        }
+        if has_lost_mark(&text) {
+            return Err("A user name has each combining mark on a letter of its script");
         }
         if !keeps_direction(&text) {
             return Err("A user name does not mix letters of both directions");

@@ -2,10 +2,12 @@
 //! good in some places only (RFC 5892, appendix A) and for those who write from right to left (RFC 5893). Unicode's
 //! tables are those of the rest of the service, so what is admitted here is what is compared and normalised there.
 
-use icu_properties::props::{BidiClass, GeneralCategory, GeneralCategoryGroup, HangulSyllableType, Script};
-use icu_properties::{CodePointMapData, CodePointMapDataBorrowed};
+use icu_properties::props::{
+    BidiClass, GeneralCategory, GeneralCategoryGroup, HangulSyllableType, IndicSyllabicCategory, Script, SoftDotted,
+};
+use icu_properties::{CodePointMapData, CodePointMapDataBorrowed, CodePointSetData};
 
-use super::fold::{is_ignorable, nfkc};
+use super::fold::{is_blank, is_ignorable, nfkc};
 
 const CATEGORY: CodePointMapDataBorrowed<'static, GeneralCategory> = CodePointMapData::<GeneralCategory>::new();
 const HANGUL: CodePointMapDataBorrowed<'static, HangulSyllableType> = CodePointMapData::<HangulSyllableType>::new();
@@ -23,7 +25,40 @@ const LETTER_DIGITS: GeneralCategoryGroup = GeneralCategoryGroup::LowercaseLette
 
 /// Whether a text begins with a mark, which would sit on whatever is shown before it.
 pub fn begins_with_mark(text: &str) -> bool {
-    text.chars().next().is_some_and(|c| GeneralCategoryGroup::Mark.contains(CATEGORY.get(c)))
+    text.chars().next().is_some_and(is_mark)
+}
+
+/// Whether a text holds a mark that nobody sees where it stands: one of another script than the letter before it, one
+/// that joins letters and has none behind it, a dot on a letter that has its dot.
+pub fn has_lost_mark(text: &str) -> bool {
+    if text.is_ascii() {
+        return false;
+    }
+    let joins = |c: char| {
+        let kind = CodePointMapData::<IndicSyllabicCategory>::new().get(c);
+        // The joiner of Tifinagh is none to a property that is about India's scripts.
+        c == '\u{2d7f}' || matches!(kind, IndicSyllabicCategory::InvisibleStacker | IndicSyllabicCategory::NumberJoiner)
+    };
+    let mut carrier = (Script::Common, ' ');
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let script = SCRIPT.get(c);
+        if !is_mark(c) {
+            carrier = (script, c);
+            continue;
+        }
+        let foreign = !matches!(script, Script::Inherited | Script::Common) && script != carrier.0;
+        let ends = joins(c) && !chars.peek().is_some_and(|next| !is_mark(*next) && SCRIPT.get(*next) == script);
+        let second_dot = c == '\u{307}' && CodePointSetData::new::<SoftDotted>().contains(carrier.1);
+        if foreign || ends || second_dot {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_mark(c: char) -> bool {
+    GeneralCategoryGroup::Mark.contains(CATEGORY.get(c))
 }
 
 /// Whether a character can be seen and is somebody's: a letter, mark, number, punctuation or symbol of Unicode.
@@ -33,7 +68,7 @@ pub fn is_visible(c: char) -> bool {
         .union(GeneralCategoryGroup::Number)
         .union(GeneralCategoryGroup::Punctuation)
         .union(GeneralCategoryGroup::Symbol);
-    SEEN.contains(CATEGORY.get(c)) && !is_ignorable(c)
+    SEEN.contains(CATEGORY.get(c)) && !is_ignorable(c) && !is_blank(c)
 }
 
 /// Whether all characters of a text in NFC belong to the class, each in its place. Of ASCII the caller decides.
@@ -65,7 +100,7 @@ fn is_valid(c: char, before: Option<char>, after: Option<char>, text: &str) -> b
         // Ours: Thai and Lao write this vowel as one character, which Unicode takes for a compatibility form. Without it
         // the commonest words could not be written.
         '\u{e33}' | '\u{eb3}' => true,
-        c if is_ignorable(c) || is_jamo(c) => false,
+        c if is_ignorable(c) || is_blank(c) || is_jamo(c) => false,
         c => LETTER_DIGITS.contains(CATEGORY.get(c)) && !has_compatibility_form(c),
     }
 }
@@ -174,6 +209,37 @@ mod tests {
         }
         for bad in ["abcד", "דabc", "4דוד", "דוד.", "ب3٣"] {
             assert!(!keeps_direction(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_seen_where_it_stands() {
+        for good in [
+            "ឧត្ដម",
+            "မောင်",
+            "ပန်းသီး",
+            "Ọláyínká",
+            "Adébọ̀wálé",
+            "İstanbul",
+            "ガ",
+            "か\u{309a}",
+            "שָׁלוֹם",
+            "مُحَمَّد",
+            "ê\u{323}",
+        ] {
+            assert!(!has_lost_mark(good), "{good}");
+        }
+        for bad in [
+            "admin\u{17d2}",
+            "7\u{1039}",
+            "ឧត\u{17d2}",
+            "ⴰ\u{2d7f}",
+            "admin\u{1107f}",
+            "x\u{11a47}",
+            "admi\u{307}n",
+            "a\u{301}\u{93f}",
+        ] {
+            assert!(has_lost_mark(bad), "{bad:?}");
         }
     }
 

@@ -2,41 +2,30 @@
 
 use std::fmt;
 
-macro_rules! scopes {
-    ($($(#[$doc:meta])* $name:ident $word:literal;)*) => {
-        /// One thing that a token may allow. The word stands in tokens, requests and the document.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Scope { $($(#[$doc])* $name,)* }
+use crate::words;
 
-        impl Scope {
-            pub const ALL: &[Scope] = &[$(Scope::$name,)*];
-
-            pub fn word(self) -> &'static str {
-                match self { $(Scope::$name => $word,)* }
-            }
-        }
-    };
-}
-
-scopes! {
-    /// Be told who somebody is (an ID token).
-    Openid "openid";
-    /// See the address with it.
-    Email "email";
-    /// See the account: name, address, who invited the person, whom they brought in numbers.
-    Profile "profile";
-    /// Change the account: visibility, password, consents, erasure.
-    Account "account";
-    /// See one's codes, and find the codes of others by e-mail.
-    CodesRead "codes:read";
-    /// Make and revoke codes.
-    CodesWrite "codes:write";
-    /// See whom a referrer brought.
-    ReferralsRead "referrals:read";
-    /// Run the program: for managers only, whoever else has it.
-    Admin "admin";
-    /// Read what the program knows without being a person: any referrer's list in full, codes by e-mail.
-    ProgramRead "program:read";
+words! {
+    /// One thing that a token may allow. The word stands in tokens, requests and the document.
+    pub enum Scope as "Scope" {
+        /// Be told who somebody is (an ID token).
+        Openid = "openid",
+        /// See the address with it.
+        Email = "email",
+        /// See the account: name, address, who invited the person, whom they brought in numbers.
+        Profile = "profile",
+        /// Change the account: visibility, password, consents, erasure.
+        Account = "account",
+        /// See one's codes, and find the codes of others by e-mail.
+        CodesRead = "codes:read",
+        /// Make and revoke codes.
+        CodesWrite = "codes:write",
+        /// See whom a referrer brought.
+        ReferralsRead = "referrals:read",
+        /// Run the program: for managers only, whoever else has it.
+        Admin = "admin",
+        /// Read what the program knows without being a person: any referrer's list in full, codes by e-mail.
+        ProgramRead = "program:read",
+    }
 }
 
 /// A word of OpenID Connect for what every client with the grant refresh_token has here: it is understood, and gives
@@ -44,10 +33,6 @@ scopes! {
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
 impl Scope {
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|scope| scope.word() == word)
-    }
-
     const fn bit(self) -> u16 {
         1 << self as u16
     }

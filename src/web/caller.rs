@@ -82,6 +82,8 @@ pub struct Reader<N> {
     pub subject: Subject,
     /// Whether the token lets a manager act as one.
     pub may_manage: bool,
+    /// Whether it lets them read codes, too.
+    pub may_read_codes: bool,
     need: PhantomData<N>,
 }
 
@@ -95,8 +97,8 @@ impl<N: Need> FromRequestParts<Arc<App>> for Reader<N> {
             Subject::Program(_) => Scope::ProgramRead,
         };
         require(&caller, scope)?;
-        let may_manage = caller.scopes.has(Scope::Admin);
-        Ok(Self { subject: caller.subject, may_manage, need: PhantomData })
+        let [may_manage, may_read_codes] = [Scope::Admin, Scope::CodesRead].map(|scope| caller.scopes.has(scope));
+        Ok(Self { subject: caller.subject, may_manage, may_read_codes, need: PhantomData })
     }
 }
 

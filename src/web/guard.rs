@@ -1,5 +1,5 @@
 //! Around every request: its id, its time and the end of its time, panics caught, errors written out, headers that
-//! protect.
+//! protect or open.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 
 use super::caller::Peer;
 use super::correlation::Correlation;
+use super::cors::Cors;
 use super::malformed;
 use super::problem::{self, Problem};
 use crate::app::App;
@@ -31,15 +32,21 @@ const DEADLINES: &[(&str, Duration)] = &[
     ("/oauth/callback/{provider}", Duration::from_secs(25)),
 ];
 
-pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// What the guard knows before a request comes.
+pub type Known = (Arc<App>, Arc<Cors>);
+
+pub async fn guard(State((app, cors)): State<Known>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let names = Correlation::of(request.extensions().get::<Peer>(), request.headers());
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
+    let readers = cors.readers(matched.as_ref().map(MatchedPath::as_str), request.headers());
     let unfit = malformed::unfit(&request);
     let (response, wrote) = if let Some(refusal) = unfit {
         (Problem::from(refusal).into_response(), false)
+    } else if let Some(response) = readers.preflight(&request) {
+        (response, false)
     } else {
         let limit = limit(route).unwrap_or(app.config.http.request());
         let ended = deadline::request(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
@@ -49,6 +56,7 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let mut response = write_problem(response, &names, wrote);
     let headers = response.headers_mut();
     protect(&app, headers);
+    readers.tell(headers);
     if let Some(name) = names.header() {
         headers.insert(REQUEST_ID, name);
     }

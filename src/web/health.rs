@@ -15,34 +15,47 @@ use utoipa_axum::routes;
 use super::figures;
 use super::problem::Problem;
 use crate::app::App;
+use crate::cache::redis::Trouble;
 use crate::kernel::error::{Error, Refusal};
-use crate::readiness::Verdict;
-use crate::{jobs, log, problems};
+use crate::readiness::{Unready, Verdict};
+use crate::{jobs, log, problems, words};
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz))
 }
 
+words! {
+    /// Whether everything is as it should be. Degraded: everything works, some of it slower.
+    pub enum Condition as "HealthStatus" {
+        Ok = "ok",
+        Degraded = "degraded",
+    }
+}
+
+words! {
+    /// How Redis is; none when no Redis is configured.
+    pub enum RedisState as "RedisState" {
+        Up = "up",
+        Down = "down",
+        None = "none",
+    }
+}
+
 /// How the service is.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `ok`, or `degraded`: everything works, some of it slower.
-    #[schema(example = "ok")]
-    status: &'static str,
-    /// `up`, `down`, or `none` when no Redis is configured.
-    #[schema(example = "up")]
-    redis: &'static str,
-    /// While Redis is down, why: `unreachable`, `slow`, `password`, `permission`, `loading`, `master_down`, `read_only`,
-    /// `full`, `busy` or `refused`.
+    status: Condition,
+    redis: RedisState,
+    /// While Redis is down, why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, example = "slow")]
-    redis_reason: Option<&'static str>,
+    #[schema(nullable = false)]
+    redis_reason: Option<Trouble>,
 }
 
 /// The process runs
 ///
 /// Says nothing about the database; for the supervisor that restarts what hangs.
-#[utoipa::path(get, path = "/livez", tag = "Operating", operation_id = "livez", security(()),
+#[utoipa::path(get, path = "/livez", tag = "Operating", operation_id = "check_liveness", security(()),
     responses((status = 200, description = "It runs", body = String, content_type = "text/plain", example = "ok")))]
 async fn livez() -> &'static str {
     "ok"
@@ -53,11 +66,10 @@ problems!(ReadyProblems: []);
 /// The service can take requests
 ///
 /// Writes to the database and reads from it, once a second at most, and answers within two seconds. When writes do not
-/// succeed it is 503, and `reason` says why: `full`, `read_only`, `io_error`, `silent`, `replaced`, `locked`,
-/// `overloaded`, `unavailable` or `broken` of the database, `background` when a part of the service that runs beside the
-/// requests has ended and is begun again, `stopping` when the process is about to end. With `?reads` only reading counts:
-/// 200 as long as reads are answered. Without Redis the service is degraded, and ready.
-#[utoipa::path(get, path = "/readyz", tag = "Operating", operation_id = "readyz", security(()),
+/// succeed it is 503, and `reason` says why: `background` when a part of the service that runs beside the requests has
+/// ended and is begun again, `stopping` when the process is about to end, everything else of the database. With `?reads`
+/// only reading counts: 200 as long as reads are answered. Without Redis the service is degraded, and ready.
+#[utoipa::path(get, path = "/readyz", tag = "Operating", operation_id = "check_readiness", security(()),
     params(("reads" = Option<String>, Query, description = "Given, with any value or none: only reading counts",
         allow_reserved)),
     responses((status = 200, description = "Ready", body = Health), ReadyProblems))]
@@ -71,19 +83,20 @@ async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Resul
         ..Refusal::Unavailable.into()
     })?;
     let (redis, redis_reason) = match &app.redis {
-        None => ("none", None),
-        Some(redis) if redis.is_up() => ("up", None),
-        Some(redis) => ("down", redis.trouble()),
+        None => (RedisState::None, None),
+        Some(redis) if redis.is_up() => (RedisState::Up, None),
+        Some(redis) => (RedisState::Down, redis.trouble()),
     };
-    Ok(Json(Health { status: if redis == "down" { "degraded" } else { "ok" }, redis, redis_reason }))
+    let status = if redis == RedisState::Down { Condition::Degraded } else { Condition::Ok };
+    Ok(Json(Health { status, redis, redis_reason }))
 }
 
 async fn verdict(app: &App, reads_only: bool) -> Verdict {
     if app.stopping() {
-        return Err("stopping");
+        return Err(Unready::Stopping);
     }
     if app.loops.down().is_some() {
-        return Err("background");
+        return Err(Unready::Background);
     }
     if reads_only {
         return app.readiness.reads().await;

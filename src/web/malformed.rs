@@ -38,10 +38,20 @@ pub fn unfit(request: &Request) -> Option<Refusal> {
     (!host || !coding).then_some(Refusal::Malformed)
 }
 
-/// A name or address, with or without a port; nothing is allowed.
+/// A name or address, with or without a port; nothing is allowed. Names are held to less than RFC 9110 lets them have: a
+/// comma is what a proxy puts between two hosts that it was sent.
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    bytes.is_empty() || !bytes.contains(&b'@') && Authority::try_from(bytes).is_ok()
+    if bytes.is_empty() {
+        return true;
+    }
+    if bytes.contains(&b'@') || bytes.contains(&b',') {
+        return false;
+    }
+    let Ok(authority) = Authority::try_from(bytes) else { return false };
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    let is_port = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    !authority.host().is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 /// The head that the HTTP library sends to what it cannot read, made an answer of ours: the same status with our headers

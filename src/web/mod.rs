@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod connections;
 pub mod correlation;
+pub mod cors;
 pub mod descriptors;
 pub mod docs;
 pub mod extract;

@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::problem::{Body9457, FieldProblem};
+use super::problem::Body9457;
 use crate::kernel::scope::{Scope, Scopes};
 
 const DESCRIPTION: &str = "People get a code, share it, friends register with it, and everybody sees who brought whom.
@@ -17,7 +17,11 @@ const DESCRIPTION: &str = "People get a code, share it, friends register with it
 Log in with **Authorize** (user name or e-mail and password), or with `POST /api/v1/auth/token`.
 
 Times are UTC (RFC 3339). Errors are `application/problem+json` (RFC 9457): `code` is for programs and stable, `detail` is \
-for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.";
+for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.
+
+Bodies have at most 64 KiB, addresses 8 KiB. What may be asked a minute is counted by each node, by client address (of \
+IPv6, by network of 64 bits); beyond it there is 429, with `Retry-After` in seconds. Numbers are defaults: behind each \
+stands the setting by which the operator may change it. Words of enums stay, and later versions may add some.";
 
 /// Each scope with what it allows.
 fn scopes(set: Scopes) -> utoipa::openapi::security::Scopes {
@@ -42,8 +46,9 @@ fn allows(scope: Scope) -> &'static str {
 /// Everything but the paths.
 pub fn base() -> OpenApi {
     let mut components = Components::new();
-    components.schemas.insert(Body9457::name().into_owned(), Body9457::schema());
-    components.schemas.insert(FieldProblem::name().into_owned(), FieldProblem::schema());
+    let mut schemas = vec![(Body9457::name().into_owned(), Body9457::schema())];
+    Body9457::schemas(&mut schemas);
+    components.schemas.extend(schemas);
     let password = Flow::Password(Password::with_refresh_url(
         "/api/v1/auth/token",
         utoipa::openapi::security::Scopes::default(),
@@ -96,8 +101,8 @@ pub fn base() -> OpenApi {
             tag("Accounts", "Registration, log-in, one's own account"),
             tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
             tag("Referrals", "Who brought whom"),
-            tag("OAuth", "For programs that act for people who allow it, or for themselves"),
             tag("Clients", "Which programs there are; for managers"),
+            tag("OAuth", "For programs that act for people who allow it, or for themselves"),
             tag("Operating", "For load balancers and other programs"),
         ]))
         .components(Some(components))

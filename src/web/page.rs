@@ -6,6 +6,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{Array, ArrayBuilder};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::Query;
@@ -24,13 +26,13 @@ pub struct PageQuery {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what PageQuery reads")]
 pub struct PageParams {
-    /// The page, from 1.
+    /// The page, from 1. One beyond the end is empty.
     #[param(minimum = 1, default = 1, example = 1, required = false)]
     page: i64,
-    /// Items on a page.
+    /// Items on a page, 1 to 100.
     #[param(minimum = 1, maximum = 100, default = 50, example = 50, required = false)]
     size: i64,
-    /// Where to go on, from `next_cursor`; instead of `page`.
+    /// Where to go on, from `next_cursor`; instead of `page`. Opaque, and good for as long as the list exists.
     #[param(required = false, example = "AAAAAAAAADI")]
     cursor: Option<String>,
 }
@@ -38,7 +40,7 @@ pub struct PageParams {
 /// A part of a list.
 #[derive(Serialize, ToSchema)]
 pub struct Listing<T: ToSchema> {
-    /// Oldest first.
+    #[schema(schema_with = items::<T>)]
     pub items: Vec<T>,
     /// Items in the whole list, exactly.
     #[schema(minimum = 0, example = 1)]
@@ -55,6 +57,11 @@ pub struct Listing<T: ToSchema> {
     /// For the next part; null at the end.
     #[schema(required, example = json!(null))]
     pub next_cursor: Option<String>,
+}
+
+/// By reference: of a generic type the item's schema would be repeated in each list.
+fn items<T: ToSchema>() -> Array {
+    ArrayBuilder::new().items(Ref::from_schema_name(T::name())).description(Some("Oldest first.")).build()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for PageQuery {

@@ -17,6 +17,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as DocResponse, Respo
 use crate::kernel::error::{Error, FieldError, Refusal, Storage};
 use crate::kernel::ids::RequestId;
 use crate::kernel::scope::Scope;
+use crate::readiness::Unready;
 
 /// What is wrong, in the shape of RFC 9457.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,15 +37,14 @@ pub struct Body9457 {
     #[schema(example = "Referral code not found or expired")]
     pub detail: String,
     /// The kind of problem, for programs: stable.
-    #[schema(example = "code_not_usable")]
-    pub code: String,
+    pub code: Refusal,
     /// This request, as the log knows it.
     #[schema(example = "urn:uuid:01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
     pub instance: String,
     /// Why the service is not ready, for programs; told by `/readyz` only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, example = "full")]
-    pub reason: Option<&'static str>,
+    #[schema(nullable = false)]
+    pub reason: Option<Unready>,
     /// Each field that breaks a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -75,7 +75,7 @@ pub struct Problem {
     /// The scope that the token lacks.
     pub scope: Option<Scope>,
     /// Why the service is not ready.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Unready>,
     /// For the log.
     pub context: Option<String>,
 }
@@ -170,7 +170,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: self.detail(),
-            code: self.refusal.word().to_owned(),
+            code: self.refusal,
             instance: instance.to_owned(),
             reason: self.reason,
             errors: self.errors.iter().map(field).collect(),

@@ -12,21 +12,24 @@ use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::cors::Cors;
 use super::problem::Problem;
 use super::{docs, guard, health, openapi};
 use crate::app::App;
 use crate::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use crate::kernel::error::Refusal;
 
-/// What is documented: the routes and their description cannot drift apart.
+/// What is documented: the routes and their description cannot drift apart. In the order in which somebody needs them.
 fn documented() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(accounts::http::router())
+        .merge(oauth::http::consents())
         .merge(tokens::http::router())
         .merge(codes::http::router())
         .merge(referrals::http::router())
         .merge(clients::http::router())
         .merge(oauth::http::router())
+        .merge(tokens::http::keys())
         .merge(health::router())
 }
 
@@ -37,6 +40,7 @@ pub fn document() -> OpenApi {
 
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let cors = Arc::new(Cors::new(&app.config.http, &document));
     routes
         .merge(docs::router(document))
         .merge(oauth::http::pages())
@@ -44,7 +48,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(|| async { Redirect::temporary("/docs") }))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })
-        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .layer(from_fn_with_state((app.clone(), cors), guard::guard))
         .with_state(app)
 }
 

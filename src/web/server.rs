@@ -64,7 +64,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<b
 pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
     let routes = Router::new()
         .route("/metrics", get(health::metrics))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(axum::middleware::from_fn_with_state((app.clone(), Arc::default()), guard::guard))
         .with_state(app.clone());
     Server::new(&app, routes, MOST_OBSERVERS).run(listener, stop, Duration::from_secs(1), || ()).await;
 }

@@ -45,22 +45,22 @@ enum Asks {
 /// Each operation with what it asks, and what it answers to those who may: with the bodies of these tests, which are
 /// refused for what they say wherever more could come of it.
 const OPERATIONS: &[(&str, Asks, u16, &str)] = &[
-    ("jwks", Asks::Nothing, 200, ""),
-    ("oauth_metadata", Asks::Nothing, 200, ""),
-    ("openid_configuration", Asks::Nothing, 200, ""),
-    ("livez", Asks::Nothing, 200, ""),
-    ("readyz", Asks::Nothing, 200, ""),
-    ("register", Asks::Nothing, 404, "code_not_usable"),
-    ("register_with_code", Asks::Nothing, 404, "code_not_usable"),
-    ("token", Asks::Nothing, 401, "bad_credentials"),
+    ("get_jwks", Asks::Nothing, 200, ""),
+    ("get_oauth_metadata", Asks::Nothing, 200, ""),
+    ("get_openid_configuration", Asks::Nothing, 200, ""),
+    ("check_liveness", Asks::Nothing, 200, ""),
+    ("check_readiness", Asks::Nothing, 200, ""),
+    ("register_account", Asks::Nothing, 404, "code_not_usable"),
+    ("register_account_with_code", Asks::Nothing, 404, "code_not_usable"),
+    ("log_in", Asks::Nothing, 401, "bad_credentials"),
     ("validate_code", Asks::Nothing, 200, ""),
-    ("oauth_token", Asks::Client, 400, "invalid_grant"),
-    ("oauth_revoke", Asks::Client, 200, ""),
-    ("oauth_introspect", Asks::Secret, 200, ""),
+    ("request_tokens", Asks::Client, 400, "invalid_grant"),
+    ("revoke_token", Asks::Client, 200, ""),
+    ("introspect_token", Asks::Secret, 200, ""),
     ("log_out", Asks::Token, 204, ""),
-    ("user_info", Asks::Person("openid"), 200, ""),
-    ("user_info_by_post", Asks::Person("openid"), 200, ""),
-    ("profile", Asks::Person("profile"), 200, ""),
+    ("get_user_info", Asks::Person("openid"), 200, ""),
+    ("get_user_info_by_post", Asks::Person("openid"), 200, ""),
+    ("get_profile", Asks::Person("profile"), 200, ""),
     ("update_profile", Asks::Person("account"), 200, ""),
     ("change_password", Asks::Person("account"), 403, "wrong_password"),
     ("erase_account", Asks::Person("account"), 403, "wrong_password"),
@@ -78,7 +78,7 @@ const OPERATIONS: &[(&str, Asks, u16, &str)] = &[
     ("get_client", Asks::Manager, 404, "client_not_found"),
     ("change_client", Asks::Manager, 422, "invalid"),
     ("remove_client", Asks::Manager, 404, "client_not_found"),
-    ("new_client_secret", Asks::Manager, 404, "client_not_found"),
+    ("replace_client_secret", Asks::Manager, 404, "client_not_found"),
 ];
 
 impl Asks {
@@ -217,8 +217,8 @@ impl Caller {
 
     async fn ask(&self, base: &str, operation: &Operation, asks: Asks) -> Answer {
         let (mut kind, mut body) = match (operation.name.as_str(), operation.bodies().first()) {
-            ("oauth_token", _) => (FORM, "grant_type=refresh_token&refresh_token=rt_nonsense".to_owned()),
-            ("oauth_revoke" | "oauth_introspect", _) => (FORM, "token=rt_nonsense".to_owned()),
+            ("request_tokens", _) => (FORM, "grant_type=refresh_token&refresh_token=rt_nonsense".to_owned()),
+            ("revoke_token" | "introspect_token", _) => (FORM, "token=rt_nonsense".to_owned()),
             (_, Some(body)) => ("application/json", body.to_string()),
             (_, None) => (FORM, String::new()),
         };
@@ -404,6 +404,9 @@ on_every_setup! {
             let (asks, status, word) = row(&operation.name);
             for caller in &callers {
                 let answer = caller.ask(&olga.base, operation, asks).await;
+                // Who may change the profile and not read it is not told how it is.
+                let unread = operation.name == "update_profile" && caller.name == "a client with the scope";
+                let status = if unread { 204 } else { status };
                 let expected = match expected(asks, caller.who) {
                     Expected::In => (status, word.to_owned(), challenge(word, None)),
                     Expected::Refused(status, word, scope) => (status, word.to_owned(), challenge(word, scope)),
@@ -415,7 +418,7 @@ on_every_setup! {
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
         // All have logged out meanwhile, and that has held.
-        let profile = operations.iter().find(|operation| operation.name == "profile").expect("it is there");
+        let profile = operations.iter().find(|operation| operation.name == "get_profile").expect("it is there");
         for caller in callers.iter().filter(|caller| matches!(caller.who, Who::LoggedIn { .. } | Who::Machine)) {
             let answer = caller.ask(&olga.base, profile, Asks::Token).await;
             answer.expect_problem(401, "invalid_token");
@@ -465,6 +468,34 @@ on_every_setup! {
             other.get("/api/v1/codes/olga@example.com").await.expect_problem(404, "no_active_code");
             let asked = json!({"email": "olga@example.com"});
             other.post("/api/v1/codes/lookup", &asked).await.expect_problem(404, "no_active_code");
+        }
+    }
+
+    async fn a_token_shows_no_more_than_its_scopes_say(setup: Setup) {
+        let test = setup.start().await;
+        let manager = test.manager("manager").await;
+        let (olga, _) = (test.user("olga").await, test.user("ivan").await);
+        olga.create_code("OLGA2030CODE").await.expect(201);
+        test.client().register("friend", Some("OLGA2030CODE")).await.expect(201);
+        let shop = register(&manager, json!({"scope": Scopes::PERSON.to_string()})).await;
+        let client_of = async |name: &str, scope: &str| bearer(&shop.base, &shop.tokens(name, &[("scope", scope)]).await);
+
+        let change = json!({"discoverable": true});
+        client_of("olga", "account").await.patch("/api/v1/me", &change).await.expect(204);
+        let code = |answer: Answer| answer.expect(200).json()["active_code"]["code"].clone();
+        for (scope, shown) in [("account profile", Value::Null), ("account profile codes:read", json!("OLGA2030CODE"))] {
+            let client = client_of("olga", scope).await;
+            assert_eq!(code(client.get("/api/v1/me").await), shown, "{scope}");
+            assert_eq!(code(client.patch("/api/v1/me", &change).await), shown, "{scope}");
+        }
+        let list = format!("/api/v1/users/{}", olga.id);
+        for (name, scope, shown) in [
+            ("ivan", "referrals:read", Value::Null),
+            ("ivan", "referrals:read codes:read", json!("OLGA2030CODE")),
+            ("olga", "referrals:read", json!("OLGA2030CODE")),
+        ] {
+            let listed = client_of(name, scope).await.get(&list).await.expect(200).json();
+            assert_eq!(listed["items"][0]["code"], shown, "{name}: {scope}");
         }
     }
 

@@ -100,11 +100,10 @@ async fn a_process_with_few_descriptors_answers_whoever_asks() {
         }
         is_served(&owner).await;
     }
-    let log = serving.log();
+    let log = serving.stop().well().stderr;
     assert!(log.contains("the limit of open files allows fewer connections"), "{log}");
     assert!(log.contains("too many connections"), "{log}");
     assert!(!log.contains("cannot accept"), "{log}");
-    serving.stop().well();
 }
 
 /// When everybody comes from one private address that is no proxy we know of, it most likely is one.

@@ -243,23 +243,23 @@ async fn a_sqlite_file_that_is_moved_or_replaced_takes_no_more_writes() {
             let refused = serving.client().register("pavel", None).await.expect_problem(503, "unavailable");
             assert!(!refused.header("retry-after").is_empty(), "{refused:?}");
             client.get("/api/v1/me").await.expect(200);
-            let log = serving.log();
-            let mut told =
-                log.lines().filter(|line| line.contains(r#""level":"ERROR""#) && line.contains("a request failed"));
-            assert!(
-                told.next_back().is_some_and(|line| line.contains(&format!("{name} was removed or replaced"))),
-                "{log}"
-            );
+            let reason = format!("{name} was removed or replaced");
+            // The log is written beside the answers.
+            eventually("it is in the log", || async {
+                let log = serving.log();
+                let is_error = |line: &&str| line.contains(r#""level":"ERROR""#) && line.contains("a request failed");
+                log.lines().rfind(is_error).is_some_and(|line| line.contains(&reason))
+            })
+            .await;
             fs::rename(&aside, &file).expect("it is put back");
             let put = json!({"discoverable": false});
             client.patch("/api/v1/me", &put).await.expect(200);
         }
     }
-    let log = serving.log();
+    let log = serving.stop().well().stderr;
     let changes = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!(changes("nothing is written until it is put back"), 6, "once each time: {log}");
     // Nothing that was refused is there, and what was acknowledged is.
-    serving.stop().well();
     let names = texts(&operator, "select username from users").await;
     assert_eq!(names, ["olga".to_owned()].into());
 }
@@ -283,8 +283,8 @@ async fn a_truncated_sqlite_file_fails_requests_with_503_and_never_the_process()
     serving.client().register("pavel", None).await.expect_problem(503, "unavailable");
     client.revoke_code("SPRING2030AB").await.expect_problem(503, "unavailable");
     client.get("/livez").await.expect(200);
-    assert!(!serving.log().contains("panicked"), "{}", serving.log());
-    serving.stop();
+    let log = serving.stop().stderr;
+    assert!(!log.contains("panicked"), "{log}");
 }
 
 /// Everything but the first page is gone, and nobody remembers it.

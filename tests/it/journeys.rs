@@ -235,7 +235,7 @@ async fn docs_let_one_log_in_as_other_programs_do() {
     test.client().register("olga", None).await.expect(201);
     let browser = Browser::open(&test.nodes[0].url, Screen::Desk).await;
     browser.goto("/docs").await;
-    browser.find("#operations-Accounts-profile").await;
+    browser.find("#operations-Accounts-get_profile").await;
     browser.click(".auth-wrapper .btn.authorize").await;
     // What most want first.
     let shown =
@@ -287,13 +287,13 @@ async fn docs_let_one_log_in_as_other_programs_do() {
     browser.screenshot("docs-oauth-done").await;
     browser.click(".modal-ux .close-modal").await;
 
-    let operation = browser.find("#operations-Accounts-profile").await;
+    let operation = browser.find("#operations-Accounts-get_profile").await;
     operation.find(Locator::Css(".opblock-summary-control")).await.expect("a button").click().await.expect("it opens");
-    browser.click("#operations-Accounts-profile .execute").await;
+    browser.click("#operations-Accounts-get_profile .execute").await;
     let status =
-        browser.find("#operations-Accounts-profile .live-responses-table .response .response-col_status").await;
+        browser.find("#operations-Accounts-get_profile .live-responses-table .response .response-col_status").await;
     assert_eq!(status.text().await.expect("a text"), "200");
-    let answer = browser.find("#operations-Accounts-profile .live-responses-table .highlight-code").await;
+    let answer = browser.find("#operations-Accounts-get_profile .live-responses-table .highlight-code").await;
     let answer = answer.text().await.expect("a text");
     assert!(answer.contains("\"username\": \"olga\""), "{answer}");
     let rows = test.query("select client_id, scope from token_families").await;

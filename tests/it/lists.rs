@@ -653,7 +653,7 @@ on_both_engines! {
         let (test, owner) = long_list(setup).await;
         let id = UserId::parse(&owner.id).expect("an id");
         let list = async |start: Start| {
-            let viewer = Viewer::Person { user: id, may_manage: false };
+            let viewer = Viewer::Person { user: id, may_manage: false, may_read_codes: true };
             let page = referrals::actions::list(test.app(), id, viewer, PageRequest { start, size: 50 }).await;
             let page = page.expect("a page");
             assert_eq!(page.total, MANY + 30);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use referral::cache::redis::Trouble;
 use referral::features::accounts::admin;
 use referral::features::codes;
 use referral::features::codes::model::ActiveCode;
@@ -555,7 +556,7 @@ async fn no_request_fails_or_drags_while_redis_is_slow() {
     let callers = Callers::meet(&test).await;
     for _ in 0..10 {
         // Out of everybody's way, and not taken up now and then.
-        assert!((0..2).all(|node| self::redis(&test, node).trouble() == Some("slow")));
+        assert!((0..2).all(|node| self::redis(&test, node).trouble() == Some(Trouble::Slow)));
         assert_eq!(callers.all_call(&test).await.iter().filter(|took| **took > PATIENCE).count(), 0);
     }
     let owner = &callers.0[0];

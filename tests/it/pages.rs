@@ -42,7 +42,7 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
     test.client().register("owner", None).await.expect(201);
     let browser = open(&test, Screen::Desk).await;
     browser.goto("/").await;
-    let operation = browser.find("#operations-Accounts-profile").await;
+    let operation = browser.find("#operations-Accounts-get_profile").await;
     assert_eq!(browser.client.current_url().await.expect("an address").path(), "/docs");
     assert_eq!(browser.client.title().await.expect("a title"), "Referral API");
     browser.screenshot("docs").await;
@@ -59,8 +59,8 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
 
     // Without a token it is refused, and the page shows it.
     operation.find(Locator::Css(".opblock-summary-control")).await.expect("a button").click().await.expect("it opens");
-    browser.click("#operations-Accounts-profile .execute").await;
-    let status = "#operations-Accounts-profile .live-responses-table .response-col_status";
+    browser.click("#operations-Accounts-get_profile .execute").await;
+    let status = "#operations-Accounts-get_profile .live-responses-table .response-col_status";
     let shows = async |expected: &str| {
         eventually(&format!("{expected} is shown"), || async {
             let found = browser.client.find_all(Locator::Css(status)).await.expect("elements");
@@ -90,12 +90,14 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
     .await;
     browser.screenshot("docs-authorized").await;
     browser.click(".modal-ux .btn-done").await;
-    browser.click("#operations-Accounts-profile .execute").await;
+    browser.click("#operations-Accounts-get_profile .execute").await;
     shows("200").await;
-    let answer = browser.find("#operations-Accounts-profile .live-responses-table .highlight-code").await;
+    let answer = browser.find("#operations-Accounts-get_profile .live-responses-table .highlight-code").await;
     let answer = answer.text().await.expect("a text");
     assert!(answer.contains("\"username\": \"owner\""), "{answer}");
-    browser.ask("document.querySelector('#operations-Accounts-profile .live-responses-table').scrollIntoView()").await;
+    browser
+        .ask("document.querySelector('#operations-Accounts-get_profile .live-responses-table').scrollIntoView()")
+        .await;
     browser.screenshot("docs-tried").await;
 
     let requests = browser.requests().await;
@@ -111,14 +113,14 @@ async fn docs_fit_on_a_phone() {
     let test = Setup::Sqlite.start().await;
     let browser = open(&test, Screen::Phone).await;
     browser.goto("/docs").await;
-    browser.find("#operations-Accounts-profile").await;
+    browser.find("#operations-Accounts-get_profile").await;
     assert_eq!(browser.ask("document.documentElement.clientWidth").await, 390);
     browser.fits("/docs").await;
     browser.screenshot("docs-phone").await;
-    browser.click("#operations-Accounts-register .opblock-summary-control").await;
-    browser.find("#operations-Accounts-register .execute").await;
+    browser.click("#operations-Accounts-register_account .opblock-summary-control").await;
+    browser.find("#operations-Accounts-register_account .execute").await;
     browser.fits("/docs, opened").await;
-    browser.ask("document.querySelector('#operations-Accounts-register').scrollIntoView()").await;
+    browser.ask("document.querySelector('#operations-Accounts-register_account').scrollIntoView()").await;
     browser.screenshot("docs-phone-opened").await;
     browser.is_clean().await;
     browser.close().await;
@@ -131,7 +133,7 @@ async fn the_reference_renders_on_a_desk_and_on_a_phone() {
         let browser = open(&test, screen).await;
         browser.goto("/redoc").await;
         // The last operation, so all of them.
-        browser.find("[data-section-id='tag/Operating/operation/readyz']").await;
+        browser.find("[data-section-id='tag/Operating/operation/check_readiness']").await;
         assert_eq!(browser.client.title().await.expect("a title"), "Referral API reference");
         let text = browser.find("#redoc").await.text().await.expect("a text");
         for expected in ["Find somebody's active code by e-mail", "List whom a referrer brought", "Times are UTC"] {

@@ -711,7 +711,7 @@ on_every_setup! {
             (503, |play| drop(play.faults.insert("/token", Fault::Garbage))),
             (503, |play| drop(play.faults.insert("/token", Fault::Huge))),
             (503, |play| drop(play.faults.insert("/token", Fault::Redirect(307, "/token".into())))),
-            (503, |play| play.secret = Some("changed".into())),
+            (503, |play| play.refuses = Some((503, "temporarily_unavailable"))),
             (503, |play| play.answer = json!({"id_token": null})),
             (503, |play| play.answer = json!({"id_token": "a.b.c"})),
             (400, |play| play.claims = json!({"nonce": "other"})),
@@ -731,6 +731,11 @@ on_every_setup! {
             assert_eq!(who(&visit).await, None, "{number}");
             corp.is_honest();
         }
+        // What only the operator can mend is not tried again.
+        corp.plays(|play| play.secret = Some("changed".into()));
+        let page = come(&mut visit, "corp").await.expect(503);
+        assert_eq!(page.header("retry-after"), "");
+        assert!(page.text.contains("is not set up correctly"), "{page:?}");
         // Not there at all.
         let gone = Provider::start().await;
         let mut test = start_with(setup, &[("corp", &gone)], &[]).await;
@@ -742,6 +747,44 @@ on_every_setup! {
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
         assert_eq!(test.number("select count(*) from sign_ins").await, 0);
         test.nodes.clear();
+    }
+
+    async fn an_error_at_the_redirect_uri_is_told_as_what_it_is(setup: Setup) {
+        let (test, corp) = start(setup, &[]).await;
+        let mut visit = browser_of(&test);
+        let away = ("is not available at the moment", "сейчас недоступен");
+        let wrong = ("is not set up correctly", "настроен неверно");
+        let denied = ("cancelled or refused", "отменён или отклонён");
+        let odd = ("was not what we expected", "не так, как мы ожидали");
+        for (query, status, (english, russian)) in [
+            ("error=access_denied", 403, denied),
+            ("error=access_denied&code=x", 403, denied),
+            ("error=login_required", 403, denied),
+            ("error=temporarily_unavailable", 400, away),
+            ("error=server_error&error_description=a&error_uri=b", 400, away),
+            ("error=unauthorized_client", 400, wrong),
+            ("error=invalid_scope", 400, wrong),
+            ("error=%1B%0D%0Aunknown", 400, away),
+            ("", 400, odd),
+            ("error=", 400, odd),
+            ("error=access_denied&iss=https%3A%2F%2Fevil.example.com", 400, odd),
+            ("error=access_denied&error=x", 400, ("has expired", "")),
+        ] {
+            for (language, expected) in [("en", english), ("ru", russian)] {
+                let page = visit.get(&request(&[("ui_locales", language)])).await.expect(200);
+                let back = leave(&mut visit, &link(&page, "/oauth/login/corp?")).await;
+                let (_, parts) = back.split_once('?').expect("a query");
+                let state = form_urlencoded::parse(parts.as_bytes()).find(|(name, _)| name == "state");
+                let state = state.expect("a state").1.into_owned();
+                let page = visit.get(&format!("/oauth/callback/corp?state={state}&{query}")).await.expect(status);
+                assert!(page.text.contains(expected), "{query}: {page:?}");
+                assert_eq!(page.header("retry-after"), "", "{query}");
+            }
+        }
+        assert_eq!((corp.asked("/token"), who(&visit).await), (0, None));
+        let figures = test.app().metrics.text(&[]).expect("figures");
+        let line = |outcome| format!("referral_provider_sign_ins_total{{outcome=\"{outcome}\"}}");
+        assert!(figures.contains(&format!("{} 6", line("denied"))), "{figures}");
     }
 
     async fn of_many_at_once_one_gets_in(setup: Setup) {
@@ -1130,9 +1173,17 @@ async fn the_log_of_a_sign_in_has_nothing_secret_or_personal() {
     let other = leave(&mut visit, "/oauth/login/corp").await;
     visit.get(&other).await.expect(400);
     visit.get(&other).await.expect(400);
+    // Errors by their words; a description is anybody's.
+    for word in ["access_denied", "temporarily_unavailable", "un%1B%5B31m%0Aknown"] {
+        let back = leave(&mut visit, "/oauth/login/corp").await;
+        let (path, _) = back.split_once("code=").expect("a code");
+        let (_, state) = back.split_once("state=").expect("a state");
+        visit.get(&format!("{path}error={word}&error_description=kolkrabe&state={state}")).await;
+    }
     program.delete_with("/api/v1/me", &json!({})).await.expect(204);
     let text = log::heard();
-    for word in ["token_nonce", "/oauth/callback/{provider}", "/oauth/finish"] {
+    let words = ["token_nonce", "access_denied", "temporarily_unavailable", "un31mknown"];
+    for word in words.into_iter().chain(["/oauth/callback/{provider}", "/oauth/finish"]) {
         assert!(text.contains(word), "{word}: {text}");
     }
     let (_, query) = back.split_once('?').expect("a query");

@@ -191,6 +191,7 @@ fn room(path: &[String]) -> Option<String> {
     match path.first()?.as_str() {
         "sql" | "params" => Some("db".into()),
         "problems" => Some("web".into()),
+        "words" | "described_by_words" => Some("kernel".into()),
         "features" => match path.get(2).map(String::as_str) {
             // A feature's name alone: its rooms are named where they are used.
             None => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +19,7 @@ use super::password;
 use crate::app::App;
 use crate::features::clients::model::DOCS;
 use crate::features::codes::http::CodeOut;
+use crate::features::referrals::model::Status;
 use crate::features::tokens;
 use crate::features::tokens::http::TokenOut;
 use crate::features::tokens::model::FIRST_PARTY;
@@ -25,18 +27,19 @@ use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::name::Username;
-use crate::kernel::scope::Scopes;
+use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
-use crate::problems;
+use crate::kernel::verdict::Verdict;
 use crate::web::caller::{Client, Person, need};
 use crate::web::extract::{Fields, Json, JsonOrForm, PathText};
 use crate::web::problem::Problem;
+use crate::{problems, words};
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(register_with_code))
-        .routes(routes!(token))
+        .routes(routes!(log_in))
         .routes(routes!(profile, update, erase))
         .routes(routes!(change_password))
 }
@@ -51,11 +54,12 @@ struct NewUser {
     /// At most 150 characters; unique, look-alikes included.
     #[schema(max_length = 150, format = Email, example = "test4@test.ru")]
     email: String,
-    /// At least 12 characters (the operator may change that), at most 128; not a common one, nor one that holds your
-    /// name or address.
+    /// At least 12 characters (`accounts.min_password_length`), at most 128 and 1,024 bytes; not a common one, nor one
+    /// that holds your name or address.
     #[schema(min_length = 12, max_length = 128, format = Password, example = "Q123werty!23")]
     password: String,
-    /// The code of whoever invited you.
+    /// The code of whoever invited you: 12 to 32 letters and digits. Case, blanks, hyphens and a full stop make no
+    /// difference.
     #[schema(example = json!(null))]
     code: Option<String>,
     /// The same as `code`, for programs that spell it so.
@@ -84,8 +88,9 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
 
 /// Register
 ///
-/// With a code the referral is made in the same step: either both or neither.
-#[utoipa::path(post, path = "/api/v1/auth/user", tag = "Accounts", operation_id = "register", security(()),
+/// With a code the referral is made in the same step: either both or neither. At most 30 registrations a minute from one
+/// address (`limits.registrations_per_address`).
+#[utoipa::path(post, path = "/api/v1/auth/user", tag = "Accounts", operation_id = "register_account", security(()),
     request_body(content = NewUser, examples(
         ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"}))),
         ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
@@ -103,8 +108,9 @@ async fn register(
 
 /// Register with the code in the path
 ///
-/// As `POST /auth/user`. A code in the body as well must be the same.
-#[utoipa::path(post, path = "/api/v1/auth/user/{code}", tag = "Accounts", operation_id = "register_with_code", security(()),
+/// As `POST /auth/user`, and counted with it: at most 30 registrations a minute from one address
+/// (`limits.registrations_per_address`). A code in the body as well must be the same.
+#[utoipa::path(post, path = "/api/v1/auth/user/{code}", tag = "Accounts", operation_id = "register_account_with_code", security(()),
     params(("code" = String, Path, description = "The code of whoever invited you", example = "12AF32CF8978")),
     request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"})),
     responses((status = 201, description = "Registered", body = UserOut,
@@ -160,20 +166,27 @@ fn same_code(a: &str, b: &str) -> bool {
     }
 }
 
+words! {
+    /// How tokens are asked for: with a password, or with a refresh token.
+    pub enum LogInGrant as "LogInGrantType" {
+        Password = "password",
+        RefreshToken = "refresh_token",
+    }
+}
+
 /// A log-in, or a refresh.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct TokenRequest {
-    /// `password` (the default) or `refresh_token`.
-    #[schema(example = "password")]
-    grant_type: Option<String>,
+    /// A password when left out.
+    grant_type: Option<LogInGrant>,
     /// User name or e-mail address; for a log-in.
     #[schema(example = "admin4")]
     username: Option<String>,
-    /// For a log-in.
+    /// For a log-in: at most 128 characters and 1,024 bytes.
     #[schema(format = Password, example = "Q123werty!23")]
     password: Option<String>,
-    /// For a refresh.
+    /// For a refresh: the latest of the log-in.
     refresh_token: Option<String>,
 }
 
@@ -184,36 +197,50 @@ problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPen
 /// With user name or e-mail and password, or with `grant_type: refresh_token`. A refresh token is replaced at each use;
 /// using a replaced one ends the session, for somebody else may have it. (For ten seconds the one just replaced gets
 /// the same answer again: answers get lost.)
-#[utoipa::path(post, path = "/api/v1/auth/token", tag = "Accounts", operation_id = "token", security(()),
-    request_body(description = "JSON, or a form with the same fields",
-        content((TokenRequest = "application/json", examples(
-            ("log_in" = (summary = "Log in", value = json!({"username": "admin4", "password": "Q123werty!23"}))),
-            ("refresh" = (summary = "Refresh", value = json!({"grant_type": "refresh_token", "refresh_token": "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"}))))),
-            (TokenRequest = "application/x-www-form-urlencoded", example = json!({"grant_type": "password", "username": "admin4", "password": "Q123werty!23"})))),
+///
+/// A form (`application/x-www-form-urlencoded`) with the same fields is accepted as well. It is not described here:
+/// clients that are generated from two types of one body do not work.
+///
+/// At most 5 log-ins a minute to one account from one address (`limits.logins_per_account`), 30 log-ins a minute from one
+/// address (`limits.logins_per_address`) and 120 refreshes a minute from one address (`limits.tokens_per_address`). A
+/// person keeps 100 log-ins at once (`limits.sessions_per_user`); a further one ends the one unused for longest.
+#[utoipa::path(post, path = "/api/v1/auth/token", tag = "Accounts", operation_id = "log_in", security(()),
+    request_body(content = TokenRequest, examples(
+        ("log_in" = (summary = "Log in", value = json!({"username": "admin4", "password": "Q123werty!23"}))),
+        ("refresh" = (summary = "Refresh", value = json!({"grant_type": "refresh_token", "refresh_token": "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"}))))),
     responses((status = 200, description = "Logged in", body = TokenOut), TokenProblems))]
-async fn token(
+async fn log_in(
     State(app): State<Arc<App>>,
     Client(client): Client,
     JsonOrForm(mut fields): JsonOrForm,
 ) -> Result<Answer<TokenOut>, Problem> {
-    let grant = match fields.optional_text("grant_type").as_deref() {
-        Some("refresh_token") => {
+    let grant_type = fields.optional_text("grant_type");
+    let grant = match grant_type.as_deref().map_or(Some(LogInGrant::Password), LogInGrant::parse) {
+        Some(LogInGrant::RefreshToken) => {
             app.limits.oauth_from(client)?;
             let refresh_token = fields.text("refresh_token");
             tokens::actions::refresh(&app, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
         }
-        None | Some("password") => {
+        Some(LogInGrant::Password) => {
             app.limits.log_in_from(client)?;
             let username = fields.text("username");
             let password = fields.text("password");
             let (username, password) = fields.all(username.zip(password))?;
             actions::log_in(&app, &username, &password, client).await?
         }
-        Some(_) => {
+        None => {
             return Err(Error::field("grant_type", "grant_type", "Either password or refresh_token").into());
         }
     };
     Ok(Answer(grant.into()))
+}
+
+words! {
+    /// What somebody may do: a manager runs the program.
+    pub enum Role as "Role" {
+        User = "user",
+        Manager = "manager",
+    }
 }
 
 /// Oneself.
@@ -225,16 +252,14 @@ struct Me {
     email: String,
     #[schema(example = "admin4")]
     username: String,
-    /// `user`, and `manager` for who runs the program.
+    /// At least `user`.
     #[schema(example = json!(["user"]))]
-    roles: Vec<&'static str>,
+    roles: Vec<Role>,
     /// Whether others find your active code by your address.
     #[schema(example = true)]
     discoverable: bool,
-    /// What is known about your address: `unchecked`, `pending`, `valid`, `accept_all`, `webmail`, `unknown`,
-    /// `invalid`, `disposable`.
-    #[schema(example = "valid")]
-    email_verdict: &'static str,
+    /// What is known about your address.
+    email_verdict: Verdict,
     /// UTC.
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     created_at: Time,
@@ -244,6 +269,7 @@ struct Me {
     /// How many you brought.
     #[schema(minimum = 0, example = 3)]
     referral_count: i64,
+    /// Null if there is none, or if the token lacks `codes:read`.
     #[schema(required)]
     active_code: Option<CodeOut>,
 }
@@ -255,28 +281,27 @@ struct ReferredBy {
     id: Uuid,
     #[schema(example = "owner")]
     username: String,
-    /// `pending` or `confirmed`.
-    #[schema(example = "confirmed")]
-    status: &'static str,
+    status: Status,
 }
 
-impl From<Profile> for Me {
-    fn from(profile: Profile) -> Self {
+impl Me {
+    /// What a token with these scopes may see of it.
+    fn seen(profile: Profile, scopes: Scopes) -> Self {
         let user = profile.user;
         Self {
             id: user.id.0,
-            roles: if user.is_manager { vec!["user", "manager"] } else { vec!["user"] },
+            roles: if user.is_manager { vec![Role::User, Role::Manager] } else { vec![Role::User] },
             discoverable: user.discoverable,
-            email_verdict: user.verdict.word(),
+            email_verdict: user.verdict,
             created_at: user.created_at,
             referred_by: profile.referred_by.map(|referrer| ReferredBy {
                 id: referrer.id.0,
                 // A name that is an address is shown like one.
                 username: mask(&referrer.username),
-                status: referrer.status.word(),
+                status: referrer.status,
             }),
             referral_count: profile.referral_count,
-            active_code: profile.active_code.map(|code| CodeOut {
+            active_code: profile.active_code.filter(|_| scopes.has(Scope::CodesRead)).map(|code| CodeOut {
                 id: code.id,
                 user_id: code.owner,
                 code: code.code,
@@ -291,11 +316,13 @@ impl From<Profile> for Me {
 
 problems!(ProfileProblems: person[]);
 
-/// Yourself
-#[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
+/// See your account
+///
+/// With your active code, who brought you and how many you brought.
+#[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "get_profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "You", body = Me), ProfileProblems))]
 async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> Result<Answer<Me>, Problem> {
-    Ok(Answer(me::profile(&app, caller.user).await?.into()))
+    Ok(Answer(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)))
 }
 
 /// What to change.
@@ -310,16 +337,21 @@ struct Update {
 problems!(UpdateProblems: person body[RateLimited]);
 
 /// Change how others find you
+///
+/// At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
-    responses((status = 200, description = "You, changed", body = Me), UpdateProblems))]
+    responses((status = 200, description = "You, changed", body = Me), (status = 204, description = "Changed; the token may not read the profile, for it lacks `profile`"), UpdateProblems))]
 async fn update(
     State(app): State<Arc<App>>,
     caller: Person<need::Account>,
     Json(mut fields): Json,
-) -> Result<Answer<Me>, Problem> {
+) -> Result<Response, Problem> {
     let discoverable = fields.flag("discoverable");
     me::set_discoverable(&app, caller.user, fields.all(discoverable)?).await?;
-    Ok(Answer(me::profile(&app, caller.user).await?.into()))
+    if !caller.scopes.has(Scope::Profile) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Answer(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)).into_response())
 }
 
 /// A new password, with the old one as proof.
@@ -330,6 +362,8 @@ struct PasswordChange {
     /// by a client of this service's own (the documentation page).
     #[schema(format = Password, example = "Q123werty!23")]
     current_password: Option<String>,
+    /// At least 12 characters (`accounts.min_password_length`), at most 128 and 1,024 bytes; not a common one, nor one
+    /// that holds your name or address.
     #[schema(max_length = 128, format = Password, example = "a longer, better one")]
     new_password: String,
 }
@@ -338,7 +372,8 @@ problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited])
 
 /// Change your password
 ///
-/// Every session ends, this one included: log in again.
+/// Every session ends, this one included: log in again. At most 5 calls a minute that ask for your password
+/// (`limits.logins_per_account`).
 #[utoipa::path(post, path = "/api/v1/me/password", tag = "Accounts", operation_id = "change_password", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
     responses((status = 204, description = "Changed"), PasswordProblems))]
 async fn change_password(
@@ -368,7 +403,8 @@ problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
 
 /// Erase your account
 ///
-/// Name, address, password and codes are removed for good; your place in others' lists stays, without a face.
+/// Name, address, password and codes are removed for good; your place in others' lists stays, without a face. At most 5
+/// calls a minute that ask for your password (`limits.logins_per_account`).
 #[utoipa::path(delete, path = "/api/v1/me", tag = "Accounts", operation_id = "erase_account", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
     responses((status = 204, description = "Erased"), EraseProblems))]
 async fn erase(

@@ -70,14 +70,14 @@ pub struct ArrivalKey {
     pub email_proven: bool,
 }
 
-/// A name that reads like an address must be the person's own, for log-in takes either.
+/// A name that reads like an address must be the person's own, for log-in takes either. So must one whose key does:
+/// folding can make an address of what is none.
 pub fn check_name_against(username: &Username, email: &Email) -> Result<(), &'static str> {
-    match Email::parse(username.as_str()) {
-        Ok(address) if address.key() != email.key() => {
-            Err("A user name that is an e-mail address must be your own address")
-        }
-        _ => Ok(()),
+    let anothers = |text| Email::parse(text).is_ok_and(|address| address.key() != email.key());
+    if anothers(username.as_str()) || anothers(username.key()) {
+        return Err("A user name that is an e-mail address must be your own address");
     }
+    Ok(())
 }
 
 /// The keys of what somebody types to log in, in the order in which they are looked for: as keys were made by former
@@ -115,6 +115,8 @@ mod tests {
         assert!(check_name_against(&name("me@TEST.ru"), &email).is_ok());
         assert!(check_name_against(&name("me@home"), &email).is_ok());
         assert!(check_name_against(&name("you@test.ru"), &email).is_err());
+        assert!(Email::parse("you@xn--maß-epa.com").is_err());
+        assert!(check_name_against(&name("you@xn--maß-epa.com"), &email).is_err());
         assert_eq!(login_name(&name("ME@test.ru")), email.key());
         assert_eq!(login_name(&name("Me")), "me");
     }

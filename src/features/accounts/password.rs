@@ -48,9 +48,9 @@ pub fn check(password: &str, least: usize, username: &str, email: &str) -> Resul
         return Err("This password is too common".to_owned());
     }
     let (local, domain) = email.rsplit_once('@').unwrap_or((email, ""));
-    // Stored in ASCII; people think of it as it is shown.
+    // Stored in ASCII, and told so; people think of it in their own letters.
     let (shown, _) = Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
-    let labels = shown.split('.').map(|label| ("your e-mail address", label));
+    let labels = shown.split('.').chain(domain.split('.')).map(|label| ("your e-mail address", label));
     let words =
         [("your user name", username), ("your e-mail address", local), ("the name of this service", "referral")];
     for (what, word) in words.into_iter().chain(labels) {

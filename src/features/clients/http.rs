@@ -25,7 +25,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(register, list))
         .routes(routes!(get, change, remove))
-        .routes(routes!(new_secret))
+        .routes(routes!(replace_secret))
 }
 
 /// A new client.
@@ -38,19 +38,19 @@ struct NewClient {
     /// Whether it can keep a secret: programs on a server can, apps and pages in a browser cannot.
     #[schema(default = false, example = true)]
     confidential: Option<bool>,
-    /// Where people may be sent back to, compared character by character: https, or http on 127.0.0.1, or a scheme of
-    /// the app's own such as `com.example.app:/cb`. At most 20.
+    /// Where people may be sent back to: https, or http on this machine, or a scheme of the app's own such as
+    /// `com.example.app:/cb`. At most 20, of 1 to 1,000 characters each. Compared character by character; but on this
+    /// machine (`127.0.0.1`, `[::1]` and `localhost`) any port matches, for an app takes whichever is free (RFC 8252).
     #[schema(max_items = 20, example = json!(["https://shop.example.com/callback"]))]
     redirect_uris: Option<Vec<String>>,
-    /// Of `authorization_code`, `refresh_token` and `client_credentials`; the first two when left out.
+    /// How it gets tokens; by code and by refreshing when left out.
     #[schema(example = json!(["authorization_code", "refresh_token"]))]
-    grants: Option<Vec<String>>,
-    /// What it may ask for, with a space between.
+    grants: Option<Vec<GrantType>>,
+    /// What it may ask for: at least one word of `scopes_supported`, with a space between.
     #[schema(example = "openid profile codes:read")]
     scope: String,
-    /// `RS256` (the default) or `EdDSA`.
-    #[schema(example = "RS256")]
-    id_token_algorithm: Option<String>,
+    /// What its ID tokens are signed with; RS256 when left out.
+    id_token_algorithm: Option<IdTokenAlgorithm>,
     /// False lets in a confidential client that knows no PKCE; its authorization requests must have the scope `openid` and
     /// a nonce.
     #[schema(default = true, example = true)]
@@ -69,11 +69,10 @@ struct ClientOut {
     #[schema(example = json!(["https://shop.example.com/callback"]))]
     redirect_uris: Vec<String>,
     #[schema(example = json!(["authorization_code", "refresh_token"]))]
-    grants: Vec<&'static str>,
+    grants: Vec<GrantType>,
     #[schema(example = "openid profile codes:read")]
     scope: String,
-    #[schema(example = "RS256")]
-    id_token_algorithm: &'static str,
+    id_token_algorithm: IdTokenAlgorithm,
     /// Whether it must use PKCE.
     #[schema(example = true)]
     require_pkce: bool,
@@ -87,9 +86,9 @@ impl From<Client> for ClientOut {
         Self {
             confidential: client.is_confidential(),
             redirect_uris: client.redirect_uris.iter().map(ToString::to_string).collect(),
-            grants: client.grants.iter().map(|grant| grant.word()).collect(),
+            grants: client.grants,
             scope: client.scopes.to_string(),
-            id_token_algorithm: client.id_token_algorithm.word(),
+            id_token_algorithm: client.id_token_algorithm,
             require_pkce: client.require_pkce,
             created_at: client.created_at,
             client_id: client.id,
@@ -119,7 +118,8 @@ problems!(RegisterProblems: manager body[RateLimited]);
 
 /// Register a client
 ///
-/// For managers. The secret of a confidential client is in this answer and nowhere else.
+/// For managers. The secret of a confidential client is in this answer and nowhere else. At most 60 changes a minute, of
+/// whatever kind (`limits.writes_per_user`).
 #[utoipa::path(post, path = "/api/v1/clients", tag = "Clients", operation_id = "register_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = NewClient,
     responses((status = 201, description = "Registered", body = RegisteredClient), RegisterProblems))]
@@ -202,7 +202,7 @@ problems!(GetProblems: manager query[ClientNotFound]);
 
 /// See a client
 ///
-/// For managers.
+/// For managers. Without its secret, which nobody can read again.
 #[utoipa::path(get, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "get_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
@@ -215,10 +215,13 @@ async fn get(State(app): State<Arc<App>>, _: Manager, PathText(id): PathText) ->
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct ClientChange {
+    /// 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100, example = "Example Shop")]
     name: Option<String>,
+    /// All of them, instead of those before; as at its registration. At most 20.
     #[schema(max_items = 20, example = json!(["https://shop.example.com/callback"]))]
     redirect_uris: Option<Vec<String>>,
+    /// All of them, instead of those before: at least one word of `scopes_supported`, with a space between.
     #[schema(example = "openid profile codes:read")]
     scope: Option<String>,
 }
@@ -227,7 +230,8 @@ problems!(ChangeProblems: manager body[ClientNotFound, RateLimited]);
 
 /// Change a client
 ///
-/// For managers. Scopes it loses are gone from its next token on.
+/// For managers. Scopes it loses are gone from its next token on. At most 60 changes a minute, of whatever kind
+/// (`limits.writes_per_user`).
 #[utoipa::path(patch, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "change_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = ClientChange,
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
@@ -250,7 +254,8 @@ problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
 
 /// Remove a client
 ///
-/// For managers. Its tokens end on every node within seconds, and what people allowed it is forgotten.
+/// For managers. Its tokens end on every node within seconds, and what people allowed it is forgotten. At most 60 changes
+/// a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(delete, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "remove_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
@@ -273,12 +278,13 @@ problems!(SecretProblems: manager query[ClientNotFound, ClientPublic, RateLimite
 
 /// Give a client another secret
 ///
-/// For managers. The old secret is no good from the answer on; tokens that were given stay good.
-#[utoipa::path(post, path = "/api/v1/clients/{client_id}/secret", tag = "Clients", operation_id = "new_client_secret",
+/// For managers. The old secret is no good from the answer on; tokens that were given stay good. At most 60 changes a
+/// minute, of whatever kind (`limits.writes_per_user`).
+#[utoipa::path(post, path = "/api/v1/clients/{client_id}/secret", tag = "Clients", operation_id = "replace_client_secret",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The new secret", body = NewSecret), SecretProblems))]
-async fn new_secret(
+async fn replace_secret(
     State(app): State<Arc<App>>,
     manager: Manager,
     PathText(id): PathText,

@@ -8,8 +8,10 @@ use url::{Host, Url};
 use uuid::Uuid;
 
 use crate::features::tokens::model::IdTokenAlgorithm;
+use crate::kernel::precis::is_visible;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
+use crate::words;
 
 /// The client that our own documentation page is.
 pub const DOCS: &str = "docs";
@@ -22,27 +24,12 @@ pub const MOST_REDIRECTS: usize = 20;
 /// Characters of a redirect URI.
 const MOST_URI: usize = 1000;
 
-/// How a client may get tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrantType {
-    AuthorizationCode,
-    RefreshToken,
-    ClientCredentials,
-}
-
-impl GrantType {
-    pub const ALL: &[GrantType] = &[Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization_code",
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|grant| grant.word() == word)
+words! {
+    /// How a client may get tokens.
+    pub enum GrantType as "GrantType" {
+        AuthorizationCode = "authorization_code",
+        RefreshToken = "refresh_token",
+        ClientCredentials = "client_credentials",
     }
 }
 
@@ -91,9 +78,10 @@ impl Client {
     }
 
     /// The redirect URI of a request, if it is a registered one: character by character, and on this machine by any
-    /// port (RFC 8252, 7.3), for an app there takes whichever port is free.
+    /// port (RFC 8252, 7.3), for an app there takes whichever port is free. The documentation page is served at our own
+    /// port: whatever listens at another is not it.
     pub fn redirect_uri(&self, text: &str) -> Option<RedirectUri> {
-        let asked = without_loopback_port(text);
+        let asked = self.uuid.and_then(|_| without_loopback_port(text));
         let registered = |uri: &RedirectUri| uri.0 == text || asked.is_some() && without_loopback_port(&uri.0) == asked;
         self.redirect_uris.iter().any(registered).then(|| RedirectUri(text.to_owned()))
     }
@@ -190,7 +178,7 @@ fn without_loopback_port(text: &str) -> Option<(&str, &str)> {
         authority.find(':').unwrap_or(authority.len())
     };
     let (host, port) = authority.split_at_checked(end)?;
-    let port = port.strip_prefix(':').unwrap_or(if port.is_empty() { "80" } else { port });
+    let port = if port.is_empty() { "80" } else { port.strip_prefix(':')? };
     let known = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
     let loopback = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
     (known && loopback).then_some((host, path))
@@ -277,15 +265,12 @@ pub fn parse_name(text: &str) -> Result<String, &'static str> {
     if length == 0 || length > MOST_NAME {
         return Err("A name has 1 to 100 characters");
     }
-    if name.chars().any(|c| c.is_control() || is_invisible(c)) {
+    // What asks for an emoji in colour is let in behind one.
+    let shown = |c: char| matches!(c, ' ' | '\u{a0}' | '\u{3000}') || is_visible(c);
+    if !name.chars().all(|c| shown(c) || c == '\u{fe0f}') || name.starts_with('\u{fe0f}') {
         return Err("A name has no control or invisible characters");
     }
     Ok(name.to_owned())
-}
-
-/// Marks that turn the direction of writing or show nothing.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -338,6 +323,7 @@ mod tests {
     #[test]
     fn on_the_own_machine_any_port_is_the_registered_one_and_elsewhere_none_is() {
         let with = |uri: &str| Client {
+            uuid: Some(Uuid::nil()),
             redirect_uris: vec![RedirectUri::parse(uri).unwrap()],
             ..Client::docs("https://r.example")
         };
@@ -365,6 +351,7 @@ mod tests {
             ("http://127.0.0.1/cb", "http://0x7f.1/cb"),
             ("http://127.0.0.1/cb", "https://127.0.0.1:49152/cb"),
             ("http://[::1]/cb", "http://[::1]x:80/cb"),
+            ("http://[::1]/cb", "http://[::1]44/cb"),
             ("http://localhost/cb", "http://LOCALHOST:80/cb"),
             ("https://app.example.com/cb", "https://app.example.com:444/cb"),
             ("https://app.example.com/cb", "http://app.example.com:444/cb"),
@@ -372,6 +359,15 @@ mod tests {
         ] {
             assert_eq!(with(registered).redirect_uri(asked), None, "{asked}");
         }
+    }
+
+    /// A log-in by it stands for a password.
+    #[test]
+    fn no_other_port_of_the_machine_is_the_documentation_page() {
+        let ours = "http://127.0.0.1:8000/docs/assets/oauth2-redirect.html";
+        let docs = Client::docs("http://127.0.0.1:8000");
+        assert_eq!(docs.redirect_uri(ours).map(|uri| uri.0), Some(ours.to_owned()));
+        assert_eq!(docs.redirect_uri(&ours.replace("8000", "6666")), None);
     }
 
     #[test]
@@ -388,7 +384,19 @@ mod tests {
     #[test]
     fn names_are_what_they_seem() {
         assert_eq!(parse_name(" Наш магазин ").unwrap(), "Наш магазин");
-        for bad in ["", "  ", "a\nb", "pay\u{202e}lap", "a\u{200b}b", &"x".repeat(101)] {
+        assert_eq!(parse_name("We\u{2764}\u{fe0f}Tea & Co.").unwrap(), "We\u{2764}\u{fe0f}Tea & Co.");
+        for bad in [
+            "",
+            "  ",
+            "a\nb",
+            "pay\u{202e}lap",
+            "a\u{200b}b",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{fe0f}",
+            "a\u{2028}b",
+            &"x".repeat(101),
+        ] {
             assert!(parse_name(bad).is_err(), "{bad:?}");
         }
     }

@@ -29,9 +29,9 @@ use crate::web::problem::Problem;
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
-        .routes(routes!(find, revoke))
-        .routes(routes!(look_up))
         .routes(routes!(validate))
+        .routes(routes!(look_up))
+        .routes(routes!(find, revoke))
 }
 
 /// A new code.
@@ -145,7 +145,8 @@ problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists
 
 /// Make a code
 ///
-/// An owner has at most one active code, and no string is ever used twice, whoever used it.
+/// An owner has at most one active code, and no string is ever used twice, whoever used it. At most 100 codes a day
+/// (`limits.codes_per_user_and_day`), and 60 changes a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(post, path = "/api/v1/codes", tag = "Codes", operation_id = "create_code", security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
     params(("replace" = inline(Option<bool>), Query, description = "Revoke the active code, if any, in the same step", example = false)),
     request_body(content = NewCode, examples(
@@ -190,7 +191,8 @@ problems!(FindProblems: reader query[NoActiveCode, RateLimited]);
 /// Find somebody's active code by e-mail
 ///
 /// The same answer for an unknown address, a person without a code and one who does not want to be found.
-/// `POST /codes/lookup` does the same without the address in the path.
+/// `POST /codes/lookup` does the same without the address in the path. At most 60 look-ups a minute, by either
+/// (`limits.lookups_per_user`).
 #[utoipa::path(get, path = "/api/v1/codes/{code}", tag = "Codes", operation_id = "find_code", security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
     params(("code" = String, Path, description = "The e-mail address of the code's owner. (The parameter has the name it has for DELETE.)", example = "owner@test.ru")),
     responses((status = 200, description = "The code and its owner", body = FoundCode), FindProblems))]
@@ -210,6 +212,7 @@ async fn find(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct LookUp {
+    /// At most 150 characters; look-alikes are the same address.
     #[schema(max_length = 150, format = Email, example = "owner@test.ru")]
     email: String,
 }
@@ -218,7 +221,8 @@ problems!(LookUpProblems: reader body[NoActiveCode, RateLimited]);
 
 /// Find somebody's active code by e-mail, the address in the body
 ///
-/// As `GET /codes/{email}`, but proxies log no address.
+/// As `GET /codes/{email}`, but proxies log no address. At most 60 look-ups a minute, by either
+/// (`limits.lookups_per_user`).
 #[utoipa::path(post, path = "/api/v1/codes/lookup", tag = "Codes", operation_id = "look_up_code", security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])), request_body = LookUp,
     responses((status = 200, description = "The code and its owner", body = FoundCode), LookUpProblems))]
 async fn look_up(
@@ -237,7 +241,7 @@ problems!(RevokeProblems: person query[NotYourCode, CodeNotFound, RateLimited]);
 /// Revoke a code
 ///
 /// Also one that has expired. From the answer on no registration accepts it; look-ups follow within a second. The
-/// string cannot be used again.
+/// string cannot be used again. At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(delete, path = "/api/v1/codes/{code}", tag = "Codes", operation_id = "revoke_code", security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
     params(("code" = String, Path, description = "The code, in any spelling that reads the same", example = "SPRING2030AB")),
     responses((status = 204, description = "Revoked"), RevokeProblems))]
@@ -254,6 +258,7 @@ async fn revoke(
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct CodeQuestion {
+    /// Good ones have 12 to 32 letters and digits. Case, blanks, hyphens and a full stop make no difference.
     #[schema(example = "SPRING2030AB")]
     code: String,
 }
@@ -275,7 +280,8 @@ problems!(ValidateProblems: body[RateLimited]);
 
 /// Is this code good, and whose is it?
 ///
-/// For a registration page, before anybody has an account. The answer holds at its moment; registration decides anew.
+/// For a registration page, before anybody has an account. The answer holds at its moment; registration decides anew. At
+/// most 60 questions a minute from one address (`limits.validations_per_address`).
 #[utoipa::path(post, path = "/api/v1/codes/validate", tag = "Codes", operation_id = "validate_code", security(()),
     request_body = CodeQuestion,
     responses((status = 200, description = "The verdict", body = Validity), ValidateProblems))]

@@ -80,7 +80,8 @@ sql! {
                      from logins l
                      join users u on u.id = l.user_id
                      join code_slots s on s.owner_id = u.id
-                     where l.login_key = $1 and u.disabled_at is null and s.expires_at > referral_now()";
+                     where l.login_key = $1 and u.email_key = l.login_key and u.disabled_at is null
+                           and s.expires_at > referral_now()";
     FIND_BY_OWNER = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
                      from code_slots s join users u on u.id = s.owner_id
                      where s.owner_id = $1 and s.expires_at > referral_now()";

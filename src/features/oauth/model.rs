@@ -13,58 +13,88 @@ use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::{Parameters, Repeated};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
+use crate::words;
 
 /// Bytes of a nonce: it is stored, and comes back in the ID token.
 const MOST_NONCE: usize = 1024;
 
-/// The words of RFC 6749 and OpenID Connect for what is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    InvalidRequest,
-    InvalidClient,
-    InvalidGrant,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-    UnsupportedResponseType,
-    InvalidScope,
-    AccessDenied,
-    LoginRequired,
-    ConsentRequired,
-    RequestNotSupported,
-    RequestUriNotSupported,
+words! {
+    /// The words of RFC 6749 and OpenID Connect for what is wrong.
+    pub enum Wrong as "OAuthError" {
+        InvalidRequest = "invalid_request",
+        InvalidClient = "invalid_client",
+        InvalidGrant = "invalid_grant",
+        UnauthorizedClient = "unauthorized_client",
+        UnsupportedGrantType = "unsupported_grant_type",
+        UnsupportedResponseType = "unsupported_response_type",
+        InvalidScope = "invalid_scope",
+        AccessDenied = "access_denied",
+        LoginRequired = "login_required",
+        ConsentRequired = "consent_required",
+        RequestNotSupported = "request_not_supported",
+        RequestUriNotSupported = "request_uri_not_supported",
+    }
 }
 
-impl Wrong {
-    pub const ALL: &[Wrong] = &[
-        Self::InvalidRequest,
-        Self::InvalidClient,
-        Self::InvalidGrant,
-        Self::UnauthorizedClient,
-        Self::UnsupportedGrantType,
-        Self::UnsupportedResponseType,
-        Self::InvalidScope,
-        Self::AccessDenied,
-        Self::LoginRequired,
-        Self::ConsentRequired,
-        Self::RequestNotSupported,
-        Self::RequestUriNotSupported,
-    ];
+words! {
+    /// What an authorization request may be answered with.
+    pub enum ResponseType as "ResponseType" {
+        Code = "code",
+    }
+}
 
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::UnsupportedResponseType => "unsupported_response_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::AccessDenied => "access_denied",
-            Self::LoginRequired => "login_required",
-            Self::ConsentRequired => "consent_required",
-            Self::RequestNotSupported => "request_not_supported",
-            Self::RequestUriNotSupported => "request_uri_not_supported",
-        }
+words! {
+    /// Where the answer to an authorization request stands.
+    pub enum ResponseMode as "ResponseMode" {
+        Query = "query",
+    }
+}
+
+words! {
+    /// How the challenge of PKCE is made of the verifier (RFC 7636).
+    pub enum CodeChallengeMethod as "CodeChallengeMethod" {
+        S256 = "S256",
+    }
+}
+
+words! {
+    /// What a client wants of the person it sends.
+    pub enum PromptValue as "PromptValue" {
+        /// Nothing may be shown.
+        None = "none",
+        /// The person is to log in even if they are.
+        Login = "login",
+        Consent = "consent",
+        /// The person is to make an account.
+        Create = "create",
+    }
+}
+
+words! {
+    /// How a client shows who it is, where it is asked. None is for public clients, which name themselves.
+    pub enum ClientAuthentication as "ClientAuthentication" {
+        Basic = "client_secret_basic",
+        Post = "client_secret_post",
+        None = "none",
+    }
+}
+
+impl ClientAuthentication {
+    pub const SECRETS: &[ClientAuthentication] = &[Self::Basic, Self::Post];
+}
+
+words! {
+    /// Whom a subject identifier is the same for: everybody.
+    pub enum SubjectType as "SubjectType" {
+        Public = "public",
+    }
+}
+
+words! {
+    /// Which of its tokens a client means.
+    pub enum TokenTypeHint as "TokenTypeHint" {
+        AccessToken = "access_token",
+        RefreshToken = "refresh_token",
     }
 }
 
@@ -97,13 +127,14 @@ impl Prompt {
     fn parse(text: &str) -> Option<Self> {
         let mut prompt = Self::default();
         for word in text.split(' ').filter(|word| !word.is_empty()) {
-            match word {
-                "none" => prompt.none = true,
+            match PromptValue::parse(word) {
+                Some(PromptValue::None) => prompt.none = true,
+                Some(PromptValue::Login) => prompt.login = true,
+                Some(PromptValue::Consent) => prompt.consent = true,
+                Some(PromptValue::Create) => prompt.create = true,
                 // Whoever is to choose an account does so by logging in.
-                "login" | "select_account" => prompt.login = true,
-                "consent" => prompt.consent = true,
-                "create" => prompt.create = true,
-                _ => return None,
+                None if word == "select_account" => prompt.login = true,
+                None => return None,
             }
         }
         let others = prompt.login || prompt.consent || prompt.create;
@@ -188,24 +219,23 @@ impl Wishes {
         if one("request_uri")?.is_some() {
             return Err(Fault::new(Wrong::RequestUriNotSupported, "Request objects are not supported"));
         }
-        match one("response_type")? {
-            Some("code") => {}
-            Some(_) => return Err(Fault::new(Wrong::UnsupportedResponseType, "The response_type is code")),
+        match one("response_type")?.map(ResponseType::parse) {
+            Some(Some(ResponseType::Code)) => {}
+            Some(None) => return Err(Fault::new(Wrong::UnsupportedResponseType, "The response_type is code")),
             None => return Err(Fault::new(Wrong::InvalidRequest, "The response_type is missing")),
         }
-        if one("response_mode")?.is_some_and(|mode| mode != "query") {
+        if one("response_mode")?.is_some_and(|mode| ResponseMode::parse(mode).is_none()) {
             return Err(Fault::new(Wrong::InvalidRequest, "The response_mode is query"));
         }
         if !client.may(GrantType::AuthorizationCode) {
             return Err(Fault::new(Wrong::UnauthorizedClient, "This client may not use authorization codes"));
         }
         let challenge =
-            match (one("code_challenge_method")?, one("code_challenge")?) {
+            match (one("code_challenge_method")?.map(CodeChallengeMethod::parse), one("code_challenge")?) {
                 (None, None) if !client.require_pkce => None,
-                (Some("S256"), challenge) => Some(challenge.and_then(parse_challenge).ok_or(Fault::new(
-                    Wrong::InvalidRequest,
-                    "The code_challenge is the base64url of a SHA-256 hash",
-                ))?),
+                (Some(Some(CodeChallengeMethod::S256)), challenge) => Some(challenge.and_then(parse_challenge).ok_or(
+                    Fault::new(Wrong::InvalidRequest, "The code_challenge is the base64url of a SHA-256 hash"),
+                )?),
                 _ => return Err(Fault::new(Wrong::InvalidRequest, "PKCE with code_challenge_method=S256 is required")),
             };
         let people = client.scopes.and(Scopes::PERSON);

@@ -39,7 +39,7 @@ pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
 pub async fn list(app: &App, referrer: UserId, viewer: Viewer, request: PageRequest) -> Result<Page<Referee>> {
     let (page, seen) = store::page(&app.db, referrer, viewer.user(), request).await?;
     let insider = viewer.is_insider(seen.by_manager, referrer);
-    let shows_codes = insider || seen.discoverable;
+    let shows_codes = insider || (seen.discoverable && viewer.may_read_codes());
     match View::of(insider, app.config.accounts.referees_visible_to) {
         View::Nothing => Err(Refusal::RefereesHidden.into()),
         view => Ok(page.map(|referee| referee.seen(view, shows_codes))),

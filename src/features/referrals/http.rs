@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::actions;
-use super::model::{Referee, Viewer};
+use super::model::{Referee, Status, Viewer};
 use crate::app::App;
 use crate::features::tokens::model::Subject;
 use crate::kernel::error::{Error, FieldError};
@@ -41,12 +41,11 @@ struct RefereeOut {
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     joined_at: Time,
     /// The code they came with; null once the referrer has been erased, and for strangers while the referrer does not want
-    /// to be found (`discoverable`).
+    /// to be found (`discoverable`) or the token lacks `codes:read`.
     #[schema(required, example = "SPRING2030AB")]
     code: Option<String>,
-    /// `pending` while the operator's check of their address is not passed, else `confirmed`.
-    #[schema(example = "confirmed")]
-    status: &'static str,
+    /// Pending while the operator's check of their address is not passed.
+    status: Status,
 }
 
 impl From<Referee> for RefereeOut {
@@ -57,7 +56,7 @@ impl From<Referee> for RefereeOut {
             username: referee.username,
             joined_at: referee.joined_at,
             code: referee.code,
-            status: referee.status.word(),
+            status: referee.status,
         }
     }
 }
@@ -83,7 +82,9 @@ async fn list(
         return Err(Error::Invalid(vec![FieldError::new("path", "referrer_id", "uuid_parsing", msg)]).into());
     };
     let viewer = match caller.subject {
-        Subject::Person(user) => Viewer::Person { user, may_manage: caller.may_manage },
+        Subject::Person(user) => {
+            Viewer::Person { user, may_manage: caller.may_manage, may_read_codes: caller.may_read_codes }
+        }
         Subject::Program(_) => Viewer::Program,
     };
     let referees = actions::list(&app, referrer, viewer, page.request).await?;

@@ -4,6 +4,7 @@ use crate::config::Visibility;
 use crate::kernel::email::mask;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
+use crate::words;
 
 /// A row of a referrer's list.
 #[derive(Clone, Debug)]
@@ -19,23 +20,12 @@ pub struct Referee {
     pub code: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The referee's address must still be proven.
-    Pending,
-    Confirmed,
-}
-
-impl Status {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Confirmed].into_iter().find(|status| status.word() == word)
+words! {
+    /// Whether a referral counts.
+    pub enum Status as "ReferralStatus" {
+        /// The referee's address must still be proven.
+        Pending = "pending",
+        Confirmed = "confirmed",
     }
 }
 
@@ -54,6 +44,8 @@ pub enum Viewer {
         user: UserId,
         /// Whether a manager is here as one.
         may_manage: bool,
+        /// Whether what asks for them may read codes; in one's own list they are part of it.
+        may_read_codes: bool,
     },
     /// A program that the managers let read everything.
     Program,
@@ -67,10 +59,14 @@ impl Viewer {
         }
     }
 
+    pub fn may_read_codes(self) -> bool {
+        matches!(self, Self::Person { may_read_codes: true, .. } | Self::Program)
+    }
+
     /// Whether the list is the viewer's own, or theirs to look after.
     pub fn is_insider(self, is_manager: bool, referrer: UserId) -> bool {
         match self {
-            Self::Person { user, may_manage } => user == referrer || (is_manager && may_manage),
+            Self::Person { user, may_manage, .. } => user == referrer || (is_manager && may_manage),
             Self::Program => true,
         }
     }
@@ -116,7 +112,8 @@ mod tests {
     #[test]
     fn only_the_referrer_and_managers_see_addresses_unless_the_operator_says_otherwise() {
         let (user, other) = (UserId::new(), UserId::new());
-        let (me, manages) = (Viewer::Person { user, may_manage: false }, Viewer::Person { user, may_manage: true });
+        let person = |may_manage| Viewer::Person { user, may_manage, may_read_codes: true };
+        let (me, manages) = (person(false), person(true));
         for setting in [Visibility::Owner, Visibility::Masked, Visibility::All] {
             assert_eq!(View::of(me.is_insider(false, user), setting), View::Full);
             assert_eq!(View::of(manages.is_insider(true, other), setting), View::Full);

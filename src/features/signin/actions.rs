@@ -76,8 +76,9 @@ pub fn hash(text: &str) -> [u8; 32] {
 /// What a provider sends a browser back with.
 pub struct Answer<'a> {
     pub state: &'a str,
-    /// Nothing when the provider, or the person there, has said no.
     pub code: Option<&'a str>,
+    /// Why there is no code.
+    pub error: Option<&'a str>,
     pub iss: Option<&'a str>,
 }
 
@@ -93,7 +94,9 @@ pub enum Arrived {
 pub enum Lost {
     /// It was not begun in this browser, is over, or took too long.
     Expired,
-    Denied,
+    /// By what the browser has brought, which may be anybody's word.
+    Told(SignInError),
+    /// By what the provider has answered us, or has not.
     Failed(SignInError),
 }
 
@@ -115,8 +118,8 @@ pub async fn arrive(
         Ok(Ok(Arrived::Known(..))) => "known",
         Ok(Ok(Arrived::New(..))) => "new",
         Ok(Err(Stray { why: Lost::Expired, .. })) => "expired",
-        Ok(Err(Stray { why: Lost::Denied, .. })) => "denied",
-        Ok(Err(Stray { why: Lost::Failed(_), .. })) | Err(_) => "failed",
+        Ok(Err(Stray { why: Lost::Told(SignInError::Denied) | Lost::Failed(SignInError::Denied), .. })) => "denied",
+        Ok(Err(_)) | Err(_) => "failed",
     });
     arrived
 }
@@ -135,7 +138,10 @@ async fn find_out(
         return Ok(Err(Stray { why: Lost::Expired, next: None }));
     };
     let stray = |why, next| Ok(Err(Stray { why, next: Some(next) }));
-    let Some(code) = answer.code else { return stray(Lost::Denied, departure.next) };
+    let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
+        let why = app.providers.refused(provider, answer.error, answer.iss);
+        return stray(Lost::Told(why), departure.next);
+    };
     let redirect_uri = redirect_uri(app, provider);
     let flow = Flow { redirect_uri: &redirect_uri, nonce: &departure.nonce, verifier: &departure.verifier };
     let identity = match app.providers.finish(provider, &flow, code, answer.iss, now).await {

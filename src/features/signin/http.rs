@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::actions::{self, Answer, Arrived, Lost, Stray, Traveller};
-use super::model::{Arrival, Identity, SignInError};
+use super::model::{Arrival, Identity, Outcome};
 use crate::app::App;
 use crate::features::accounts;
 use crate::features::accounts::actions::Invitation;
@@ -319,10 +319,11 @@ async fn arrive(
             return say(&app, &visitor, words, StatusCode::NOT_FOUND, Message::UnknownProvider, to_log_in);
         }
         // Of what is given twice nobody knows which is meant.
-        let (Ok(state), Ok(code), Ok(iss)) = (query.one("state"), query.one("code"), query.one("iss")) else {
+        let [Ok(state), Ok(code), Ok(error), Ok(iss)] = ["state", "code", "error", "iss"].map(|name| query.one(name))
+        else {
             return lost(&app, &visitor, words, &provider, Lost::Expired, HOME);
         };
-        let answer = Answer { state: state.unwrap_or_default(), code, iss };
+        let answer = Answer { state: state.unwrap_or_default(), code, error, iss };
         match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
             Ok(Arrived::Known(user, identity, next)) => {
                 words = words_for(&visitor, &next);
@@ -359,17 +360,22 @@ fn lost(
     next: &str,
 ) -> Result<Response> {
     let label = app.providers.settings(provider).map_or("", |settings| settings.label.as_str());
-    let (status, message) = match reason {
-        Lost::Expired => (StatusCode::BAD_REQUEST, Message::Expired),
-        Lost::Denied => (StatusCode::FORBIDDEN, Message::ProviderDenied(label)),
-        Lost::Failed(SignInError::UnknownProvider) => (StatusCode::NOT_FOUND, Message::UnknownProvider),
-        Lost::Failed(error) if error.is_outage() => {
-            (StatusCode::SERVICE_UNAVAILABLE, Message::ProviderUnreachable(label))
-        }
-        Lost::Failed(_) => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
+    let (error, told) = match reason {
+        Lost::Expired => return say(app, visitor, words, StatusCode::BAD_REQUEST, Message::Expired, Way::LogIn(next)),
+        Lost::Told(error) => (error, true),
+        Lost::Failed(error) => (error, false),
+    };
+    // Nothing a browser brings is a failure of ours, whatever it says.
+    let failed = if told { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (status, message) = match error.outcome() {
+        Outcome::Unknown => (StatusCode::NOT_FOUND, Message::UnknownProvider),
+        Outcome::Denied => (StatusCode::FORBIDDEN, Message::ProviderDenied(label)),
+        Outcome::Away => (failed, Message::ProviderUnavailable(label)),
+        Outcome::Setup => (failed, Message::ProviderSetup(label)),
+        Outcome::Untrusted => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
     };
     let mut response = say(app, visitor, words, status, message, Way::LogIn(next))?;
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if error.outcome() == Outcome::Away && !told {
         retry(&mut response, Some(std::time::Duration::from_secs(10)));
     }
     Ok(response)

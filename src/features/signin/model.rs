@@ -64,9 +64,24 @@ pub fn greeting(text: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
+/// What a person is told of a failure. What has happened in detail is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is no such provider.
+    Unknown,
+    /// The provider does not work just now: they can wait, or take another way in.
+    Away,
+    /// The provider does not take us, or we do not find it: only who runs this service can mend that.
+    Setup,
+    /// The person, or the provider, has said no.
+    Denied,
+    /// The answer cannot be trusted or is not good any more: they can begin again.
+    Untrusted,
+}
+
 macro_rules! failures {
-    ($($(#[$doc:meta])* $name:ident $word:literal $sentence:ident;)*) => {
-        /// Why nobody was signed in. The word is stable and for the log, the sentence for the person.
+    ($($(#[$doc:meta])* $name:ident $word:literal $outcome:ident;)*) => {
+        /// Why nobody was signed in. The word is stable and for the log, the outcome for the person.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum SignInError { $($(#[$doc])* $name,)* }
 
@@ -77,72 +92,125 @@ macro_rules! failures {
                 match self { $(SignInError::$name => $word,)* }
             }
 
-            pub fn sentence(self) -> &'static str {
-                match self { $(SignInError::$name => $sentence,)* }
+            pub fn outcome(self) -> Outcome {
+                match self { $(SignInError::$name => Outcome::$outcome,)* }
             }
         }
     };
 }
 
-impl SignInError {
-    /// Whether the provider, or our dealings with it, are out of order: not what somebody may have tampered with.
-    pub fn is_outage(self) -> bool {
-        self.sentence() == AWAY || self.sentence() == BROKEN
+failures! {
+    /// No provider has this name.
+    UnknownProvider "unknown_provider" Unknown;
+    /// No connection, or no answer in time.
+    Unreachable "unreachable" Away;
+    /// A status, a redirect or a body that is none of OpenID Connect.
+    BrokenAnswer "broken_answer" Away;
+    /// The provider says that it cannot answer now.
+    Unavailable "provider_unavailable" Away;
+    /// The metadata is of another issuer than the configured one.
+    MetadataIssuer "metadata_issuer" Setup;
+    /// The metadata has an address that we do not go to, or lacks one.
+    MetadataAddress "metadata_address" Setup;
+    /// The provider does not take our client id or secret.
+    ClientRefused "client_refused" Setup;
+    /// The provider does not take what we ask for.
+    RequestRefused "request_refused" Setup;
+    /// The person, or the provider, has said no.
+    Denied "denied" Denied;
+    /// The provider does not take the code: used, expired, or another's.
+    CodeRefused "code_refused" Untrusted;
+    /// The answer at the redirect URI has neither a code nor an error.
+    ResponseEmpty "response_empty" Untrusted;
+    /// The answer at the redirect URI names another issuer (RFC 9207).
+    ResponseIssuer "response_issuer" Untrusted;
+    /// It names none although the metadata promises one.
+    ResponseIssuerMissing "response_issuer_missing" Untrusted;
+    /// There is no ID token in the provider's answer.
+    NoIdToken "no_id_token" Away;
+    /// The ID token is not signed, or by an algorithm that we do not believe.
+    TokenAlgorithm "token_algorithm" Untrusted;
+    /// Its header asks for what we do not do: another type, a nested token, critical parts.
+    TokenHeader "token_header" Untrusted;
+    /// The provider has no key that can have signed it.
+    TokenKey "token_key" Untrusted;
+    /// None of the keys that can have signed it has.
+    TokenSignature "token_signature" Untrusted;
+    /// It names another issuer, or none.
+    TokenIssuer "token_issuer" Untrusted;
+    /// It is not for us.
+    TokenAudience "token_audience" Untrusted;
+    /// It was given to another client, or to one of several without saying which.
+    TokenParty "token_party" Untrusted;
+    /// Its time is over, or it does not say when that is.
+    TokenExpired "token_expired" Untrusted;
+    /// It was issued in the future.
+    TokenTooEarly "token_too_early" Untrusted;
+    /// It belongs to another sign-in.
+    TokenNonce "token_nonce" Untrusted;
+    /// The subject is no text of 1 to 255 characters.
+    TokenSubject "token_subject" Untrusted;
+    /// The user information is about somebody else, or does not say whom.
+    UserInfoSubject "userinfo_subject" Untrusted;
+}
+
+/// Letters of what comes from outside that a line of the log holds.
+const MOST_OF_A_DETAIL: usize = 300;
+/// Letters of an error's word.
+const MOST_OF_A_WORD: usize = 64;
+
+/// A failure, and what the operator may want to know of it: never anything secret or personal.
+pub struct Failure {
+    pub error: SignInError,
+    detail: String,
+}
+
+impl From<SignInError> for Failure {
+    fn from(error: SignInError) -> Self {
+        error.because("")
     }
 }
 
-// What has happened in detail is the operator's to know; a person can wait, begin again, or take another way in.
-const NO_PROVIDER: &str = "There is no such provider to sign in with";
-const AWAY: &str = "The provider does not answer just now; try again shortly";
-const BROKEN: &str = "Signing in with this provider does not work just now; whoever runs this service can tell why";
-const STALE: &str = "This sign-in is not good any more; begin again";
-const UNTRUSTED: &str = "What the provider answered cannot be trusted, so nobody was signed in; begin again";
+impl SignInError {
+    pub fn because(self, detail: impl Into<String>) -> Failure {
+        Failure { error: self, detail: detail.into() }
+    }
+}
 
-failures! {
-    /// No provider has this name.
-    UnknownProvider "unknown_provider" NO_PROVIDER;
-    /// No connection, or no answer in time.
-    Unreachable "unreachable" AWAY;
-    /// A status, a redirect or a body that is none of OpenID Connect.
-    BrokenAnswer "broken_answer" BROKEN;
-    /// The metadata is of another issuer than the configured one.
-    MetadataIssuer "metadata_issuer" BROKEN;
-    /// The metadata has an address that we do not go to, or lacks one.
-    MetadataAddress "metadata_address" BROKEN;
-    /// The provider does not take our client id or secret.
-    ClientRefused "client_refused" BROKEN;
-    /// The provider does not take the code: used, expired, or another's.
-    CodeRefused "code_refused" STALE;
-    /// The answer at the redirect URI names another issuer (RFC 9207).
-    ResponseIssuer "response_issuer" UNTRUSTED;
-    /// It names none although the metadata promises one.
-    ResponseIssuerMissing "response_issuer_missing" UNTRUSTED;
-    /// There is no ID token in the provider's answer.
-    NoIdToken "no_id_token" BROKEN;
-    /// The ID token is not signed, or by an algorithm that we do not believe.
-    TokenAlgorithm "token_algorithm" UNTRUSTED;
-    /// Its header asks for what we do not do: another type, encryption, critical parts.
-    TokenHeader "token_header" UNTRUSTED;
-    /// None of the provider's keys, or no single one of them, has signed it.
-    TokenKey "token_key" UNTRUSTED;
-    /// The key has signed something else.
-    TokenSignature "token_signature" UNTRUSTED;
-    TokenIssuer "token_issuer" UNTRUSTED;
-    /// It is not for us.
-    TokenAudience "token_audience" UNTRUSTED;
-    /// It was given to another client, or to one of several without saying which.
-    TokenParty "token_party" UNTRUSTED;
-    TokenExpired "token_expired" UNTRUSTED;
-    /// It was issued in the future.
-    TokenTooEarly "token_too_early" UNTRUSTED;
-    /// It belongs to another sign-in.
-    TokenNonce "token_nonce" UNTRUSTED;
-    /// The subject is no text of 1 to 255 characters.
-    TokenSubject "token_subject" UNTRUSTED;
-    /// The user information is about somebody else.
-    UserInfoSubject "userinfo_subject" UNTRUSTED;
-    /// We have asked in a way that makes no sense: ours to mend.
-    Misused "misused" BROKEN;
+impl Failure {
+    /// Of the word by which a provider tells an error, at the redirect URI (RFC 6749, 4.1.2.1; OpenID Connect Core,
+    /// 3.1.2.6) or at its token endpoint (RFC 6749, 5.2). The word alone is kept: a description may quote what was sent.
+    pub fn told(word: &str) -> Self {
+        let error = match word {
+            "access_denied"
+            | "consent_required"
+            | "interaction_required"
+            | "login_required"
+            | "account_selection_required" => SignInError::Denied,
+            "temporarily_unavailable" | "server_error" => SignInError::Unavailable,
+            "invalid_client" | "unauthorized_client" => SignInError::ClientRefused,
+            "invalid_grant" => SignInError::CodeRefused,
+            "invalid_request"
+            | "invalid_scope"
+            | "unsupported_grant_type"
+            | "unsupported_response_type"
+            | "invalid_request_uri"
+            | "invalid_request_object"
+            | "request_not_supported"
+            | "request_uri_not_supported"
+            | "registration_not_supported"
+            | "invalid_target" => SignInError::RequestRefused,
+            _ => SignInError::BrokenAnswer,
+        };
+        let harmless = |letter: &char| letter.is_ascii_alphanumeric() || "_-.".contains(*letter);
+        let word: String = word.chars().filter(harmless).take(MOST_OF_A_WORD).collect();
+        error.because(format!("the provider's error is {word:?}"))
+    }
+
+    /// Short and without control characters, for much of it comes from outside.
+    pub fn detail(&self) -> String {
+        self.detail.chars().filter(|letter| !letter.is_control()).take(MOST_OF_A_DETAIL).collect()
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +221,29 @@ mod tests {
     fn each_failure_has_a_word_of_its_own() {
         let words: std::collections::BTreeSet<&str> = SignInError::ALL.iter().map(|failure| failure.word()).collect();
         assert_eq!(words.len(), SignInError::ALL.len());
-        assert!(SignInError::ALL.iter().all(|failure| !failure.sentence().is_empty()));
+    }
+
+    #[test]
+    fn of_a_providers_error_the_word_is_kept_and_nothing_else() {
+        use SignInError::*;
+        for (word, error, kept) in [
+            ("access_denied", Denied, "access_denied"),
+            ("login_required", Denied, "login_required"),
+            ("temporarily_unavailable", Unavailable, "temporarily_unavailable"),
+            ("server_error", Unavailable, "server_error"),
+            ("unauthorized_client", ClientRefused, "unauthorized_client"),
+            ("invalid_client", ClientRefused, "invalid_client"),
+            ("invalid_grant", CodeRefused, "invalid_grant"),
+            ("invalid_scope", RequestRefused, "invalid_scope"),
+            ("AADSTS50011", BrokenAnswer, "AADSTS50011"),
+            ("", BrokenAnswer, ""),
+            ("a\r\nb\"\u{1b}[31m olga@example.com", BrokenAnswer, "ab31molgaexample.com"),
+            (&"x".repeat(5000), BrokenAnswer, &"x".repeat(64)),
+        ] {
+            let failure = Failure::told(word);
+            assert_eq!(failure.error, error, "{word}");
+            assert_eq!(failure.detail(), format!("the provider's error is \"{kept}\""));
+        }
     }
 
     #[test]

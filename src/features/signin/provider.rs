@@ -1,34 +1,29 @@
 //! Identity providers as a client of theirs sees them: OpenID Connect with the authorization code flow.
 //!
-//! The crate `openidconnect` knows the protocol and checks signatures; what it leaves to its callers is checked here:
-//! the issuer at the redirect URI, the authorized party, our clock, and where requests may go. docs/adr/0011 has why.
+//! Of what a provider answers only what is used is read (`answers.rs`); what proves who somebody is, is strict
+//! (`id_token.rs`). docs/adr/0024 has why no crate does it.
 //!
 //! Against a provider that sends people to another one to get at their codes (mix-up) there are two fences: the issuer
 //! beside the code, and a redirect URI for each provider, which no other one takes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
-    CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreIdToken, CoreIdTokenClaims, CoreIdTokenVerifier,
-    CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm,
-    CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
-};
-use openidconnect::{
-    AccessToken, AdditionalProviderMetadata, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
-    ClientSecret, CsrfToken, DiscoveryError, EmptyAdditionalClaims, EndpointMaybeSet, EndpointNotSet, EndpointSet,
-    IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadata, RedirectUrl,
-    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse, UserInfoClaims,
-    UserInfoError,
-};
-use serde::{Deserialize, Serialize};
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use form_urlencoded::{Serializer, byte_serialize};
+use reqwest::RequestBuilder;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use url::Url;
 
-use super::model::{Identity, SignInError, address, greeting};
-use super::transport::{self, Http, HttpFault};
+use super::answers::{self, Claims, Key, TokenAnswer};
+use super::id_token::{self, Expected};
+use super::model::{Failure, Identity, SignInError, address, greeting};
+use super::transport::{self, Answer, Http};
 use crate::config;
 use crate::kernel::time::Time;
 
@@ -38,10 +33,6 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 const METADATA_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Between two extra looks at a provider's keys.
 const KEYS_APART: Duration = Duration::from_secs(10);
-/// By how many seconds a provider's clock may be ahead of ours.
-const LEEWAY: i64 = 60;
-/// Parsers quote what they cannot read.
-const MOST_OF_A_DETAIL: usize = 300;
 
 /// All providers of the configuration. Nobody is asked anything before the first sign-in.
 pub struct Providers {
@@ -64,10 +55,10 @@ impl Providers {
         let client = transport::client(patience)?;
         let mut all = BTreeMap::new();
         for (name, settings) in settings {
-            let issuer = IssuerUrl::new(settings.issuer.clone())
+            let issuer = Url::parse(&settings.issuer)
                 .map_err(|error| format!("providers.{name}.issuer is no address: {error}"))?;
-            let http = Http::to(issuer.url(), &client);
-            let provider = Provider { settings: settings.clone(), issuer, http, memory: Mutex::default() };
+            let http = Http::to(&issuer, &client);
+            let provider = Provider { settings: settings.clone(), http, memory: Mutex::default() };
             all.insert(name.clone(), provider);
         }
         Ok(Self { all })
@@ -112,57 +103,43 @@ impl Providers {
         let provider = self.all.get(name).ok_or(SignInError::UnknownProvider)?;
         told(name, provider.finish(flow, code, iss, now).await)
     }
-}
 
-/// A failure, and what the operator may want to know of it: never anything secret or personal.
-struct Failure {
-    error: SignInError,
-    detail: String,
-}
-
-impl From<SignInError> for Failure {
-    fn from(error: SignInError) -> Self {
-        Self { error, detail: String::new() }
-    }
-}
-
-impl From<HttpFault> for Failure {
-    fn from(fault: HttpFault) -> Self {
-        let error = match fault {
-            HttpFault::Forbidden => SignInError::MetadataAddress,
-            HttpFault::Unreachable(_) => SignInError::Unreachable,
-            HttpFault::Broken(_) => SignInError::BrokenAnswer,
+    /// Why nobody has come back, by the word of the error at the redirect URI if there is one.
+    pub fn refused(&self, name: &str, error: Option<&str>, iss: Option<&str>) -> SignInError {
+        let failure = match self.all.get(name) {
+            None => SignInError::UnknownProvider.into(),
+            // What is said there is another provider's.
+            Some(provider) if iss.is_some_and(|iss| iss != provider.settings.issuer) => {
+                SignInError::ResponseIssuer.into()
+            }
+            Some(_) => error.map_or(SignInError::ResponseEmpty.into(), Failure::told),
         };
-        error.because(fault.to_string())
-    }
-}
-
-impl Failure {
-    /// Short and without control characters, for much of it comes from outside.
-    fn detail(&self) -> String {
-        self.detail.chars().filter(|letter| !letter.is_control()).take(MOST_OF_A_DETAIL).collect()
-    }
-}
-
-impl SignInError {
-    fn because(self, detail: impl Into<String>) -> Failure {
-        Failure { error: self, detail: detail.into() }
+        note(name, &failure);
+        failure.error
     }
 }
 
 fn told<T>(name: &str, outcome: Result<T, Failure>) -> Result<T, SignInError> {
     outcome.map_err(|failure| {
-        let (reason, detail) = (failure.error.word(), failure.detail());
-        tracing::warn!(provider = name, reason, detail, "a sign-in with a provider failed");
+        note(name, &failure);
         failure.error
     })
+}
+
+fn note(name: &str, failure: &Failure) {
+    let (reason, detail) = (failure.error.word(), failure.detail());
+    if failure.error == SignInError::Denied {
+        // Somebody has thought better of it.
+        tracing::info!(provider = name, reason, detail, "a sign-in with a provider was refused there");
+    } else {
+        tracing::warn!(provider = name, reason, detail, "a sign-in with a provider failed");
+    }
 }
 
 // ------------------------------------------------------------------------------------------------- one provider
 
 struct Provider {
     settings: config::Provider,
-    issuer: IssuerUrl,
     http: Http,
     memory: Mutex<Memory>,
 }
@@ -178,39 +155,23 @@ struct Memory {
 
 /// What a provider says of itself, with its keys.
 struct Known {
-    metadata: Metadata,
+    metadata: Arc<Metadata>,
+    keys: Vec<Key>,
     at: Time,
 }
 
-/// What RFC 9207 adds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Extra {
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
+/// What is used of it.
+struct Metadata {
+    authorization: Url,
+    token: Url,
+    user_info: Option<Url>,
+    keys: Url,
+    secret_in_the_body: bool,
+    /// Whether the issuer is always told beside the code (RFC 9207).
+    promises_issuer: bool,
 }
 
-impl AdditionalProviderMetadata for Extra {}
-
-type Metadata = ProviderMetadata<
-    Extra,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
-
-type Client =
-    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
-
 /// What is taken over of an ID token or of user information.
-#[derive(Default)]
 struct About {
     email: Option<String>,
     email_verified: bool,
@@ -219,165 +180,111 @@ struct About {
 
 impl Provider {
     async fn begin(&self, flow: &Flow<'_>, state: &str, now: Time) -> Result<String, Failure> {
-        let verifier = pkce(flow)?;
         let known = self.known(now).await?;
-        let client = self.client(&known, flow)?;
-        let (state, nonce) = (CsrfToken::new(state.to_owned()), Nonce::new(flow.nonce.to_owned()));
-        let request = client
-            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            // The crate adds the first scope by itself.
-            .add_scopes(self.settings.scopes.split(' ').filter(|s| !s.is_empty() && *s != "openid").map(scope));
-        Ok(request.url().0.into())
+        let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, flow.verifier.as_bytes()));
+        let others = self.settings.scopes.split(' ').filter(|scope| !scope.is_empty() && *scope != "openid");
+        let scopes: Vec<&str> = ["openid"].into_iter().chain(others).collect();
+        let mut url = known.metadata.authorization.clone();
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("redirect_uri", flow.redirect_uri)
+            .append_pair("scope", &scopes.join(" "))
+            .append_pair("state", state)
+            .append_pair("nonce", flow.nonce)
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256");
+        Ok(url.into())
     }
 
     async fn finish(&self, flow: &Flow<'_>, code: &str, iss: Option<&str>, now: Time) -> Result<Identity, Failure> {
-        let verifier = pkce(flow)?;
         let known = self.known(now).await?;
         // Before the code goes anywhere: it may be another provider's.
-        let promised = known.metadata.additional_metadata().authorization_response_iss_parameter_supported;
         match iss {
             Some(iss) if iss != self.settings.issuer => return Err(SignInError::ResponseIssuer.into()),
-            None if promised => return Err(SignInError::ResponseIssuerMissing.into()),
+            None if known.metadata.promises_issuer => return Err(SignInError::ResponseIssuerMissing.into()),
             _ => {}
         }
-        let client = self.client(&known, flow)?;
-        let exchange = client
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .map_err(|_| SignInError::MetadataAddress.because("the metadata has no token endpoint"))?;
-        let answer = exchange.set_pkce_verifier(verifier).request_async(&self.http).await.map_err(exchange_failed)?;
-        let token = answer.id_token().ok_or(SignInError::NoIdToken)?;
-        let claims = self.verified(token, &known, flow, now).await?;
-        let subject = claims.subject();
-        if !(1..=255).contains(&subject.len()) || subject.chars().any(char::is_control) {
-            return Err(SignInError::TokenSubject.into());
-        }
-        let mut about = about(claims);
-        if about.email.is_none() && known.metadata.userinfo_endpoint().is_some() {
-            let asked = self.user_info(&client, answer.access_token(), subject).await?;
+        let answer = token_answer(&self.http.send(self.exchange(&known.metadata, flow, code)).await?)?;
+        let token = answer.id_token.ok_or(SignInError::NoIdToken)?;
+        let claims = self.verified(&token, &known, flow, now).await?;
+        let subject = claims.sub.clone().unwrap_or_default();
+        let mut about = About::of(claims);
+        if about.email.is_none()
+            && let Some(url) = &known.metadata.user_info
+        {
+            let token = answer.access_token.unwrap_or_default();
+            let asked = self.user_info(url, &token, &known.keys, &subject).await?;
             about = About { name: about.name.or(asked.name), ..asked };
         }
         Ok(Identity {
             issuer: self.settings.issuer.clone(),
-            subject: subject.to_string(),
+            subject,
             email: about.email,
             email_verified: about.email_verified,
             name: about.name,
         })
     }
 
-    fn client(&self, known: &Known, flow: &Flow<'_>) -> Result<Client, Failure> {
-        let redirect = RedirectUrl::new(flow.redirect_uri.to_owned())
-            .map_err(|_| SignInError::Misused.because("the redirect URI is no address"))?;
-        let secret = &self.settings.client_secret;
-        let secret = (!secret.is_empty()).then(|| ClientSecret::new(secret.clone()));
-        let id = ClientId::new(self.settings.client_id.clone());
-        // What is said of no method is Basic (OpenID Connect Discovery, 3).
-        let methods = known.metadata.token_endpoint_auth_methods_supported();
-        let in_the_body = methods.is_some_and(|methods| {
-            methods.contains(&CoreClientAuthMethod::ClientSecretPost)
-                && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
-        });
-        let way = if in_the_body { AuthType::RequestBody } else { AuthType::BasicAuth };
-        let client = CoreClient::from_provider_metadata(known.metadata.clone(), id, secret);
-        Ok(client.set_redirect_uri(redirect).set_auth_type(way))
+    /// The request that makes tokens of a code (RFC 6749, 4.1.3).
+    fn exchange(&self, metadata: &Metadata, flow: &Flow<'_>, code: &str) -> RequestBuilder {
+        let config::Provider { client_id, client_secret, .. } = &self.settings;
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", code)
+            .append_pair("redirect_uri", flow.redirect_uri)
+            .append_pair("code_verifier", flow.verifier);
+        let mut request = self.http.post(&metadata.token);
+        if client_secret.is_empty() {
+            form.append_pair("client_id", client_id);
+        } else if metadata.secret_in_the_body {
+            form.append_pair("client_id", client_id).append_pair("client_secret", client_secret);
+        } else {
+            // RFC 6749, 2.3.1: each is encoded as in a form first.
+            let [id, secret] =
+                [client_id, client_secret].map(|text| byte_serialize(text.as_bytes()).collect::<String>());
+            request = request.basic_auth(id, Some(secret));
+        }
+        request
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.finish())
     }
 
     /// The claims of an ID token that the provider has made for us, in this sign-in, and that is good now.
-    async fn verified<'t>(
-        &self,
-        token: &'t CoreIdToken,
-        known: &Arc<Known>,
-        flow: &Flow<'_>,
-        now: Time,
-    ) -> Result<&'t CoreIdTokenClaims, Failure> {
-        let claims = match self.claims(token, known.metadata.jwks(), flow, now) {
+    async fn verified(&self, token: &str, known: &Arc<Known>, flow: &Flow<'_>, now: Time) -> Result<Claims, Failure> {
+        let expected =
+            Expected { issuer: &self.settings.issuer, client_id: &self.settings.client_id, nonce: flow.nonce };
+        match id_token::verified(token, &known.keys, &expected, now) {
             // It may have new keys, and be it under the name of an old one.
             Err(SignInError::TokenKey | SignInError::TokenSignature) => {
                 let known = self.with_new_keys(known, now).await?;
-                self.claims(token, known.metadata.jwks(), flow, now)?
+                Ok(id_token::verified(token, &known.keys, &expected, now)?)
             }
-            other => other?,
+            other => Ok(other?),
+        }
+    }
+
+    /// What the provider tells of a person to who has their access token (OpenID Connect Core, 5.3).
+    async fn user_info(&self, url: &Url, token: &str, keys: &[Key], subject: &str) -> Result<About, Failure> {
+        let request = self.http.get(url).bearer_auth(token).header(ACCEPT, "application/json");
+        let answer = self.http.send(request).await?;
+        let claims = match std::str::from_utf8(answer.good()?).map(str::trim) {
+            Ok(signed) if signed.split('.').count() == 3 && !signed.starts_with('{') => {
+                let claims = id_token::signed(signed, keys)?;
+                let ours = claims.iss.as_ref().is_none_or(|iss| *iss == self.settings.issuer)
+                    && (claims.aud.is_empty() || id_token::is_for(&claims, &self.settings.client_id));
+                if !ours {
+                    return Err(SignInError::BrokenAnswer.because("signed user information that is not for us"));
+                }
+                claims
+            }
+            _ => answer.read()?,
         };
-        let ours = claims.authorized_party().map(|party| party.as_str() == self.settings.client_id);
-        // Who is one of several must be the one that the token was given to.
-        if !ours.unwrap_or(claims.audiences().len() == 1) {
-            return Err(SignInError::TokenParty.into());
+        if claims.sub.as_deref() != Some(subject) {
+            return Err(SignInError::UserInfoSubject.into());
         }
-        Ok(claims)
-    }
-
-    fn claims<'t>(
-        &self,
-        token: &'t CoreIdToken,
-        keys: &CoreJsonWebKeySet,
-        flow: &Flow<'_>,
-        now: Time,
-    ) -> Result<&'t CoreIdTokenClaims, SignInError> {
-        let id = ClientId::new(self.settings.client_id.clone());
-        // As for a public client, whatever we are: without the secret the crate has nothing to check a symmetric
-        // signature with, even if such an algorithm were let through.
-        let verifier = CoreIdTokenVerifier::new_public_client(id, self.issuer.clone(), keys.clone())
-            .set_allowed_algs([
-                CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-                CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-                CoreJwsSigningAlgorithm::EdDsa,
-            ])
-            // Others may be named beside us if we are the party; see above.
-            .set_other_audience_verifier_fn(|_| true)
-            .set_time_fn(move || (UNIX_EPOCH + Duration::from_micros(u64::try_from(now.0).unwrap_or(0))).into())
-            .set_issue_time_verifier_fn(move |at| {
-                if at.timestamp() > now.seconds() + LEEWAY { Err(TOO_EARLY.to_owned()) } else { Ok(()) }
-            });
-        token.claims(&verifier, &Nonce::new(flow.nonce.to_owned())).map_err(|error| match error {
-            ClaimsVerificationError::InvalidIssuer(_) => SignInError::TokenIssuer,
-            ClaimsVerificationError::InvalidAudience(_) => SignInError::TokenAudience,
-            ClaimsVerificationError::InvalidNonce(_) => SignInError::TokenNonce,
-            ClaimsVerificationError::Expired(text) if text == TOO_EARLY => SignInError::TokenTooEarly,
-            ClaimsVerificationError::Expired(_) => SignInError::TokenExpired,
-            ClaimsVerificationError::SignatureVerification(fault) => match fault {
-                SignatureVerificationError::NoMatchingKey
-                | SignatureVerificationError::AmbiguousKeyId(_)
-                | SignatureVerificationError::InvalidKey(_) => SignInError::TokenKey,
-                SignatureVerificationError::DisallowedAlg(_)
-                | SignatureVerificationError::NoSignature
-                | SignatureVerificationError::UnsupportedAlg(_) => SignInError::TokenAlgorithm,
-                _ => SignInError::TokenSignature,
-            },
-            _ => SignInError::TokenHeader,
-        })
-    }
-
-    /// What the provider tells of a person to who has their access token.
-    async fn user_info(
-        &self,
-        client: &Client,
-        token: &AccessToken,
-        subject: &SubjectIdentifier,
-    ) -> Result<About, Failure> {
-        // The crate puts the token into a header and panics if it does not fit.
-        if !token.secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SignInError::BrokenAnswer.because("the access token is none"));
-        }
-        let request = client
-            .user_info(token.clone(), Some(subject.clone()))
-            .map_err(|_| SignInError::MetadataAddress.because("the metadata has no address for user information"))?;
-        let info: UserInfoClaims<EmptyAdditionalClaims, CoreGenderClaim> =
-            request.request_async(&self.http).await.map_err(|error| match error {
-                UserInfoError::Request(fault) => fault.into(),
-                UserInfoError::ClaimsVerification(ClaimsVerificationError::InvalidSubject(_)) => {
-                    SignInError::UserInfoSubject.into()
-                }
-                UserInfoError::ClaimsVerification(_) => {
-                    SignInError::BrokenAnswer.because("signed user information that is not for us")
-                }
-                _ => SignInError::BrokenAnswer.because("user information of no known form"),
-            })?;
-        Ok(About {
-            email: info.email().and_then(|email| address(email)),
-            email_verified: info.email_verified().unwrap_or(false),
-            name: info.name().and_then(|name| name.get(None)).and_then(|name| greeting(name)),
-        })
+        Ok(About::of(claims))
     }
 
     // --------------------------------------------------------------------------------------- what is remembered
@@ -404,8 +311,8 @@ impl Provider {
             other => other,
         };
         match found {
-            Ok(metadata) => {
-                let known = Arc::new(Known { metadata, at: now });
+            Ok((metadata, keys)) => {
+                let known = Arc::new(Known { metadata: Arc::new(metadata), keys, at: now });
                 memory.known = Some(known.clone());
                 Ok(known)
             }
@@ -416,26 +323,42 @@ impl Provider {
         }
     }
 
-    async fn discover(&self) -> Result<Metadata, Failure> {
-        let metadata =
-            Metadata::discover_async(self.issuer.clone(), &self.http).await.map_err(|error| match error {
-                DiscoveryError::Request(fault) => fault.into(),
-                DiscoveryError::Validation(detail) => SignInError::MetadataIssuer.because(detail),
-                DiscoveryError::Parse(error) => SignInError::BrokenAnswer.because(format!("metadata or keys: {error}")),
-                DiscoveryError::Response(_, _, detail) => SignInError::BrokenAnswer.because(detail),
-                _ => SignInError::BrokenAnswer.because("metadata of no known form"),
-            })?;
+    async fn discover(&self) -> Result<(Metadata, Vec<Key>), Failure> {
+        let ours = &self.settings.issuer;
+        let url = format!("{}/.well-known/openid-configuration", ours.trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|_| SignInError::MetadataAddress.because("the issuer is no address"))?;
+        let said: answers::Metadata = self.http.send(self.http.get(&url)).await?.read()?;
+        match said.issuer {
+            Some(issuer) if issuer == *ours => {}
+            Some(issuer) => return Err(SignInError::MetadataIssuer.because(format!("the provider is {issuer}"))),
+            None => return Err(SignInError::MetadataIssuer.because("the metadata has no issuer")),
+        }
+        let methods = said.token_endpoint_auth_methods_supported;
+        let has = |method: &str| methods.iter().flatten().any(|known| known == method);
+        let endpoint = |name: &str, url: Option<Url>| {
+            url.ok_or_else(|| SignInError::MetadataAddress.because(format!("the metadata has no {name}")))
+        };
+        let metadata = Metadata {
+            authorization: endpoint("authorization_endpoint", said.authorization_endpoint)?,
+            token: endpoint("token_endpoint", said.token_endpoint)?,
+            user_info: said.userinfo_endpoint,
+            keys: endpoint("jwks_uri", said.jwks_uri)?,
+            // What is said of no method is Basic (OpenID Connect Discovery, 3).
+            secret_in_the_body: has("client_secret_post") && !has("client_secret_basic"),
+            promises_issuer: said.authorization_response_iss_parameter_supported,
+        };
         // Each request is checked again. Said before a person is sent away, and the browser goes to one of them.
-        let token = metadata.token_endpoint().map(|endpoint| endpoint.url());
-        let info = metadata.userinfo_endpoint().map(|endpoint| endpoint.url());
-        let all = [Some(metadata.authorization_endpoint().url()), token, info];
-        if let Some(url) = all.into_iter().flatten().find(|url| !self.http.goes_to(url)) {
+        let all = [&metadata.authorization, &metadata.token, &metadata.keys];
+        if let Some(url) = all.into_iter().chain(&metadata.user_info).find(|url| !self.http.goes_to(url)) {
             return Err(SignInError::MetadataAddress.because(format!("{url} is not https")));
         }
-        if token.is_none() {
-            return Err(SignInError::MetadataAddress.because("there is no token endpoint"));
-        }
-        Ok(metadata)
+        let keys = self.keys(&metadata).await?;
+        Ok((metadata, keys))
+    }
+
+    async fn keys(&self, metadata: &Metadata) -> Result<Vec<Key>, Failure> {
+        let answer = self.http.send(self.http.get(&metadata.keys)).await?;
+        answers::keys(answer.good()?).ok_or_else(|| SignInError::BrokenAnswer.because("keys of no known form"))
     }
 
     /// As known, but with the provider's keys of this moment; the old ones if it was asked for them just now.
@@ -448,59 +371,33 @@ impl Provider {
             return Ok(known.clone());
         }
         memory.keys_asked = Some(now);
-        let keys = CoreJsonWebKeySet::fetch_async(known.metadata.jwks_uri(), &self.http).await;
-        let keys = keys.map_err(|error| match error {
-            DiscoveryError::Request(fault) => fault.into(),
-            _ => SignInError::BrokenAnswer.because("keys of no known form"),
-        })?;
-        let newer = Arc::new(Known { metadata: known.metadata.clone().set_jwks(keys), at: known.at });
+        let keys = self.keys(&known.metadata).await?;
+        let newer = Arc::new(Known { metadata: known.metadata.clone(), keys, at: known.at });
         memory.known = Some(newer.clone());
         Ok(newer)
     }
 }
 
-const TOO_EARLY: &str = "issued in the future";
+impl About {
+    fn of(claims: Claims) -> Self {
+        Self {
+            email: claims.email.as_deref().and_then(address),
+            email_verified: claims.email_verified,
+            name: claims.name.as_deref().and_then(greeting),
+        }
+    }
+}
 
 /// False as well when the clock has stepped back.
 fn recent(at: Time, now: Time, span: Duration) -> bool {
     at <= now && now.since(at) < span
 }
 
-/// The crate insists on the length by a panic.
-fn pkce(flow: &Flow<'_>) -> Result<PkceCodeVerifier, Failure> {
-    if (43..=128).contains(&flow.verifier.len()) {
-        Ok(PkceCodeVerifier::new(flow.verifier.to_owned()))
-    } else {
-        Err(SignInError::Misused.because("a verifier of PKCE has 43 to 128 characters"))
-    }
-}
-
-fn scope(text: &str) -> Scope {
-    Scope::new(text.to_owned())
-}
-
-fn about(claims: &CoreIdTokenClaims) -> About {
-    About {
-        email: claims.email().and_then(|email| address(email)),
-        email_verified: claims.email_verified().unwrap_or(false),
-        name: claims.name().and_then(|name| name.get(None)).and_then(|name| greeting(name)),
-    }
-}
-
-type ExchangeError = RequestTokenError<HttpFault, openidconnect::StandardErrorResponse<CoreErrorResponseType>>;
-
-fn exchange_failed(error: ExchangeError) -> Failure {
-    match error {
-        RequestTokenError::Request(fault) => fault.into(),
-        RequestTokenError::ServerResponse(answer) => match answer.error() {
-            CoreErrorResponseType::InvalidGrant => SignInError::CodeRefused.into(),
-            CoreErrorResponseType::InvalidClient | CoreErrorResponseType::UnauthorizedClient => {
-                SignInError::ClientRefused.because("the provider refuses client_id or client_secret")
-            }
-            // The word alone: a description may quote what was sent.
-            other => SignInError::BrokenAnswer.because(other.as_ref().chars().take(40).collect::<String>()),
-        },
-        // Not the error itself: it may quote tokens.
-        _ => SignInError::BrokenAnswer.because("the token endpoint's answer has no known form"),
+/// What the token endpoint has answered, if that is no error, whatever the status: some tell errors with 200, and what a
+/// failing server says of itself is worth a line in the log.
+fn token_answer(answer: &Answer) -> Result<TokenAnswer, Failure> {
+    match serde_json::from_slice(&answer.body) {
+        Ok(TokenAnswer { error: Some(word), .. }) => Err(Failure::told(&word)),
+        _ => answer.read(),
     }
 }

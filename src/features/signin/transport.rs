@@ -1,13 +1,12 @@
 //! The way to identity providers: where requests may go, how long they may take and how much they may bring.
 
-use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use openidconnect::http::Response;
-use openidconnect::url::Url;
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use reqwest::RequestBuilder;
+use serde::de::DeserializeOwned;
+use url::Url;
 
+use super::model::{Failure, SignInError};
 use crate::config;
 
 /// More is no answer of a provider's.
@@ -20,26 +19,12 @@ pub struct Http {
     plain: bool,
 }
 
-#[derive(Debug)]
-pub enum HttpFault {
-    /// The address is none that we go to.
-    Forbidden,
-    /// No connection, or no whole answer in time.
-    Unreachable(String),
-    /// An answer that none may be.
-    Broken(String),
+/// What a provider has answered.
+pub struct Answer {
+    path: String,
+    status: u16,
+    pub body: Vec<u8>,
 }
-
-impl fmt::Display for HttpFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Forbidden => f.write_str("the metadata has an address that is not https"),
-            Self::Unreachable(text) | Self::Broken(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for HttpFault {}
 
 /// One for all providers, so that connections are kept.
 pub fn client(patience: Duration) -> Result<reqwest::Client, String> {
@@ -62,45 +47,56 @@ impl Http {
         url.scheme() == "https" || self.plain && url.scheme() == "http" && config::is_own(url)
     }
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
-        let request = reqwest::Request::try_from(request)
-            .map_err(|_| HttpFault::Broken("an address that no request can be sent to".to_owned()))?;
+    pub fn get(&self, url: &Url) -> RequestBuilder {
+        self.client.get(url.clone())
+    }
+
+    pub fn post(&self, url: &Url) -> RequestBuilder {
+        self.client.post(url.clone())
+    }
+
+    /// Whatever the provider answers, but for a redirect: who sends us elsewhere does not keep to its own metadata.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let request = request.build().map_err(|_| SignInError::BrokenAnswer.because("what no request can hold"))?;
         if !self.goes_to(request.url()) {
-            return Err(HttpFault::Forbidden);
+            return Err(SignInError::MetadataAddress.because("the metadata has an address that is not https"));
         }
         let path = request.url().path().to_owned();
         let mut response = self.client.execute(request).await.map_err(|error| unreachable(&path, error))?;
         let status = response.status();
-        // Whoever sends us elsewhere does not keep to its own metadata; of a failing server no word counts.
-        if status.is_redirection() || status.is_server_error() {
-            return Err(HttpFault::Broken(format!("{path}: status {}", status.as_u16())));
+        if status.is_redirection() {
+            return Err(broken_status(&path, status.as_u16()));
         }
-        let headers = response.headers().clone();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&path, error))? {
             if body.len() + chunk.len() > MOST_BYTES {
-                return Err(HttpFault::Broken(format!("{path}: more than {MOST_BYTES} bytes")));
+                return Err(SignInError::BrokenAnswer.because(format!("{path}: more than {MOST_BYTES} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
-        let mut answer = Response::new(body);
-        *answer.status_mut() = status;
-        *answer.headers_mut() = headers;
-        Ok(answer)
+        Ok(Answer { path, status: status.as_u16(), body })
     }
 }
 
-impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = HttpFault;
-    type Future = BoxFuture<'c, Result<HttpResponse, HttpFault>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
+impl Answer {
+    /// A good answer's body.
+    pub fn good(&self) -> Result<&[u8], Failure> {
+        if (200..300).contains(&self.status) { Ok(&self.body) } else { Err(broken_status(&self.path, self.status)) }
     }
+
+    /// A good answer's body as JSON. What is wrong with it is not quoted: it may be secret or personal.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(self.good()?)
+            .map_err(|_| SignInError::BrokenAnswer.because(format!("{}: no JSON object", self.path)))
+    }
+}
+
+fn broken_status(path: &str, status: u16) -> Failure {
+    SignInError::BrokenAnswer.because(format!("{path}: status {status}"))
 }
 
 /// With all causes, for "error sending request" alone helps nobody; without the address, whose query is not ours.
-fn unreachable(path: &str, error: reqwest::Error) -> HttpFault {
+fn unreachable(path: &str, error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let mut text = format!("{path}: {error}");
     let mut cause = std::error::Error::source(&error);
@@ -108,5 +104,5 @@ fn unreachable(path: &str, error: reqwest::Error) -> HttpFault {
         text = format!("{text}: {deeper}");
         cause = deeper.source();
     }
-    HttpFault::Unreachable(text)
+    SignInError::Unreachable.because(text)
 }

@@ -22,6 +22,7 @@ use super::store;
 use crate::db::Db;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::Time;
+use crate::words;
 
 /// A key with its private half.
 #[derive(Clone)]
@@ -94,13 +95,39 @@ pub enum Jwk {
     Rsa(RsaJwk),
 }
 
+words! {
+    /// An octet key pair (RFC 8037).
+    pub enum OctetKeyPair as "OctetKeyPair" {
+        Okp = "OKP",
+    }
+}
+
+words! {
+    /// The curve of a key (RFC 8037).
+    pub enum Curve as "Curve" {
+        Ed25519 = "Ed25519",
+    }
+}
+
+words! {
+    /// A key of RSA (RFC 7518).
+    pub enum RsaKey as "RsaKey" {
+        Rsa = "RSA",
+    }
+}
+
+words! {
+    /// What a key is for: signatures.
+    pub enum KeyUse as "KeyUse" {
+        Signature = "sig",
+    }
+}
+
 /// A key that signs access tokens, and ID tokens for clients that ask for EdDSA (RFC 8037).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Ed25519Jwk {
-    #[schema(example = "OKP")]
-    pub kty: &'static str,
-    #[schema(example = "Ed25519")]
-    pub crv: &'static str,
+    pub kty: OctetKeyPair,
+    pub crv: Curve,
     /// The 32 bytes of the key in base64url.
     #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
     pub x: String,
@@ -108,17 +135,14 @@ pub struct Ed25519Jwk {
     #[schema(example = "kPrK_qmxVWaYVA9w")]
     pub kid: String,
     #[serde(rename = "use")]
-    #[schema(example = "sig")]
-    pub usage: &'static str,
-    #[schema(example = "EdDSA")]
-    pub alg: &'static str,
+    pub usage: KeyUse,
+    pub alg: IdTokenAlgorithm,
 }
 
 /// A key that signs ID tokens, never access tokens (RFC 7518).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RsaJwk {
-    #[schema(example = "RSA")]
-    pub kty: &'static str,
+    pub kty: RsaKey,
     /// The modulus in base64url, 2048 bits.
     #[schema(
         example = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
@@ -131,32 +155,30 @@ pub struct RsaJwk {
     #[schema(example = "Vt3mD0zq1uYc7p2k")]
     pub kid: String,
     #[serde(rename = "use")]
-    #[schema(example = "sig")]
-    pub usage: &'static str,
-    #[schema(example = "RS256")]
-    pub alg: &'static str,
+    pub usage: KeyUse,
+    pub alg: IdTokenAlgorithm,
 }
 
 impl Jwk {
     fn of(key: &Key) -> Option<Self> {
-        let (kid, alg) = (key.kid.clone(), key.algorithm.word());
+        let (kid, alg, usage) = (key.kid.clone(), key.algorithm, KeyUse::Signature);
         Some(match key.algorithm {
             IdTokenAlgorithm::EdDsa => Self::Ed25519(Ed25519Jwk {
-                kty: "OKP",
-                crv: "Ed25519",
+                kty: OctetKeyPair::Okp,
+                crv: Curve::Ed25519,
                 x: URL_SAFE_NO_PAD.encode(&key.public_key),
                 kid,
-                usage: "sig",
+                usage,
                 alg,
             }),
             IdTokenAlgorithm::Rs256 => {
                 let public = rsa::PublicKey::from_der(&key.public_key).ok()?;
                 Self::Rsa(RsaJwk {
-                    kty: "RSA",
+                    kty: RsaKey::Rsa,
                     n: URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
                     e: URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
                     kid,
-                    usage: "sig",
+                    usage,
                     alg,
                 })
             }

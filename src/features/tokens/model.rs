@@ -10,30 +10,24 @@ use uuid::Uuid;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::{SKEW, Time};
+use crate::words;
 
 /// The client that log-ins by name and password belong to.
 pub const FIRST_PARTY: &str = "referral";
 
-/// What ID tokens are signed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdTokenAlgorithm {
-    /// What every OpenID Connect client knows.
-    Rs256,
-    EdDsa,
+words! {
+    /// What ID tokens are signed with.
+    pub enum IdTokenAlgorithm as "IdTokenAlgorithm" {
+        /// What every OpenID Connect client knows.
+        Rs256 = "RS256",
+        EdDsa = "EdDSA",
+    }
 }
 
-impl IdTokenAlgorithm {
-    pub const ALL: &[IdTokenAlgorithm] = &[Self::Rs256, Self::EdDsa];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|algorithm| algorithm.word() == word)
+words! {
+    /// How an access token is sent: in the header Authorization, behind this word.
+    pub enum TokenType as "TokenType" {
+        Bearer = "Bearer",
     }
 }
 

@@ -163,8 +163,10 @@ pub enum Message<'a> {
     BadRequest,
     /// There is no such provider.
     UnknownProvider,
-    /// The provider does not answer.
-    ProviderUnreachable(&'a str),
+    /// The provider does not answer, or says that it cannot.
+    ProviderUnavailable(&'a str),
+    /// The provider does not take us: a matter of the settings, here or there.
+    ProviderSetup(&'a str),
     /// What it answered cannot be believed.
     ProviderAnswer(&'a str),
     /// The person, or the provider, has said no.

@@ -27,10 +27,8 @@ pub fn listen() {
     static SUBSCRIBER: Once = Once::new();
     // For the whole process: of a subscriber of one thread the others' first use of a line would make it silent.
     SUBSCRIBER.call_once(|| {
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter("referral=trace,openidconnect=trace,oauth2=trace,warn")
-            .with_writer(|| OwnLog)
-            .finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter("referral=trace,warn").with_writer(|| OwnLog).finish();
         tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
     });
     LOG.set(Some(Vec::new()));

@@ -29,7 +29,7 @@ impl Operation {
     /// field that the operation reads.
     pub fn bodies(&self) -> Vec<Value> {
         let bodies = match self.name.as_str() {
-            "register" | "register_with_code" => vec![
+            "register_account" | "register_account_with_code" => vec![
                 json!({
                     "username": "newcomer", "email": "somebody@postbox.example", "password": PASSWORD,
                     "code": "AMSEL2099XYZ",
@@ -39,7 +39,7 @@ impl Operation {
                     "referral_code": "AMSEL2099XYZ",
                 }),
             ],
-            "token" => vec![
+            "log_in" => vec![
                 json!({"grant_type": "password", "username": "user", "password": "not the password"}),
                 json!({"grant_type": "refresh_token", "refresh_token": "rt_nonsense"}),
             ],

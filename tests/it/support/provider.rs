@@ -70,6 +70,11 @@ pub struct Play {
     pub metadata: Value,
     pub answer: Value,
     pub userinfo: Value,
+    /// Merged over each published key; and what stands beside them.
+    pub jwk: Value,
+    pub more_keys: Vec<Value>,
+    /// What the token endpoint answers instead of tokens: a status and the word of an error.
+    pub refuses: Option<(u16, &'static str)>,
     /// The parameter `iss` at the redirect URI.
     pub iss: Option<String>,
     /// The next thing to go wrong, by path.
@@ -183,6 +188,9 @@ fn honest(url: &str) -> Play {
         metadata: json!({}),
         answer: json!({}),
         userinfo: json!({}),
+        jwk: json!({}),
+        more_keys: Vec::new(),
+        refuses: None,
         iss: Some(url.to_owned()),
         faults: BTreeMap::new(),
         secret_in_the_body: false,
@@ -272,8 +280,9 @@ async fn metadata(State(shared): State<Shared>) -> Answer {
 
 async fn keys(State(shared): State<Shared>) -> Answer {
     let inner = lock(&shared);
-    let keys: Vec<Value> = inner.play.published.iter().flat_map(|set| KEYS[*set].published(*set)).collect();
-    said_json(200, &json!({"keys": keys}))
+    let keys = inner.play.published.iter().flat_map(|set| KEYS[*set].published(*set));
+    let keys = inner.play.more_keys.iter().cloned().chain(keys.map(|key| merged(key, &inner.play.jwk)));
+    said_json(200, &json!({"keys": keys.collect::<Vec<Value>>()}))
 }
 
 fn pairs(text: &[u8]) -> HashMap<String, String> {
@@ -316,6 +325,9 @@ async fn token(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
     let asked = pairs(&body);
     let get = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default();
     let mut inner = lock(&shared);
+    if let Some((status, word)) = inner.play.refuses {
+        return refused(status, word);
+    }
     let basic = headers.get("authorization").map(|value| basic(value.to_str().expect("ASCII")));
     let given = match (&inner.play.secret, inner.play.secret_in_the_body) {
         (Some(_), false) => basic,

@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: clients we did not write say whether the server does what it publishes.
 
 mod axe;
+mod generated;
 mod http;
 mod node;
 mod oauth;
@@ -28,13 +29,15 @@ Options:
       --postgres   Keep the data in PostgreSQL, started for these runs, instead of SQLite
 
 Names:
-  schemathesis       Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
-  authlib            OAuth and OpenID Connect from Python: everything that a client may do, and what it must be refused
-  requests-oauthlib  The same, with the library of that name and PyJWT
-  openid-client      The same, from JavaScript
-  oauth4webapi       The same, with another library from JavaScript
-  oidc-provider      Signs people in with two other identity providers, and tries to mix them up
-  axe                Looks for what keeps people with disabilities out of the pages, in Chromium
+  schemathesis           Sends what the OpenAPI document allows and what it forbids, and compares the answers with it
+  authlib                OAuth and OpenID Connect from Python: everything that a client may do, and what it must be refused
+  requests-oauthlib      The same, with the library of that name and PyJWT
+  openid-client          The same, from JavaScript
+  oauth4webapi           The same, with another library from JavaScript
+  oidc-provider          Signs people in with two other identity providers, and tries to mix them up
+  openapi-typescript     Generates types from the document and compiles them; openapi-fetch goes a way with them
+  openapi-python-client  Generates a client from the document, imports all of it and goes the same way
+  axe                    Looks for what keeps people with disabilities out of the pages, in Chromium
 
 Clients are installed under target/interop, at the versions named under xtask/src/interop. Python, Node.js, Chromium,
 ChromeDriver and PostgreSQL come from the system's packages, as for `cargo xtask test`.
@@ -43,13 +46,15 @@ ChromeDriver and PostgreSQL come from the system's packages, as for `cargo xtask
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 7] = [
+const CLIENTS: [(&str, Client); 9] = [
     ("schemathesis", schemathesis::run),
     ("authlib", oauth::authlib),
     ("requests-oauthlib", oauth::requests_oauthlib),
     ("openid-client", oauth::openid_client),
     ("oauth4webapi", oauth::oauth4webapi),
     ("oidc-provider", providers::run),
+    ("openapi-typescript", generated::openapi_typescript),
+    ("openapi-python-client", generated::openapi_python_client),
     ("axe", axe::run),
 ];
 

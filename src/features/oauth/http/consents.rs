@@ -59,6 +59,8 @@ pub struct Consents {
 problems!(ListProblems: person[]);
 
 /// See what you have allowed which clients
+///
+/// All of them, oldest first.
 #[utoipa::path(get, path = "/api/v1/me/consents", tag = "Accounts", operation_id = "list_consents",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "The consents", body = Consents), ListProblems))]
@@ -71,7 +73,7 @@ problems!(WithdrawProblems: person query[ConsentNotFound, RateLimited]);
 
 /// Take back what you have allowed a client
 ///
-/// Its tokens end on every node within seconds.
+/// Its tokens end on every node within seconds. At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(delete, path = "/api/v1/me/consents/{client_id}", tag = "Accounts", operation_id = "withdraw_consent",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])),
     params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),

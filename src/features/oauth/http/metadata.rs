@@ -13,6 +13,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::features::clients::model::GrantType;
 use crate::features::oauth::actions;
+use crate::features::oauth::model::{
+    ClientAuthentication, CodeChallengeMethod, PromptValue, ResponseMode, ResponseType, SubjectType,
+};
 use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::scope::{OFFLINE_ACCESS, Scope};
 use crate::problems;
@@ -31,20 +34,23 @@ pub struct Metadata {
     userinfo_endpoint: String,
     jwks_uri: String,
     service_documentation: String,
-    scopes_supported: Vec<&'static str>,
-    response_types_supported: Vec<&'static str>,
-    response_modes_supported: Vec<&'static str>,
-    grant_types_supported: Vec<&'static str>,
-    token_endpoint_auth_methods_supported: Vec<&'static str>,
-    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
-    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
-    code_challenge_methods_supported: Vec<&'static str>,
+    /// Words that later versions may add to.
+    scopes_supported: Vec<String>,
+    response_types_supported: &'static [ResponseType],
+    response_modes_supported: &'static [ResponseMode],
+    grant_types_supported: &'static [GrantType],
+    token_endpoint_auth_methods_supported: &'static [ClientAuthentication],
+    revocation_endpoint_auth_methods_supported: &'static [ClientAuthentication],
+    introspection_endpoint_auth_methods_supported: &'static [ClientAuthentication],
+    code_challenge_methods_supported: &'static [CodeChallengeMethod],
     authorization_response_iss_parameter_supported: bool,
-    subject_types_supported: Vec<&'static str>,
-    id_token_signing_alg_values_supported: Vec<&'static str>,
-    claims_supported: Vec<&'static str>,
-    prompt_values_supported: Vec<&'static str>,
-    ui_locales_supported: Vec<&'static str>,
+    subject_types_supported: &'static [SubjectType],
+    id_token_signing_alg_values_supported: &'static [IdTokenAlgorithm],
+    /// Words that later versions may add to.
+    claims_supported: Vec<String>,
+    prompt_values_supported: &'static [PromptValue],
+    /// Languages of the pages (BCP 47).
+    ui_locales_supported: Vec<String>,
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
     request_uri_parameter_supported: bool,
@@ -54,8 +60,7 @@ impl Metadata {
     fn of(app: &App) -> Self {
         let issuer = app.public_url();
         let at = |path: &str| format!("{issuer}{path}");
-        let secrets = ["client_secret_basic", "client_secret_post"];
-        let any = [secrets[0], secrets[1], "none"];
+        let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Self {
             issuer: issuer.to_owned(),
             authorization_endpoint: at("/oauth/authorize"),
@@ -65,18 +70,20 @@ impl Metadata {
             userinfo_endpoint: at("/oauth/userinfo"),
             jwks_uri: at("/.well-known/jwks.json"),
             service_documentation: at("/docs"),
-            scopes_supported: Scope::ALL.iter().map(|scope| scope.word()).chain([OFFLINE_ACCESS]).collect(),
-            response_types_supported: vec!["code"],
-            response_modes_supported: vec!["query"],
-            grant_types_supported: GrantType::ALL.iter().map(|grant| grant.word()).collect(),
-            token_endpoint_auth_methods_supported: any.to_vec(),
-            revocation_endpoint_auth_methods_supported: any.to_vec(),
-            introspection_endpoint_auth_methods_supported: secrets.to_vec(),
-            code_challenge_methods_supported: vec!["S256"],
+            scopes_supported: texts(
+                &Scope::ALL.iter().map(|scope| scope.word()).chain([OFFLINE_ACCESS]).collect::<Vec<_>>(),
+            ),
+            response_types_supported: ResponseType::ALL,
+            response_modes_supported: ResponseMode::ALL,
+            grant_types_supported: GrantType::ALL,
+            token_endpoint_auth_methods_supported: ClientAuthentication::ALL,
+            revocation_endpoint_auth_methods_supported: ClientAuthentication::ALL,
+            introspection_endpoint_auth_methods_supported: ClientAuthentication::SECRETS,
+            code_challenge_methods_supported: CodeChallengeMethod::ALL,
             authorization_response_iss_parameter_supported: true,
-            subject_types_supported: vec!["public"],
-            id_token_signing_alg_values_supported: IdTokenAlgorithm::ALL.iter().map(|one| one.word()).collect(),
-            claims_supported: vec![
+            subject_types_supported: SubjectType::ALL,
+            id_token_signing_alg_values_supported: IdTokenAlgorithm::ALL,
+            claims_supported: texts(&[
                 "iss",
                 "sub",
                 "aud",
@@ -88,9 +95,9 @@ impl Metadata {
                 "preferred_username",
                 "email",
                 "email_verified",
-            ],
-            prompt_values_supported: vec!["none", "login", "consent", "create"],
-            ui_locales_supported: vec!["en", "ru"],
+            ]),
+            prompt_values_supported: PromptValue::ALL,
+            ui_locales_supported: texts(&["en", "ru"]),
             claims_parameter_supported: false,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
@@ -106,8 +113,8 @@ problems!(MetadataProblems: []);
 
 /// What this authorization server can do
 ///
-/// RFC 8414.
-#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "OAuth", operation_id = "oauth_metadata",
+/// RFC 8414. Keep it for a minute at most.
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "OAuth", operation_id = "get_oauth_metadata",
     security(()), responses((status = 200, description = "The metadata", body = Metadata), MetadataProblems))]
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Response {
     metadata(&app)
@@ -115,8 +122,8 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Response {
 
 /// What this OpenID provider can do
 ///
-/// OpenID Connect Discovery; the same as the metadata of the authorization server.
-#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "OAuth", operation_id = "openid_configuration",
+/// OpenID Connect Discovery; the same as the metadata of the authorization server. Keep it for a minute at most.
+#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "OAuth", operation_id = "get_openid_configuration",
     security(()), responses((status = 200, description = "The metadata", body = Metadata), MetadataProblems))]
 pub async fn openid_configuration(State(app): State<Arc<App>>) -> Response {
     metadata(&app)
@@ -145,7 +152,9 @@ pub struct UserInfo {
 problems!(UserInfoProblems: person[]);
 
 /// Who has logged in
-#[utoipa::path(get, path = "/oauth/userinfo", tag = "OAuth", operation_id = "user_info",
+///
+/// OpenID Connect Core, 5.3. What is told depends on the scopes of the token.
+#[utoipa::path(get, path = "/oauth/userinfo", tag = "OAuth", operation_id = "get_user_info",
     security(("oauth" = ["openid"]), ("bearer" = [])),
     responses((status = 200, description = "Who it is", body = UserInfo), UserInfoProblems))]
 pub async fn user_info(State(app): State<Arc<App>>, person: Person<need::Openid>) -> Result<Json<UserInfo>, Problem> {
@@ -161,7 +170,7 @@ pub async fn user_info(State(app): State<Arc<App>>, person: Person<need::Openid>
 /// Who has logged in, by POST
 ///
 /// The same as by GET.
-#[utoipa::path(post, path = "/oauth/userinfo", tag = "OAuth", operation_id = "user_info_by_post",
+#[utoipa::path(post, path = "/oauth/userinfo", tag = "OAuth", operation_id = "get_user_info_by_post",
     security(("oauth" = ["openid"]), ("bearer" = [])),
     responses((status = 200, description = "Who it is", body = UserInfo), UserInfoProblems))]
 pub async fn user_info_by_post(app: State<Arc<App>>, person: Person<need::Openid>) -> Result<Json<UserInfo>, Problem> {

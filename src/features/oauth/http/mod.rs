@@ -14,17 +14,20 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
+/// What people have allowed.
+pub fn consents() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(consents::list)).routes(routes!(consents::withdraw))
+}
+
 /// What programs ask for.
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(token::token))
-        .routes(routes!(token::revoke))
-        .routes(routes!(token::introspect))
         .routes(routes!(metadata::user_info, metadata::user_info_by_post))
+        .routes(routes!(token::introspect))
+        .routes(routes!(token::revoke))
         .routes(routes!(metadata::authorization_server))
         .routes(routes!(metadata::openid_configuration))
-        .routes(routes!(consents::list))
-        .routes(routes!(consents::withdraw))
 }
 
 /// What people look at.

@@ -13,14 +13,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::app::App;
 use crate::features::clients;
 use crate::features::clients::model::{Client, GrantType};
 use crate::features::oauth::actions::{self, CodeGrant, PresentedCode};
-use crate::features::oauth::model::{Fault, Introspected, Wrong};
-use crate::features::tokens::model::Grant;
+use crate::features::oauth::model::{Fault, Introspected, TokenTypeHint, Wrong};
+use crate::features::tokens::model::{Grant, TokenType};
 use crate::kernel::error::Error;
 use crate::kernel::parameters::Parameters;
 use crate::limits::turns::{Key, Turn};
@@ -33,8 +34,7 @@ use crate::web::problem::Problem;
 #[derive(Serialize, ToSchema)]
 struct OAuthProblem {
     /// The kind, for programs.
-    #[schema(example = "invalid_grant")]
-    error: &'static str,
+    error: Wrong,
     /// What is wrong, for developers.
     #[schema(example = "The refresh token is not good any more, or not this client's")]
     error_description: &'static str,
@@ -64,7 +64,7 @@ impl IntoResponse for Failure {
             Self::Fault(fault) => fault,
             Self::Problem(problem) => return problem.into_response(),
         };
-        let body = OAuthProblem { error: fault.wrong.word(), error_description: fault.sentence };
+        let body = OAuthProblem { error: fault.wrong, error_description: fault.sentence };
         if fault.wrong != Wrong::InvalidClient {
             return (StatusCode::BAD_REQUEST, Json(body)).into_response();
         }
@@ -158,27 +158,26 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct OAuthTokenRequest {
-    /// `authorization_code`, `refresh_token` or `client_credentials`.
-    #[schema(pattern = "^(authorization_code|refresh_token|client_credentials)$", example = "client_credentials")]
-    grant_type: String,
+    grant_type: GrantType,
     /// Of clients that do not name themselves in the Authorization header.
     #[schema(nullable = false)]
     client_id: Option<String>,
+    /// Of confidential clients that do not name themselves in the Authorization header.
     #[schema(nullable = false)]
     client_secret: Option<String>,
-    /// For authorization_code.
+    /// For authorization_code; good once, for 60 seconds.
     #[schema(nullable = false)]
     code: Option<String>,
     /// For authorization_code: the same as in the authorization request.
     #[schema(nullable = false)]
     redirect_uri: Option<String>,
-    /// For authorization_code: what the code_challenge was made of (RFC 7636).
+    /// For authorization_code: what the code_challenge was made of, 43 to 128 characters (RFC 7636).
     #[schema(nullable = false)]
     code_verifier: Option<String>,
     /// For refresh_token.
     #[schema(nullable = false)]
     refresh_token: Option<String>,
-    /// For refresh_token and client_credentials: less than there could be.
+    /// For refresh_token and client_credentials: less than there could be, with a space between.
     #[schema(nullable = false)]
     scope: Option<String>,
 }
@@ -189,15 +188,15 @@ struct OAuthTokens {
     /// A JWT (RFC 9068).
     #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTk4MGYwYyJ9.c2ln")]
     access_token: String,
-    #[schema(example = "Bearer")]
-    token_type: &'static str,
-    /// Seconds until the access token expires.
+    token_type: TokenType,
+    /// Seconds until the access token expires; it lives 10 minutes (`tokens.access_minutes`).
     #[schema(example = 600)]
     expires_in: u64,
     /// What the access token allows.
     #[schema(example = "openid profile")]
     scope: String,
-    /// Replaced at each use. Of clients that may refresh.
+    /// Replaced at each use. Of clients that may refresh. A log-in ends when it was not refreshed for 14 days
+    /// (`tokens.refresh_idle_days`), and after 30 days in any case (`tokens.refresh_absolute_days`).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     refresh_token: Option<String>,
@@ -211,7 +210,7 @@ impl OAuthTokens {
     fn of(grant: Grant, id_token: Option<String>) -> Self {
         Self {
             access_token: grant.access_token,
-            token_type: "Bearer",
+            token_type: TokenType::Bearer,
             expires_in: grant.expires_in,
             scope: grant.scopes.to_string(),
             refresh_token: grant.refresh_token,
@@ -226,7 +225,10 @@ problems!(OAuthProblems: [RateLimited]);
 ///
 /// RFC 6749. Confidential clients authenticate with HTTP Basic or in the form, public ones name themselves. PKCE (S256)
 /// is required, unless a manager has let in a confidential client without. Errors are in the words of RFC 6749.
-#[utoipa::path(post, path = "/oauth/token", tag = "OAuth", operation_id = "oauth_token", security(("client" = []), ()),
+///
+/// At most 120 calls a minute from one address without a secret that is right (`limits.tokens_per_address`), and 60 tokens
+/// a minute that a client gets for itself (`limits.writes_per_user`); of one client some hundred calls at once.
+#[utoipa::path(post, path = "/oauth/token", tag = "OAuth", operation_id = "request_tokens", security(("client" = []), ()),
     request_body(content = OAuthTokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Tokens", body = OAuthTokens),
         (status = 400, description = "The request is not good", body = OAuthProblem),
@@ -280,15 +282,28 @@ struct TokenQuestion {
     /// Of clients that do not name themselves in the Authorization header.
     #[schema(nullable = false)]
     client_id: Option<String>,
+    /// Of confidential clients that do not name themselves in the Authorization header.
     #[schema(nullable = false)]
     client_secret: Option<String>,
+    #[schema(schema_with = token_type_hint)]
+    token_type_hint: Option<String>,
+}
+
+/// The words there are, and any other: RFC 7009 lets servers find a token without its help, and this one does.
+fn token_type_hint() -> Schema {
+    AnyOfBuilder::new()
+        .item(TokenTypeHint::schema())
+        .item(ObjectBuilder::new().schema_type(Type::String))
+        .description(Some("Not needed: what kind of token it is, is seen."))
+        .into()
 }
 
 /// End a session as the client it belongs to
 ///
 /// RFC 7009. Either token of a session ends it, on every node within seconds. The answer is the same for a token that is
-/// not good, or not the client's.
-#[utoipa::path(post, path = "/oauth/revoke", tag = "OAuth", operation_id = "oauth_revoke", security(("client" = []), ()),
+/// not good, or not the client's. At most 120 calls a minute from one address without a secret that is right
+/// (`limits.tokens_per_address`); of one client some hundred calls at once.
+#[utoipa::path(post, path = "/oauth/revoke", tag = "OAuth", operation_id = "revoke_token", security(("client" = []), ()),
     request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The token is not good any more"),
         (status = 400, description = "The request is not good", body = OAuthProblem),
@@ -319,10 +334,10 @@ struct Introspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
     client_id: Option<String>,
-    /// Of access tokens: `Bearer`.
+    /// Of access tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    token_type: Option<&'static str>,
+    token_type: Option<TokenType>,
     /// Seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -353,7 +368,7 @@ impl Introspection {
             active: true,
             scope: Some(found.scopes.to_string()),
             client_id: Some(found.client_id),
-            token_type: found.is_access_token.then_some("Bearer"),
+            token_type: found.is_access_token.then_some(TokenType::Bearer),
             exp: Some(found.expires_at),
             iat: found.issued_at,
             sub: found.subject,
@@ -366,8 +381,10 @@ impl Introspection {
 
 /// See what a token of the client's is good for
 ///
-/// RFC 7662, for confidential clients. Tokens of other clients are not active, whatever they are.
-#[utoipa::path(post, path = "/oauth/introspect", tag = "OAuth", operation_id = "oauth_introspect", security(("client" = [])),
+/// RFC 7662, for confidential clients. Tokens of other clients are not active, whatever they are. At most 120 calls a
+/// minute from one address without a secret that is right (`limits.tokens_per_address`); of one client some hundred calls
+/// at once.
+#[utoipa::path(post, path = "/oauth/introspect", tag = "OAuth", operation_id = "introspect_token", security(("client" = [])),
     request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "What it is good for", body = Introspection),
         (status = 400, description = "The request is not good", body = OAuthProblem),

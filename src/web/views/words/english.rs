@@ -109,10 +109,18 @@ pub static ENGLISH: Words = Words {
         Message::UnknownProvider => {
             ("There is no such way to log in", "Please go back and choose one of those on the page.".into())
         }
-        Message::ProviderUnreachable(provider) => (
-            "No answer",
-            format!("{provider} does not answer at the moment. Please try again shortly, or log in in another way.")
+        Message::ProviderUnavailable(provider) => (
+            "Not available",
+            format!("{provider} is not available at the moment. Please try again shortly, or log in in another way.")
                 .into(),
+        ),
+        Message::ProviderSetup(provider) => (
+            "This way to log in does not work",
+            format!(
+                "Logging in with {provider} is not set up correctly, and trying again does not help. Please tell \
+                 whoever runs this service, or log in in another way."
+            )
+            .into(),
         ),
         Message::ProviderAnswer(provider) => (
             "That did not work",

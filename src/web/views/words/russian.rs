@@ -112,9 +112,17 @@ pub static RUSSIAN: Words = Words {
             "Такого способа входа нет",
             "Вернитесь, пожалуйста, назад и выберите один из тех, что есть на странице.".into(),
         ),
-        Message::ProviderUnreachable(provider) => (
-            "Нет ответа",
-            format!("{provider} сейчас не отвечает. Попробуйте чуть позже или войдите другим способом.").into(),
+        Message::ProviderUnavailable(provider) => (
+            "Сейчас не получится",
+            format!("Вход через {provider} сейчас недоступен. Попробуйте чуть позже или войдите другим способом.").into(),
+        ),
+        Message::ProviderSetup(provider) => (
+            "Этот способ входа не работает",
+            format!(
+                "Вход через {provider} настроен неверно, и повторная попытка не поможет. Сообщите, пожалуйста, тем, кто \
+                 поддерживает этот сервис, или войдите другим способом."
+            )
+            .into(),
         ),
         Message::ProviderAnswer(provider) => (
             "Не получилось",
@@ -160,6 +168,9 @@ fn rule(rule: &str) -> Option<Cow<'_, str>> {
         "A user name has no invisible characters" => "В имени пользователя есть невидимые символы",
         "A user name does not begin with a combining mark" => {
             "Имя пользователя не может начинаться со знака, который ставят над буквой или под ней"
+        }
+        "A user name has each combining mark on a letter of its script" => {
+            "В имени пользователя есть знак, который стоит не при своей букве"
         }
         "A user name does not mix letters of both directions" => {
             "Нельзя смешивать в имени буквы, которые пишут слева направо и справа налево"

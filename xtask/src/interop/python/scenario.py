@@ -20,11 +20,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import requests
 
 from browser import Browser
+from check import check, end, same
 
 socket.setdefaulttimeout(10)
 REDIRECTS = json.loads((Path(__file__).parent.parent / "redirects.json").read_text())
 SCOPE = "openid profile email"
-faults = 0
 # What the token endpoint answered, as the libraries do not tell all of it.
 answers = []
 
@@ -44,20 +44,6 @@ def watch(session):
 
 
 @contextmanager
-def check(sentence):
-    global faults
-    try:
-        yield
-        print(f"ok      {sentence}", flush=True)
-    except Exception as error:  # whatever a library throws is a finding
-        faults += 1
-        line = error.__traceback__
-        while line.tb_next and line.tb_next.tb_frame.f_code.co_filename == __file__:
-            line = line.tb_next
-        print(f"FAILED  {sentence}: line {line.tb_lineno}: {type(error).__name__}: {error}", flush=True)
-
-
-@contextmanager
 def refused(word):
     try:
         yield
@@ -66,10 +52,6 @@ def refused(word):
         assert told == word, f"refused, but with {told}: {type(error).__name__}: {error}"
         return
     raise AssertionError(f"nobody said {word}")
-
-
-def same(got, expected):
-    assert got == expected, f"{got!r} and not {expected!r}"
 
 
 def with_parameters(url, **changes):
@@ -126,8 +108,7 @@ class Scenario:
             self.refuses_codes(name)
             self.refuses_refresh_tokens(name)
         self.refuses_strangers()
-        if faults:
-            sys.exit(f"{faults} checks failed")
+        end()
 
     def discovery(self):
         with check("discovery tells what this run goes through"):
