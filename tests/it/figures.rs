@@ -78,9 +78,13 @@ on_every_setup! {
         assert!(!known("referral_http_request_total") && known("referral_http_requests_total"));
 
         let guide = read("docs/operations.md");
-        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-        let untold: Vec<&str> = families.map(|(name, _)| name).filter(|name| !guide.contains(&format!("`{name}"))).collect();
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name);
+        let untold: Vec<&str> = families.clone().filter(|name| !guide.contains(&format!("`{name}"))).collect();
         assert!(untold.is_empty(), "{untold:?} are not in the guide for operators");
+        let shown: BTreeSet<&str> = dashboard.iter().flat_map(|text| names(text)).collect();
+        let is_shown = |name: &&str| ["", "_total", "_bucket", "_info"].iter().any(|end| shown.contains(format!("{name}{end}").as_str()));
+        let unseen: Vec<&str> = families.filter(|name| !is_shown(name)).collect();
+        assert!(unseen.is_empty(), "{unseen:?} are not on the dashboard");
     }
 }
 

@@ -19,6 +19,7 @@ mod deadlines;
 mod failover;
 mod figures;
 mod gallery;
+mod guide;
 mod health;
 mod identity;
 mod input;

@@ -57,7 +57,7 @@ fn code_of(text: &str) -> String {
 }
 
 /// The length of the literal at the beginning, with its quotes.
-fn literal(text: &str) -> usize {
+pub fn literal(text: &str) -> usize {
     let quote = text.chars().next().expect("a quote");
     let mut escaped = false;
     for (at, letter) in text.char_indices().skip(1) {
@@ -392,7 +392,7 @@ fn unused(manifest: &str, code: &str) -> Vec<String> {
     names.filter(|name| !words.contains(name.as_str())).collect()
 }
 
-fn everything_in(folder: &Path) -> String {
+pub fn everything_in(folder: &Path) -> String {
     let mut text = String::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
