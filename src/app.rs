@@ -49,7 +49,7 @@ pub struct App {
     pub providers: Providers,
     pub limits: Limits,
     /// Who waits for the same rows waits here.
-    pub turns: Turns,
+    pub turns: Arc<Turns>,
     pub metrics: Metrics,
     /// What goes on beside the requests, and how it is.
     pub loops: Loops,
@@ -72,7 +72,7 @@ impl App {
             mapped_mib: config.database.mapped_mib,
         };
         let db = Db::open(&config.database.url, options.clone()).await?;
-        let readiness = Readiness::new(db.clone(), &config.database.url, options);
+        let readiness = Readiness::new(db.clone(), &config.database.url, options)?;
         let rooms = match &db {
             Db::Sqlite(_) => Rooms::of_groups(),
             Db::Postgres(_) => Rooms::of_connections(config.database.connections),
@@ -95,7 +95,7 @@ impl App {
             hunter: Hunter::open(&config.email)?,
             providers: Providers::open(&config.providers, PATIENCE)?,
             limits: Limits::new(&config.limits),
-            turns: Turns::new(rooms),
+            turns: Arc::new(Turns::new(rooms)),
             metrics: Metrics::default(),
             loops: Loops::default(),
             readiness,

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::db::{Db, Options, Work};
-use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::error::{Cause, Error, Result, Storage};
 use crate::kernel::ids::NodeId;
 use crate::{params, sql, words};
 
@@ -53,26 +53,18 @@ pub type Verdict = Result<(), Unready>;
 pub struct Readiness {
     db: Db,
     /// On PostgreSQL a connection of its own, so that a busy pool is not taken for a database that takes no writes.
-    own: Arc<OnceCell<Db>>,
-    url: String,
-    options: Options,
+    own: Db,
     node: NodeId,
     reads: Arc<Probe>,
     writes: Arc<Probe>,
 }
 
 impl Readiness {
-    pub fn new(db: Db, url: &str, options: Options) -> Self {
-        Self {
-            db,
-            own: Arc::default(),
-            url: url.to_owned(),
-            // Nothing is prepared: whether a pooler stands before the database is told by the others.
-            options: Options { connections: 1, prepared_statements: false, ..options },
-            node: NodeId::new(),
-            reads: Arc::default(),
-            writes: Arc::default(),
-        }
+    /// The error is a sentence with a remedy.
+    pub fn new(db: Db, url: &str, options: Options) -> Result<Self, String> {
+        // Nothing is prepared: whether a pooler stands before the database is told by the others.
+        let own = db.apart(url, Options { connections: 1, prepared_statements: false, ..options })?;
+        Ok(Self { db, own, node: NodeId::new(), reads: Arc::default(), writes: Arc::default() })
     }
 
     /// Whether reads are answered.
@@ -84,18 +76,8 @@ impl Readiness {
 
     /// Whether writes are made durable.
     pub async fn writes(&self) -> Verdict {
-        let (db, own, url, options) = (self.db.clone(), self.own.clone(), self.url.clone(), self.options.clone());
-        let node = self.node.0;
-        let write = async move {
-            let own = match &db {
-                Db::Sqlite(_) => &db,
-                Db::Postgres(_) => own
-                    .get_or_try_init(|| Db::open(&url, options))
-                    .await
-                    .map_err(|sentence| word(&Storage::Unavailable(sentence).into()))?,
-            };
-            write(own, node).await.map_err(|error| word(&error))
-        };
+        let (own, node) = (self.own.clone(), self.node.0);
+        let write = async move { write(&own, node).await.map_err(|error| word(&error)) };
         self.writes.ask(Box::pin(write)).await
     }
 }
@@ -123,31 +105,26 @@ pub async fn housekeeping(db: &Db) -> Result<u64> {
     db.write((), work).await
 }
 
-/// What both engines say when something is wrong, and our word for it.
-const WORDS: &[(&str, Unready)] = &[
-    ("database or disk is full", Unready::Full),
-    ("(53100)", Unready::Full),
-    ("disk I/O error", Unready::IoError),
-    ("(58030)", Unready::IoError),
-    ("readonly database", Unready::ReadOnly),
-    ("(25006)", Unready::ReadOnly),
-    ("does not allow writes", Unready::ReadOnly),
-    ("removed or replaced", Unready::Replaced),
-    ("is silent", Unready::Silent),
-    ("database is locked", Unready::Locked),
-];
-
 fn word(error: &Error) -> Unready {
-    let text = match error {
+    match error {
         Error::Storage(
-            Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text) | Storage::Broken(text),
-        ) => text,
-        Error::Storage(Storage::TimedOut(_)) => return Unready::Silent,
-        Error::Busy(_) => return Unready::Overloaded,
-        _ => return Unready::Broken,
-    };
-    let known = WORDS.iter().find(|(part, _)| text.contains(part));
-    known.map_or(Unready::Unavailable, |(_, word)| *word)
+            Storage::Retry(fault)
+            | Storage::TimedOut(fault)
+            | Storage::Unavailable(fault)
+            | Storage::OutcomeUnknown(fault),
+        ) => match fault.cause {
+            Cause::Full => Unready::Full,
+            Cause::Io => Unready::IoError,
+            Cause::ReadOnly => Unready::ReadOnly,
+            Cause::Replaced => Unready::Replaced,
+            Cause::Locked => Unready::Locked,
+            Cause::Silent => Unready::Silent,
+            Cause::Unknown => Unready::Unavailable,
+        },
+        Error::Storage(Storage::Broken(_)) => Unready::Unavailable,
+        Error::Busy(_) => Unready::Overloaded,
+        _ => Unready::Broken,
+    }
 }
 
 /// Something that is tried now and then, by one for all who ask.
@@ -162,14 +139,15 @@ struct Tried {
 
 impl Probe {
     async fn ask(self: &Arc<Self>, work: BoxFuture<'static, Verdict>) -> Verdict {
-        let (began, mut answer) = {
+        let (began, mut answer, before) = {
             let mut tried = self.tried();
             if let Some((_, verdict)) = tried.latest.filter(|(at, _)| at.elapsed() < FRESH) {
                 return verdict;
             }
+            let before = tried.latest.and_then(|(_, verdict)| verdict.err());
             // Of one that panicked the sender is gone.
             match tried.running.as_ref().filter(|(_, answer)| answer.has_changed().is_ok()) {
-                Some((began, answer)) => (*began, answer.clone()),
+                Some((began, answer)) => (*began, answer.clone(), before),
                 None => {
                     let (sender, answer) = watch::channel(None);
                     let (probe, began) = (self.clone(), Instant::now());
@@ -180,7 +158,7 @@ impl Probe {
                         probe.tried().latest = Some((Instant::now(), verdict));
                         let _ = sender.send(Some(verdict));
                     });
-                    (began, answer)
+                    (began, answer, before)
                 }
             }
         };
@@ -188,7 +166,8 @@ impl Probe {
         match tokio::time::timeout(left, answer.wait_for(Option::is_some)).await {
             Ok(Ok(verdict)) => verdict.unwrap_or(Err(Unready::Broken)),
             Ok(Err(_)) => Err(Unready::Broken),
-            Err(_) => Err(Unready::Silent),
+            // What was the matter the last time still is: the next try says nothing for as long as it waits for it to end.
+            Err(_) => Err(before.unwrap_or(Unready::Silent)),
         }
     }
 
@@ -232,6 +211,16 @@ mod tests {
         let mut answer = probe.tried().running.clone().unwrap().1;
         answer.wait_for(Option::is_some).await.unwrap();
         assert_eq!(probe.ask(Box::pin(async { Err(Unready::Locked) })).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn while_a_try_says_nothing_the_last_trouble_is_told_again() {
+        let probe = Arc::new(Probe::default());
+        let long_ago = Instant::now().checked_sub(2 * FRESH).unwrap();
+        for (latest, expected) in [(Err(Unready::Locked), Err(Unready::Locked)), (Ok(()), Err(Unready::Silent))] {
+            *probe.tried() = Tried { latest: Some((long_ago, latest)), running: None };
+            assert_eq!(probe.ask(Box::pin(std::future::pending())).await, expected);
+        }
     }
 
     #[tokio::test]

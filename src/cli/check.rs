@@ -34,8 +34,9 @@ impl Said {
     }
 }
 
-/// Goes the way of `serve` up to its first request without changing anything, and says all that is wrong at once. What
-/// hangs on a setting that is wrong is not tried.
+/// Goes the way of `serve` up to its first request and says all that is wrong at once. What hangs on a setting that is
+/// wrong is not tried. Nothing is changed, but for a key in Redis that is gone after ten seconds: whether Redis stores
+/// something cannot be known otherwise.
 pub async fn run(reading: Reading) -> Result<(), String> {
     let mut said = Said::default();
     for fault in &reading.faults {
@@ -128,6 +129,10 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
                 said.say("database", Ok(format!("{} does not exist yet; serve makes it", path.display())));
             }
             return;
+        }
+        if about::is_served(path) {
+            let path = path.display();
+            line(&format!("note  database: a `referral serve` serves from {path}; until it stops, another is refused"));
         }
         let version = migrate::version_of_file(path);
         if version == Ok(Some(migrate::newest()))
@@ -236,6 +241,6 @@ async fn redis(config: &Config) -> Result<String, String> {
     }
     let reached = Redis::open(&config.redis.url)?.reach().await;
     reached
-        .map(|()| "reached".to_owned())
+        .map(|()| "reached; the key referral:probe was stored there, for ten seconds".to_owned())
         .map_err(|text| format!("{text}. Check REDIS_URL and that the server runs; the service works without, slower"))
 }

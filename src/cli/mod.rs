@@ -60,7 +60,7 @@ enum Command {
     /// Is the configuration right? Tells what is wrong, and the remedy
     ///
     /// Reads the settings, reaches for the database, Redis, identity providers and the addresses to listen on, and
-    /// changes nothing.
+    /// changes nothing, but that it stores a key in Redis for ten seconds.
     Check,
     /// Print the settings with their defaults and what they mean, as a file to begin from
     Config {

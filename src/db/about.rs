@@ -31,7 +31,7 @@ sql! {
 
 /// The file of a SQLite database.
 pub fn file(url: &str) -> Option<&Path> {
-    url.strip_prefix("sqlite:").map(|path| Path::new(path.strip_prefix("//").unwrap_or(path)))
+    url.strip_prefix("sqlite:").map(|address| Path::new(sqlite::written(address)))
 }
 
 /// Why the service could not write to a SQLite database, in sentences; also to one that is not there yet.
@@ -64,6 +64,11 @@ pub fn file_complaints(path: &Path) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Whether another process serves from a SQLite database.
+pub fn is_served(path: &Path) -> bool {
+    sqlite::is_held(path)
 }
 
 /// Whether this user may make files in a folder, as the system sees it, without making one.

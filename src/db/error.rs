@@ -1,8 +1,10 @@
 //! Both drivers' errors in one vocabulary, so that a violated constraint has one name and a retry one meaning.
 
+use std::io::ErrorKind;
+
 use rusqlite::ErrorCode;
 
-use crate::kernel::error::{Error, Storage};
+use crate::kernel::error::{Cause, Error, Storage};
 
 /// Named constraints and how SQLite, which names the columns of a violated key, calls them. A test violates each.
 pub(super) const CONSTRAINTS: &[(&str, &str)] = &[
@@ -27,16 +29,16 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, statement: &str) -> Storage {
                 None => Storage::Broken(text),
             }
         }
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Storage::Retry(text),
-        ErrorCode::DiskFull
-        | ErrorCode::SystemIoFailure
-        | ErrorCode::CannotOpen
-        | ErrorCode::ReadOnly
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Storage::Retry(Cause::Locked.fault(text)),
+        ErrorCode::DiskFull => Storage::Unavailable(Cause::Full.fault(text)),
+        ErrorCode::SystemIoFailure => Storage::Unavailable(Cause::Io.fault(text)),
+        ErrorCode::ReadOnly => Storage::Unavailable(Cause::ReadOnly.fault(text)),
+        ErrorCode::CannotOpen
         | ErrorCode::PermissionDenied
         | ErrorCode::FileLockingProtocolFailed
-        | ErrorCode::OutOfMemory => Storage::Unavailable(text),
+        | ErrorCode::OutOfMemory => Storage::Unavailable(Cause::Unknown.fault(text)),
         // The file is not what was written to it: a disk's fault, or of whoever cut it.
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Storage::Unavailable(text),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Storage::Unavailable(Cause::Unknown.fault(text)),
         _ => Storage::Broken(text),
     }
 }
@@ -45,7 +47,11 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
     let Some(fault) = error.as_db_error() else {
         let text = format!("{statement}: {}", causes(error));
         // Closed or broken while a statement outside of commit was under way: the server rolls back.
-        return if error.is_closed() || has_io(error) { Storage::Retry(text) } else { Storage::Broken(text) };
+        return if error.is_closed() || has_io(error) {
+            Storage::Retry(Cause::Unknown.fault(text))
+        } else {
+            Storage::Broken(text)
+        };
     };
     // The message of the server only: its detail quotes values.
     let text = format!("{statement}: {} ({})", fault.message(), fault.code().code());
@@ -54,14 +60,33 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
             Some((name, _)) => Storage::Constraint(name),
             None => Storage::Broken(text),
         },
-        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "25P03" => Storage::Retry(text),
+        "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006" | "25P03" => Storage::Retry(cause(error).fault(text)),
         // A lock or the statement itself took too long: so it would the next time.
-        "55P03" | "57014" => Storage::TimedOut(text),
-        _ if is_stale(error) => Storage::Retry(text),
+        "55P03" | "57014" => Storage::TimedOut(Cause::Silent.fault(text)),
+        _ if is_stale(error) => Storage::Retry(Cause::Unknown.fault(text)),
         // Pages that cannot be read, or are not what was written.
-        "XX001" | "XX002" => Storage::Unavailable(text),
-        state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Storage::Unavailable(text),
+        "XX001" | "XX002" => Storage::Unavailable(Cause::Unknown.fault(text)),
+        state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => {
+            Storage::Unavailable(cause(error).fault(text))
+        }
         _ => Storage::Broken(text),
+    }
+}
+
+/// What is to be mended.
+pub(super) fn cause(error: &tokio_postgres::Error) -> Cause {
+    // What the driver says itself has no number of the system's.
+    let of_driver =
+        |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none();
+    match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some("53100") => Cause::Full,
+        Some("58030") => Cause::Io,
+        Some("25006") => Cause::ReadOnly,
+        None if std::error::Error::source(error).and_then(|source| source.downcast_ref()).is_some_and(of_driver) => {
+            // Asked for a server that takes writes it was led to one that does not.
+            Cause::ReadOnly
+        }
+        _ => Cause::Unknown,
     }
 }
 
@@ -93,10 +118,10 @@ pub(super) fn is_stale(error: &tokio_postgres::Error) -> bool {
 pub(super) fn at_commit(error: &tokio_postgres::Error) -> Storage {
     match from_postgres(error, "commit") {
         // The server said that it rolled back.
-        Storage::Retry(text) if error.as_db_error().is_some_and(|e| matches!(e.code().code(), "40001" | "40P01")) => {
-            Storage::Retry(text)
+        Storage::Retry(fault) if error.as_db_error().is_some_and(|e| matches!(e.code().code(), "40001" | "40P01")) => {
+            Storage::Retry(fault)
         }
-        Storage::Retry(text) | Storage::Unavailable(text) => Storage::OutcomeUnknown(text),
+        Storage::Retry(fault) | Storage::Unavailable(fault) => Storage::OutcomeUnknown(fault),
         other => other,
     }
 }

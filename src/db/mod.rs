@@ -87,6 +87,15 @@ impl Db {
         }
     }
 
+    /// The same database for somebody who must not wait for the others: on PostgreSQL with connections of their own, made
+    /// when they are needed. The error is a sentence with a remedy.
+    pub fn apart(&self, url: &str, options: Options) -> Result<Self, String> {
+        match self {
+            Self::Sqlite(_) => Ok(self.clone()),
+            Self::Postgres(_) => postgres::Postgres::unconnected(url, options).map(Self::Postgres),
+        }
+    }
+
     /// Keeps other processes from serving from the same file, until the claim is dropped; nothing where any number may.
     /// The error is a sentence with a remedy.
     pub fn claim(url: &str) -> Result<Option<Claim>, String> {
@@ -141,7 +150,7 @@ impl Db {
                     let spread = u64::from(Uuid::from_u128(Arc::as_ptr(&input).addr() as u128).as_fields().0 % 7);
                     tokio::time::sleep(Duration::from_millis((1 << tried) + spread)).await;
                 }
-                Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
+                Err(Error::Storage(Storage::Retry(fault))) => return Err(Storage::Unavailable(fault).into()),
                 other => return other,
             }
         }

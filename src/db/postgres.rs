@@ -1,5 +1,6 @@
 //! PostgreSQL: reads pipelined over a few shared connections, transactions and long answers on a pool.
 
+mod certificate;
 mod connect;
 mod lease;
 mod listen;
@@ -26,7 +27,7 @@ use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
 use super::{Options, Tx, Usage, Work};
 use crate::kernel::deadline;
-use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::error::{Cause, Error, Result, Storage};
 
 /// One connection in so many may read lists at a time: writes always find one, and a server with many lists under way
 /// answers fewer than one with few.
@@ -104,6 +105,18 @@ pub struct Session<'c> {
 
 impl Postgres {
     pub async fn open(url: &str, options: Options) -> Result<Self, String> {
+        let postgres = Self::unconnected(url, options)?;
+        // The first connection tells about wrong hosts, passwords and certificates before the first request does.
+        let first = postgres.0.connector.reach(START, None).await.map_err(|fault| {
+            let fault = Error::from(fault);
+            format!("cannot connect to PostgreSQL: {fault}. Check DATABASE_URL and that the server runs")
+        })?;
+        postgres.0.shared.adopt(first);
+        Ok(postgres)
+    }
+
+    /// As [`open`](Self::open), but that connections are made when they are needed.
+    pub fn unconnected(url: &str, options: Options) -> Result<Self, String> {
         parameters::check(url)?;
         let (mut config, tls) = tls::configure(url)?;
         let limits = Limits::of(options.request);
@@ -114,11 +127,6 @@ impl Postgres {
             .tcp_user_timeout(limits.statement + GRACE);
         let pooler = Pooler::new(options.prepared_statements);
         let connector = Arc::new(Connector::new(&config, tls, limits.greeting(), limits.connect, pooler));
-        // The first connection tells about wrong hosts, passwords and certificates before the first request does.
-        let first = connector.reach(START, None).await.map_err(|fault| {
-            let fault = Error::from(fault);
-            format!("cannot connect to PostgreSQL: {fault}. Check DATABASE_URL and that the server runs")
-        })?;
         let pool = Pool::builder(Fresh(connector.clone()))
             .max_size(options.connections)
             .runtime(Runtime::Tokio1)
@@ -126,7 +134,6 @@ impl Postgres {
             .build()
             .map_err(|error| format!("cannot make a PostgreSQL connection pool: {error}"))?;
         let shared = Shared::new(connector.clone(), limits.statement + GRACE);
-        shared.adopt(first);
         let lists = Semaphore::new((options.connections / LISTS).max(1));
         Ok(Self(Arc::new(Inner { pool, lists, shared, connector, epoch: AtomicU64::new(0), limits })))
     }
@@ -159,7 +166,7 @@ impl Postgres {
                 Err(Error::Storage(Storage::Retry(_))) if tried < READS => {
                     tokio::time::sleep(Duration::from_millis(1 << tried)).await;
                 }
-                Err(Error::Storage(Storage::Retry(text))) => return Err(Storage::Unavailable(text).into()),
+                Err(Error::Storage(Storage::Retry(fault))) => return Err(Storage::Unavailable(fault).into()),
                 other => return other,
             }
         }
@@ -216,7 +223,7 @@ impl Postgres {
             }
             // It may have been carried out: the unit finds that out.
             Err(Error::Storage(Storage::Retry(_))) => Ok(false),
-            Err(Error::Storage(Storage::Unavailable(text))) => Err(Storage::OutcomeUnknown(text).into()),
+            Err(Error::Storage(Storage::Unavailable(fault))) => Err(Storage::OutcomeUnknown(fault).into()),
             Err(fault) => {
                 written.undone();
                 Err(fault)
@@ -255,7 +262,7 @@ impl Postgres {
         let connection = self.0.pool.get().await.map_err(|fault| match fault {
             PoolError::Timeout(TimeoutType::Wait) => busy(),
             PoolError::Backend(fault) => fault.into(),
-            _ => Storage::Unavailable("the pool of connections is closed".into()).into(),
+            _ => Storage::Unavailable(Cause::Unknown.fault("the pool of connections is closed")).into(),
         })?;
         let limit = deadline::statement().unwrap_or(self.0.limits.statement);
         Ok(Lease::new(connection, self.0.connector.clone(), self.0.connector.keeps(), limit))

@@ -17,12 +17,13 @@ use tokio::sync::oneshot;
 
 pub use self::file::Claim;
 use self::file::Files;
+pub(super) use self::file::is_held;
 use super::error::{from_sqlite, lost_thread};
 use super::found;
 use super::value::{Row, Sql, Value};
 use super::{Tx, Usage, Work};
 use crate::kernel::deadline::{self, Written};
-use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::error::{Cause, Error, Result, Storage};
 use crate::kernel::time::Clock;
 
 /// Units in one group: enough that the fsync is shared by all who wait, few enough that nobody waits long.
@@ -50,8 +51,8 @@ pub struct Sqlite {
 trait Unit: Send {
     /// Whether somebody still waits for the work; from then on it is under way, whoever leaves.
     fn begin(&self) -> bool;
-    /// Runs the work; false asks for its savepoint to be rolled back.
-    fn run(&mut self, connection: &mut Connection) -> bool;
+    /// Runs the work; an error asks for its savepoint to be rolled back.
+    fn run(&mut self, connection: &mut Connection) -> Result<(), Cause>;
     /// Answers the caller, after the commit that the work was part of.
     fn answer(self: Box<Self>, commit: Result<(), Storage>);
 }
@@ -70,7 +71,7 @@ impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
         !self.decided.swap(true, Ordering::AcqRel)
     }
 
-    fn run(&mut self, connection: &mut Connection) -> bool {
+    fn run(&mut self, connection: &mut Connection) -> Result<(), Cause> {
         let mut tx = Tx::Sqlite(connection);
         // Every step of a unit is done when its future is polled: a unit that waits for anything else has a bug.
         let polled = catch_unwind(AssertUnwindSafe(|| (self.work)(&mut tx, &self.input).now_or_never()));
@@ -79,7 +80,11 @@ impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
             Ok(None) => Err(Error::Internal("a unit of work waited for something outside its transaction".into())),
             Err(_) => Err(Error::Internal("a unit of work panicked".into())),
         };
-        self.outcome.insert(outcome).is_ok()
+        match self.outcome.insert(outcome) {
+            Ok(_) => Ok(()),
+            Err(Error::Storage(Storage::Unavailable(fault))) => Err(fault.cause),
+            Err(_) => Err(Cause::Unknown),
+        }
     }
 
     fn answer(mut self: Box<Self>, commit: Result<(), Storage>) {
@@ -232,9 +237,14 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
         .map_err(|error| format!("cannot start a thread for SQLite: {error}"))
 }
 
+/// What stands for a file in an address without its scheme.
+pub(super) fn written(address: &str) -> &str {
+    address.strip_prefix("//").unwrap_or(address)
+}
+
 /// The file that an address without its scheme names.
 pub(super) fn path_of(address: &str) -> Result<PathBuf, String> {
-    let path = address.strip_prefix("//").unwrap_or(address);
+    let path = written(address);
     if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
         return Err(format!(
             "DATABASE_URL \"sqlite:{path}\" names no file: write sqlite:PATH, for example sqlite:referral.db"
@@ -335,7 +345,7 @@ fn write_groups(mut connection: Connection, files: &Files, waiting: &Receiver<Bo
 fn run_group(connection: &mut Connection, files: &Files, group: &mut [Box<dyn Unit>]) -> Result<(), Storage> {
     let fault = |error: rusqlite::Error| match from_sqlite(&error, "group commit") {
         // To retry the whole group at once would only repeat the collision.
-        Storage::Retry(text) => Storage::Unavailable(text),
+        Storage::Retry(fault) => Storage::Unavailable(fault),
         other => other,
     };
     let run = |connection: &mut Connection, sql: &str| {
@@ -344,7 +354,7 @@ fn run_group(connection: &mut Connection, files: &Files, group: &mut [Box<dyn Un
     let step = |connection: &mut Connection, sql: &str| run(connection, sql).map_err(fault);
     // Another process has had the file for too long: nothing was done.
     run(connection, "begin immediate").map_err(|error| match from_sqlite(&error, "group commit") {
-        Storage::Retry(text) => Storage::TimedOut(text),
+        Storage::Retry(fault) => Storage::TimedOut(fault),
         other => other,
     })?;
     for unit in group.iter_mut() {
@@ -352,9 +362,10 @@ fn run_group(connection: &mut Connection, files: &Files, group: &mut [Box<dyn Un
         let done = unit.run(connection);
         if connection.is_autocommit() {
             // A full disk and the like make SQLite roll back everything at once.
-            return Err(Storage::Unavailable("SQLite rolled the group back".into()));
+            let cause = done.err().unwrap_or(Cause::Unknown);
+            return Err(Storage::Unavailable(cause.fault("SQLite rolled the group back")));
         }
-        if !done {
+        if done.is_err() {
             step(connection, "rollback to unit")?;
         }
         step(connection, "release unit")?;

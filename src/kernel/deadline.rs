@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::error::{Error, Result, Storage};
+use super::error::{Cause, Error, Result, Storage};
 
 tokio::task_local! {
     static CURRENT: Deadline;
@@ -38,7 +38,7 @@ pub async fn request<F: Future>(limit: Duration, work: F) -> Ended<F::Output> {
 /// Does work that no caller waits for: its statements may take as long as all of it.
 pub async fn job<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     let ended = within(limit, Some(limit), work).await;
-    let late = || format!("not done after {} s", limit.as_secs_f32());
+    let late = || Cause::Silent.fault(format!("not done after {} s", limit.as_secs_f32()));
     ended.outcome.unwrap_or_else(|| {
         Err(Error::Storage(match ended.wrote {
             true => Storage::OutcomeUnknown(late()),

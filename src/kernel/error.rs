@@ -43,17 +43,47 @@ impl FieldError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
     /// Known to be rolled back, may succeed when tried again: serialization, deadlock, a lost connection before commit.
-    Retry(String),
+    Retry(Fault),
     /// Gave up waiting, for a lock or for the end of a statement: known to be rolled back, and not worth another try.
-    TimedOut(String),
+    TimedOut(Fault),
     /// A named constraint was violated.
     Constraint(&'static str),
     /// The database cannot be reached or does not accept work now.
-    Unavailable(String),
+    Unavailable(Fault),
     /// The connection broke during commit: it may or may not have happened. Never retried blindly.
-    OutcomeUnknown(String),
+    OutcomeUnknown(Fault),
     /// A statement or a stored value that should not be: ours to mend.
     Broken(String),
+}
+
+/// What the operator has to mend, as far as the database said it, and a text for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub cause: Cause,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// There is no room.
+    Full,
+    /// The disk does not do what it is told.
+    Io,
+    /// It takes no writes.
+    ReadOnly,
+    /// The file is not the one that was opened.
+    Replaced,
+    /// Another program has it.
+    Locked,
+    /// It does not answer in time.
+    Silent,
+    Unknown,
+}
+
+impl Cause {
+    pub fn fault(self, text: impl Into<String>) -> Fault {
+        Fault { cause: self, text: text.into() }
+    }
 }
 
 macro_rules! refusals {
@@ -155,13 +185,12 @@ impl std::fmt::Display for Error {
             Self::Busy(_) => f.write_str(Refusal::Overloaded.sentence()),
             Self::Storage(Storage::Constraint(name)) => write!(f, "the constraint {name} was violated"),
             Self::Storage(
-                Storage::Retry(text)
-                | Storage::TimedOut(text)
-                | Storage::Unavailable(text)
-                | Storage::OutcomeUnknown(text)
-                | Storage::Broken(text),
-            )
-            | Self::Internal(text) => f.write_str(text),
+                Storage::Retry(fault)
+                | Storage::TimedOut(fault)
+                | Storage::Unavailable(fault)
+                | Storage::OutcomeUnknown(fault),
+            ) => f.write_str(&fault.text),
+            Self::Storage(Storage::Broken(text)) | Self::Internal(text) => f.write_str(text),
         }
     }
 }

@@ -94,11 +94,11 @@ impl From<Error> for Problem {
             Error::Invalid(errors) => Self { errors, ..Refusal::Invalid.into() },
             Error::Busy(after) => Self { retry_after: Some(after), ..Refusal::Overloaded.into() },
             Error::Limited(after) => Self { retry_after: Some(after), ..Refusal::RateLimited.into() },
-            Error::Storage(Storage::Retry(text) | Storage::Unavailable(text) | Storage::OutcomeUnknown(text)) => {
-                Self { retry_after: soon, context: Some(text), ..Refusal::Unavailable.into() }
+            Error::Storage(Storage::Retry(fault) | Storage::Unavailable(fault) | Storage::OutcomeUnknown(fault)) => {
+                Self { retry_after: soon, context: Some(fault.text), ..Refusal::Unavailable.into() }
             }
-            Error::Storage(Storage::TimedOut(text)) => {
-                Self { retry_after: soon, context: Some(text), ..Refusal::Overloaded.into() }
+            Error::Storage(Storage::TimedOut(fault)) => {
+                Self { retry_after: soon, context: Some(fault.text), ..Refusal::Overloaded.into() }
             }
             Error::Storage(Storage::Constraint(name)) => {
                 Self { context: Some(format!("constraint {name}")), ..Refusal::Internal.into() }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use referral::config::Hashing;
 use referral::features::accounts::admin;
 use referral::features::accounts::hashing::Hasher;
 use referral::kernel::email::Email;
 use referral::kernel::ids::UserId;
+use referral::limits::turns::Key;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -903,6 +905,24 @@ fn face(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 async fn stored(test: &TestApp, user: &Client) -> String {
     let rows = test.query(&format!("select password_hash from users where username = '{}'", user.username)).await;
     rows[0][0].clone().expect("a hash")
+}
+
+/// On PostgreSQL, where each writer has a connection in its hands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hash_is_strengthened_in_the_line_of_its_user() {
+    let test = Setup::Postgres.start().await;
+    let user = test.user("user").await;
+    let weak = argon2id(8192, 2).await;
+    plant(&test, &user, &weak).await;
+    // A log-in goes on beside this, a change of the row does not.
+    let gate = test.beside().await;
+    gate.batch_execute("begin; select 1 from users where username = 'user' for share").await.expect("it is held");
+    user.log_in("user", PASSWORD).await.expect(200);
+    eventually("the new hash waits to be written", || async { test.waiting().await == 1 }).await;
+    let another = test.app().turns.take(Key::User(id(&user).0));
+    assert!(another.now_or_never().is_none(), "the next who writes the user's rows waits without a connection");
+    gate.batch_execute("commit").await.expect("it is let go");
+    eventually("a better hash", || async { stored(&test, &user).await != weak }).await;
 }
 
 async fn plant(test: &TestApp, user: &Client, hash: &str) {

@@ -296,8 +296,9 @@ on_every_setup! {
         // Before there is anything.
         let told = operator.run(&["check"]).well();
         assert!(told.stdout.contains("ok    database: "), "{told:?}");
-        if redis.is_some() {
-            assert!(told.stdout.contains("ok    redis: reached"), "{told:?}");
+        if let Some(redis) = &redis {
+            assert!(told.stdout.contains("ok    redis: reached; the key referral:probe was stored"), "{told:?}");
+            assert_eq!(redis.keys().await, ["referral:probe"]);
         }
         assert!(operator.files().is_empty(), "{:?}", operator.files());
         if setup != Setup::Sqlite {
@@ -317,6 +318,12 @@ on_every_setup! {
         assert_eq!(told.code, Some(1));
         assert!(told.stdout.contains("WRONG http.listen"), "{told:?}");
         assert!(told.stdout.contains("ok    database"), "{told:?}");
+        // Any number of nodes may serve from PostgreSQL.
+        let held = told.stdout.contains("note  database: a `referral serve` serves from referral.db;");
+        assert_eq!(held, setup == Setup::Sqlite, "{told:?}");
+        serving.stop().well();
+        let told = operator.run(&["check"]).well();
+        assert!(!told.stdout.contains("note  database"), "{told:?}");
     }
 }
 

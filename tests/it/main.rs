@@ -42,6 +42,7 @@ mod registrations;
 mod seam;
 mod signin;
 mod structure;
+mod tls;
 mod tokens;
 mod verifier;
 mod views;

@@ -16,9 +16,9 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::error::{causes, has_io, is_past, is_read_only};
+use super::super::error::{self, causes, has_io, is_past, is_read_only};
 use super::pooler::Pooler;
-use crate::kernel::error::Storage;
+use crate::kernel::error::{Cause, Storage};
 
 /// Opens connections. Those opened before something was found to be wrong with the server are of another epoch.
 pub struct Connector {
@@ -82,7 +82,7 @@ impl Connector {
         let epoch = self.epoch();
         let (first, count) = (self.right.load(Ordering::Relaxed), self.servers.len());
         let mut faults = Vec::new();
-        let mut again = true;
+        let (mut again, mut cause) = (true, Cause::Unknown);
         for place in (0..count).map(|place| (first + place) % count) {
             let Some(server) = self.servers.get(place) else { continue };
             for server in addresses(server, limit).await {
@@ -93,18 +93,20 @@ impl Connector {
                     }
                     Ok(Err(fault)) => {
                         again &= fault.is_closed() || has_io(&fault) || is_past(&fault);
+                        cause = known(cause, error::cause(&fault));
                         faults.push(named(&server, &causes(&fault)));
                     }
                     Err(_) => {
                         // Whoever asks again would wait as long again.
                         again = false;
+                        cause = known(cause, Cause::Silent);
                         faults.push(named(&server, "no answer"));
                     }
                 }
             }
         }
-        let text = faults.join("; ");
-        Err(if again { Storage::Retry(text) } else { Storage::Unavailable(text) })
+        let fault = cause.fault(faults.join("; "));
+        Err(if again { Storage::Retry(fault) } else { Storage::Unavailable(fault) })
     }
 
     async fn greet(
@@ -258,6 +260,11 @@ async fn addresses(server: &Config, limit: Duration) -> Vec<Config> {
         }
     }
     vec![server.clone()]
+}
+
+/// The first cause that is known, of several servers.
+fn known(first: Cause, next: Cause) -> Cause {
+    if first == Cause::Unknown { next } else { first }
 }
 
 /// What happened, and where: of several servers each has its own reason.

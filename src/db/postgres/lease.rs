@@ -10,7 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::super::error::{at_commit, from_postgres, is_stale};
 use super::super::value::{Row, Sql, Value};
 use super::connect::{Connection, Connector, Fresh};
-use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::error::{Cause, Error, Result, Storage};
 
 /// A server that holds its statements to their time answers by then, if it answers at all.
 pub const GRACE: Duration = Duration::from_millis(500);
@@ -95,7 +95,9 @@ impl Lease {
         match (judged, unknown) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(fault)) => Err(fault.into()),
-            (Err(_), None) => Err(Storage::OutcomeUnknown("commit: the database is silent".into()).into()),
+            (Err(_), None) => {
+                Err(Storage::OutcomeUnknown(Cause::Silent.fault("commit: the database is silent")).into())
+            }
         }
     }
 
@@ -135,7 +137,7 @@ impl Lease {
                     self.connector.renew(connection, "the server is silent");
                 }
                 self.after = After::End;
-                Err(Storage::Unavailable(format!("{what}: the database is silent")).into())
+                Err(Storage::Unavailable(Cause::Silent.fault(format!("{what}: the database is silent"))).into())
             }
         }
     }

@@ -5,8 +5,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::kernel::error::Storage;
+use crate::kernel::error::{Cause, Storage};
+
+/// How often, and how long apart, a file that is taken is tried again.
+const LOOKS: u32 = 10;
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Held by the one process that serves from a file. The system gives it up when the process ends, however it ends.
 ///
@@ -21,6 +26,7 @@ impl Claim {
     /// The error is a sentence with a remedy.
     pub(super) fn take(database: &Path) -> Result<Self, String> {
         let path = beside(&real(database), "-lock");
+        let mut tried = 0;
         let explain = |error: std::io::Error| {
             format!(
                 "cannot open the SQLite database {}: its lock {}: {error}. Does its folder exist, may this user write \
@@ -35,6 +41,12 @@ impl Claim {
             let file = options.open(&path).map_err(explain)?;
             match file.try_lock() {
                 Ok(()) => {}
+                // Whoever looks whether it is taken has it for a moment.
+                Err(TryLockError::WouldBlock) if tried < LOOKS => {
+                    tried += 1;
+                    std::thread::sleep(MOMENT);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {
                     return Err(format!(
                         "another `referral serve` serves from {}: one process at a time may. Stop it first, or give this \
@@ -51,6 +63,12 @@ impl Claim {
             }
         }
     }
+}
+
+/// Whether another process serves from a file. Whoever wants to begin meanwhile is not kept from it.
+pub(in crate::db) fn is_held(database: &Path) -> bool {
+    let lock = File::open(beside(&real(database), "-lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 impl Drop for Claim {
@@ -96,7 +114,9 @@ impl Files {
                  service is restarted"
             );
         }
-        Err(Storage::Unavailable(format!("{path} was removed or replaced while the service runs")))
+        Err(Storage::Unavailable(
+            Cause::Replaced.fault(format!("{path} was removed or replaced while the service runs")),
+        ))
     }
 }
 

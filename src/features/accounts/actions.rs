@@ -21,6 +21,7 @@ use crate::kernel::fold::nfc;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
+use crate::limits::turns::Key;
 
 /// A new account.
 pub struct Registered {
@@ -238,12 +239,13 @@ impl Recognised {
             return;
         }
         let Ok(salt) = app.random() else { return };
-        let (hasher, db) = (app.hasher.clone(), app.db.clone());
+        let (hasher, turns, db) = (app.hasher.clone(), app.turns.clone(), app.db.clone());
         tokio::spawn(async move {
             let replace: Work<(UserId, String, String), bool> =
                 |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, Some(old), new));
             let replaced = async {
                 let stronger = hasher.hash(&self.password, salt).await?;
+                let _turn = turns.take(Key::User(self.user.0)).await?;
                 db.write((self.user, self.stored, stronger), replace).await
             };
             // The next log-in tries again.

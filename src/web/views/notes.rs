@@ -114,7 +114,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::error::FieldError;
+    use crate::kernel::error::{Cause, FieldError};
 
     #[test]
     fn of_a_field_the_first_fault_is_told() {
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(Alert::of(&Refusal::BadCredentials.into()), Some(Alert::WrongCredentials));
         assert_eq!(Alert::of(&Refusal::EmailRefused.into()), Some(Alert::EmailRefused));
         assert_eq!(Alert::of(&Error::Busy(Duration::ZERO)), Some(Alert::Overloaded));
-        assert_eq!(Alert::of(&Storage::Unavailable(String::new()).into()), Some(Alert::Unavailable));
+        assert_eq!(Alert::of(&Storage::Unavailable(Cause::Unknown.fault("")).into()), Some(Alert::Unavailable));
         assert_eq!(Alert::of(&Error::Internal(String::new())), None);
         assert_eq!(Alert::of(&Refusal::UsernameTaken.into()), None);
     }

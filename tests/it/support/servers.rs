@@ -157,6 +157,32 @@ impl Postgres {
         self.keeper.folder.join("ca.pem")
     }
 
+    /// From now on shows these certificates, the server's own first; only with [`PostgresOptions::tls`].
+    pub async fn show(&self, certificates: &str, key: &str) {
+        self.keeper.write("server.pem", certificates);
+        self.keeper.write("server.key", key);
+        let read_at = async || self.value("select pg_conf_load_time()").await;
+        let before = read_at().await;
+        self.sql("select pg_reload_conf()").await;
+        for _ in 0..LOOKS {
+            // Who connects after the server has read its settings again is shown the new ones.
+            if read_at().await != before {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.keeper.give_up()
+    }
+
+    /// Whether PostgreSQL's own client connects to this address, and what it says.
+    pub fn psql(&self, url: &str) -> (bool, String) {
+        let mut psql = Command::new(self.programs.join("psql"));
+        // Somebody may have authorities in their home.
+        psql.args(["-X", "-c", "select 1", url]).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+        let output = psql.output().expect("psql is beside the server: run `cargo xtask test`, which installs it");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     async fn launch(&mut self, port: impl Fn() -> u16) {
         for _ in 0..ATTEMPTS {
             self.port = port();
@@ -291,18 +317,47 @@ pub struct Redis {
     keeper: Keeper,
     program: PathBuf,
     port: u16,
+    /// Where it speaks TLS, if it does.
+    tls_port: Option<u16>,
+    /// Options beside those of each one.
+    more: &'static str,
 }
 
 impl Redis {
     pub async fn start() -> Redis {
-        let program = program(&["redis-server"], "server v=");
-        let mut redis = Redis { keeper: Keeper::new(None, "KILL", ""), program, port: 0 };
+        let mut redis = Redis::new();
         redis.launch(free_port).await;
         redis
     }
 
+    /// One that also speaks TLS, with this certificate and key.
+    pub async fn start_with_tls(certificate: &str, key: &str) -> Redis {
+        let mut redis = Redis::new();
+        redis.keeper.write("server.pem", certificate);
+        redis.keeper.write("server.key", key);
+        redis.tls_port = Some(0);
+        redis.launch(free_port).await;
+        redis
+    }
+
+    fn new() -> Redis {
+        let program = program(&["redis-server"], "server v=");
+        Redis { keeper: Keeper::new(None, "KILL", ""), program, port: 0, tls_port: None, more: "" }
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub async fn keys(&self) -> Vec<String> {
+        let client = redis::Client::open(self.url()).expect("an address");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis is up");
+        redis::cmd("KEYS").arg("*").query_async(&mut connection).await.expect("an answer")
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.tls_port.expect("it was started with a certificate"))
     }
 
     /// SIGKILL: connections break, new ones are refused, everything it knew is gone.
@@ -317,6 +372,19 @@ impl Redis {
         self.launch(|| port).await;
     }
 
+    /// Starts it again with what `SAVE` has kept, and has it load for longer than anybody waits.
+    pub async fn restart_loading(&mut self) {
+        self.keeper.kill();
+        self.more = " --key-load-delay 20000 --loading-process-events-interval-bytes 1024";
+        let port = self.port;
+        self.launch(|| port).await;
+    }
+
+    /// Has it load the rest at once.
+    pub fn load_the_rest(&self) {
+        assert!(ask(self.port, "CONFIG SET key-load-delay 0\r\n", "+OK"), "it answers while it loads");
+    }
+
     /// A black hole: connections are still accepted (by the kernel), nothing is answered.
     pub fn pause(&self) {
         self.keeper.signal("STOP");
@@ -329,8 +397,14 @@ impl Redis {
     async fn launch(&mut self, port: impl Fn() -> u16) {
         for _ in 0..ATTEMPTS {
             let (program, port) = (self.program.display(), port());
+            self.tls_port = self.tls_port.map(|_| free_port());
+            let tls = self.tls_port.map(|port| {
+                let files = "--tls-cert-file server.pem --tls-key-file server.key";
+                format!("--tls-port {port} {files} --tls-auth-clients no")
+            });
             let options = format!("--port {port} --bind 127.0.0.1 --save '' --appendonly no --dir .");
-            self.keeper.start(&format!("exec '{program}' {options}"));
+            let (tls, more) = (tls.unwrap_or_default(), self.more);
+            self.keeper.start(&format!("exec '{program}' {options} {tls}{more}"));
             self.port = port;
             // Another Redis may hold that port: only the one with our process number is ours.
             let ours = format!("process_id:{}\r\n", self.keeper.pid);
