@@ -86,6 +86,9 @@ pub fn version_of_file(path: &Path) -> Result<Option<i64>, String> {
     let explain = |error: Error| {
         format!("cannot read {}: {error}. May this user read it, and is it a SQLite file?", path.display())
     };
+    if let Some(sentence) = sqlite::name_complaint(path) {
+        return Err(sentence);
+    }
     sqlite::unopened(path).and_then(|connection| found::in_sqlite(&connection)).map_err(explain)?.version()
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 pub use self::file::Claim;
 use self::file::Files;
-pub(super) use self::file::is_held;
+pub(super) use self::file::{is_held, name_complaint};
 use super::error::{from_sqlite, lost_thread};
 use super::found;
 use super::value::{Row, Sql, Value};
@@ -125,6 +125,9 @@ impl Sqlite {
     /// Maps at most so many MiB of the file.
     pub fn open(path: &str, mapped_mib: u32) -> Result<Self, String> {
         let path = path_of(path)?;
+        if let Some(sentence) = name_complaint(&path) {
+            return Err(sentence);
+        }
         leave_others_alone(&path)?;
         keep_private(&path);
         let clock = Arc::new(AtomicI64::new(0));

@@ -225,6 +225,48 @@ async fn a_second_service_on_one_sqlite_file_is_refused_and_commands_work_beside
     serving.client().log_in("pavel", PASSWORD).await.expect(200);
 }
 
+/// What is written by one name of a file lies in a log that another name does not have.
+#[tokio::test]
+async fn a_sqlite_file_is_served_by_one_name() {
+    let mut operator = Operator::on_a_free_port();
+    let check_tells = |operator: &Operator, parts: &[&str]| {
+        let told = operator.run(&["check"]);
+        let line = told.stdout.lines().find(|line| line.starts_with("WRONG database: "));
+        let line = line.unwrap_or_else(|| panic!("nothing is wrong: {told:?}"));
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    };
+    let serving = operator.serve();
+    serving.client().register("olga", None).await.expect(201);
+    fs::create_dir(operator.path("other")).expect("a folder");
+    let (lock, other) = (operator.path("referral.db-lock"), operator.path("other/name.db"));
+    fs::hard_link(operator.path("referral.db"), &other).expect("another name");
+    for url in ["sqlite:other/name.db", "sqlite:referral.db"] {
+        operator.set("DATABASE_URL", url);
+        operator.run(&["serve"]).refused(&["another `referral serve` serves from"]);
+        check_tells(&operator, &["has 2 names (hard links)", "find -samefile"]);
+        operator.run_with(&["admin", "create", "anna", "anna@example.com"], PASSWORD).refused(&["has 2 names"]);
+    }
+    operator.unset("DATABASE_URL");
+    fs::remove_file(&other).expect("it is there");
+    // As by another mount of the file, beside which no lock is to be seen: the file itself is locked.
+    fs::remove_file(&lock).expect("it is there");
+    operator.run(&["serve"]).refused(&["another `referral serve` serves from"]);
+    assert!(!lock.exists(), "who is refused leaves no lock");
+    check_tells(&operator, &["by another name", "referral.db-lock was removed"]);
+    operator.run_with(&["admin", "create", "anna", "anna@example.com"], PASSWORD).refused(&["by another name"]);
+    serving.client().register("pavel", None).await.expect(201);
+    // A lock that is not its own is left where it is.
+    fs::write(&lock, "somebody else's").expect("a file");
+    serving.stop().well();
+    assert!(lock.exists());
+    let names = texts(&operator, "select username from users").await;
+    assert_eq!(names, ["olga".to_owned(), "pavel".to_owned()].into());
+    fs::hard_link(operator.path("referral.db"), &other).expect("another name");
+    operator.run(&["serve"]).refused(&["has 2 names (hard links)"]);
+    fs::remove_file(&other).expect("it is there");
+    operator.serve().client().log_in("olga", PASSWORD).await.expect(200);
+}
+
 // ------------------------------------------------------------------------------------- moved, cut, unreadable
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The files of a database as the file system has them: one process serves from them, and they stay the same ones.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -15,67 +16,127 @@ const MOMENT: Duration = Duration::from_millis(10);
 
 /// Held by the one process that serves from a file. The system gives it up when the process ends, however it ends.
 ///
-/// The lock is on a file beside the database and is `flock`'s: of SQLite's own locks on a file a process loses all when
-/// it closes that file anywhere else.
+/// Two files are locked, by `flock`. The one beside the database keeps others out also after the database was replaced.
+/// The database itself is the same one by whatever name, and from whatever container, it is reached.
 pub struct Claim {
     path: PathBuf,
-    _file: File,
+    beside: File,
+    /// Never closed: of SQLite's own locks on a file a process loses all when it closes that file anywhere else.
+    database: Option<ManuallyDrop<File>>,
 }
 
 impl Claim {
     /// The error is a sentence with a remedy.
     pub(super) fn take(database: &Path) -> Result<Self, String> {
         let path = beside(&real(database), "-lock");
-        let mut tried = 0;
-        let explain = |error: std::io::Error| {
+        let explain = |what: &str, error: std::io::Error| {
             format!(
-                "cannot open the SQLite database {}: its lock {}: {error}. Does its folder exist, may this user write \
-                 there, and is it on a local disk?",
-                database.display(),
-                path.display()
+                "cannot open the SQLite database {}: {what}{error}. Does its folder exist, may this user write there, \
+                 and is it on a local disk?",
+                database.display()
             )
         };
-        loop {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600);
-            let file = options.open(&path).map_err(explain)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                // Whoever looks whether it is taken has it for a moment.
-                Err(TryLockError::WouldBlock) if tried < LOOKS => {
-                    tried += 1;
-                    std::thread::sleep(MOMENT);
-                    continue;
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(format!(
-                        "another `referral serve` serves from {}: one process at a time may. Stop it first, or give this \
-                         one a database of its own (DATABASE_URL); for several nodes use PostgreSQL",
-                        database.display()
-                    ));
-                }
-                Err(TryLockError::Error(error)) => return Err(explain(error)),
+        let explain_lock = |error: std::io::Error| explain(&format!("its lock {}: ", path.display()), error);
+        let taken = || {
+            format!(
+                "another `referral serve` serves from {}: one process at a time may. Stop it first, or give this one a \
+                 database of its own (DATABASE_URL); for several nodes use PostgreSQL",
+                database.display()
+            )
+        };
+        let mut claim = loop {
+            let file = open(&path).map_err(explain_lock)?;
+            if !lock(&file).map_err(explain_lock)? {
+                return Err(taken());
             }
             // Who has just stopped took the file away, perhaps after we had opened it: then its lock keeps nobody out.
-            let locked = file.metadata().map_err(explain)?;
-            if fs::metadata(&path).is_ok_and(|there| identity(&there) == identity(&locked)) {
-                return Ok(Self { path, _file: file });
+            if is_at(&file, &path) {
+                break Self { path: path.clone(), beside: file, database: None };
             }
+        };
+        // Elsewhere these locks and those that SQLite takes keep each other out.
+        if cfg!(target_os = "linux") {
+            let file = ManuallyDrop::new(open(database).map_err(|error| explain("", error))?);
+            if !lock(&file).map_err(|error| explain("", error))? {
+                return Err(taken());
+            }
+            claim.database = Some(file);
         }
+        Ok(claim)
     }
-}
-
-/// Whether another process serves from a file. Whoever wants to begin meanwhile is not kept from it.
-pub(in crate::db) fn is_held(database: &Path) -> bool {
-    let lock = File::open(beside(&real(database), "-lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // While it is locked: see `take`.
-        let _ = fs::remove_file(&self.path);
+        if let Some(database) = &self.database {
+            let _ = database.unlock();
+        }
+        // While it is locked: see `take`. What somebody else has put there is not ours.
+        if is_at(&self.beside, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// False if somebody else has it. Whoever looks whether it is locked has it for a moment.
+fn lock(file: &File) -> std::io::Result<bool> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(MOMENT),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn is_locked(path: &Path) -> bool {
+    // As little to be closed as that of a claim.
+    let Ok(file) = File::open(path).map(ManuallyDrop::new) else { return false };
+    let locked = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let _ = file.unlock();
+    locked
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (file, there) = (file.metadata(), fs::metadata(path));
+    file.is_ok_and(|file| there.is_ok_and(|there| identity(&file) == identity(&there)))
+}
+
+/// Whether another process serves from a file. Whoever wants to begin meanwhile is not kept from it.
+pub(in crate::db) fn is_held(database: &Path) -> bool {
+    is_locked(database) || is_locked(&beside(&real(database), "-lock"))
+}
+
+/// Why a file must not be opened by this name, with the remedy. SQLite's log lies beside a name: who opens the file by
+/// another one does not see what is written there, and writes over it.
+pub(in crate::db) fn name_complaint(database: &Path) -> Option<String> {
+    let path = database.display();
+    let names = fs::metadata(database).map_or(0, |file| file.nlink());
+    if names > 1 {
+        return Some(format!(
+            "the SQLite database {path} has {names} names (hard links), and SQLite keeps a log beside each of them: what is \
+             written by one name is lost by another. Remove the other names (`find -samefile` lists them), or give \
+             Referral a copy (`cp`)"
+        ));
+    }
+    let lock = beside(&real(database), "-lock");
+    for _ in 0..LOOKS {
+        // It is given up in this order.
+        if !is_locked(database) || is_locked(&lock) {
+            return None;
+        }
+        std::thread::sleep(MOMENT);
+    }
+    Some(format!(
+        "a `referral serve` serves from the SQLite database {path} by another name (another mount of the file?), or its \
+         lock {} was removed: what is written by two names is lost. Use the name that the service uses, or restart it",
+        lock.display()
+    ))
 }
 
 /// The files of an open database, and whether they are still where they were opened. Others would find another database
