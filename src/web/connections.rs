@@ -1,7 +1,8 @@
 //! The connections there are, and which of them are closed when there are too many.
 //!
-//! Only then does anything here decide. Idle connections go first, since nothing is lost with them; then those of the
-//! client that has the most. Behind a proxy that is not named in the settings all clients are one.
+//! Only then does anything here decide. A client that has a large part of the room makes room itself. Where nobody has,
+//! idle connections go first, since nothing is lost with them; then those of the client that has the most. Behind a proxy
+//! that is not named in the settings all clients are one.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -18,9 +19,12 @@ use super::caller::Peer;
 use crate::app::App;
 use crate::limits::prefix;
 
-/// What waits for its client for less than this counts as under way: a connection that was just opened has not had the
-/// time to ask.
+/// What waits for its client for less than this counts as under way.
 const GRACE: Duration = Duration::from_millis(250);
+/// The same for a connection that has not asked yet: its client may be far, or slow.
+const FIRST_GRACE: Duration = Duration::from_secs(2);
+/// What part of all connections, if one client has more of them, makes it a crowd.
+const CROWD: usize = 8;
 /// Of the most connections, what part is closed at once: looking through all of them for each newcomer would cost more
 /// than the newcomer.
 const BATCH: usize = 128;
@@ -46,6 +50,8 @@ pub struct Connection {
     state: AtomicU64,
     /// Whether a request is being answered: from its head until its answer's body has been handed over.
     under_way: AtomicBool,
+    /// Whether a request has come at all.
+    heard: AtomicBool,
     /// Whether it has been asked anything that a proxy would pass on.
     asked: AtomicBool,
     client: Mutex<IpAddr>,
@@ -111,7 +117,7 @@ impl Connections {
     pub fn make_room(&self) {
         let open = lock(&self.open);
         let seen: Vec<Seen> = open.iter().map(|(number, connection)| connection.look(*number)).collect();
-        let chosen = choose(seen, self.most.div_ceil(BATCH));
+        let chosen = choose(seen, self.most, self.most.div_ceil(BATCH));
         for connection in chosen.iter().filter_map(|one| open.get(&one.number)) {
             connection.close();
         }
@@ -148,6 +154,7 @@ impl Connection {
         let connection = Self {
             state: AtomicU64::new(0),
             under_way: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             client: Mutex::new(client),
             task: OnceLock::new(),
@@ -170,6 +177,7 @@ impl Connection {
     /// A request has arrived.
     pub fn request(self: &Arc<Self>) -> UnderWay {
         self.under_way.store(true, Ordering::Relaxed);
+        self.heard.store(true, Ordering::Relaxed);
         self.does(Doing::Answering);
         UnderWay(self.clone())
     }
@@ -212,8 +220,10 @@ impl Connection {
 
     fn look(&self, number: u64) -> Seen {
         let state = self.state.load(Ordering::Relaxed);
-        let millis = self.millis().saturating_sub(state >> 2);
-        Seen { number, client: *lock(&self.client), doing: Doing::of(state), since: Duration::from_millis(millis) }
+        let since = Duration::from_millis(self.millis().saturating_sub(state >> 2));
+        let doing = Doing::of(state);
+        let grace = if self.heard.load(Ordering::Relaxed) { GRACE } else { FIRST_GRACE };
+        Seen { number, client: *lock(&self.client), doing, since, waits: doing != Doing::Answering && since >= grace }
     }
 
     fn millis(&self) -> u64 {
@@ -253,20 +263,26 @@ struct Seen {
     client: IpAddr,
     doing: Doing,
     since: Duration,
+    /// Whether it waits for its client, and not its client for us.
+    waits: bool,
 }
 
-/// Those to close: so many at most, all of one client, and no more than half of what that client has.
-fn choose(mut seen: Vec<Seen>, most: usize) -> Vec<Seen> {
+/// Those to close: so many at most, all of one client, and no more than half of what that client has. `room` is how many
+/// there may be in all.
+fn choose(mut seen: Vec<Seen>, room: usize, most: usize) -> Vec<Seen> {
     seen.retain(|one| one.doing != Doing::Closing);
     let mut of_client: HashMap<IpAddr, usize> = HashMap::new();
     for one in &seen {
         *of_client.entry(one.client).or_default() += 1;
     }
+    let largest = of_client.iter().map(|(client, has)| (*has, *client)).max();
+    if let Some((_, crowd)) = largest.filter(|(has, _)| *has > room / CROWD) {
+        seen.retain(|one| one.client == crowd);
+    }
     let has = |client: IpAddr| of_client.get(&client).copied().unwrap_or_default();
-    let waits = |one: &Seen| one.doing != Doing::Answering && one.since >= GRACE;
-    let group = |one: &Seen| (one.doing != Doing::Idle || !waits(one), Reverse(has(one.client)), one.client);
+    let group = |one: &Seen| (one.doing != Doing::Idle || !one.waits, Reverse(has(one.client)), one.client);
     // Within a group whoever waits for the client goes before whoever waits for us, and the longest first.
-    seen.sort_by_cached_key(|one| (group(one), !waits(one), Reverse(one.since)));
+    seen.sort_by_cached_key(|one| (group(one), !one.waits, Reverse(one.since)));
     let Some(first) = seen.first().map(group) else { return Vec::new() };
     let most = most.min(first.1.0.div_ceil(2));
     seen.into_iter().take_while(|one| group(one) == first).take(most).collect()
@@ -320,12 +336,18 @@ mod tests {
             client: IpAddr::from([192, 0, 2, *client]),
             doing: *doing,
             since: Duration::from_millis(*millis),
+            waits: *doing != Doing::Answering && *millis >= 250,
         };
         rows.iter().enumerate().map(one).collect()
     }
 
+    /// Of those for whom there is so much room that nobody is a crowd.
     fn chosen(rows: &[(u8, Doing, u64)], most: usize) -> Vec<u64> {
-        choose(seen(rows), most).iter().map(|one| one.number).collect()
+        chosen_of(rows, rows.len() * CROWD, most)
+    }
+
+    fn chosen_of(rows: &[(u8, Doing, u64)], room: usize, most: usize) -> Vec<u64> {
+        choose(seen(rows), room, most).iter().map(|one| one.number).collect()
     }
 
     #[test]
@@ -367,6 +389,48 @@ mod tests {
         assert_eq!(chosen(&[(1, Idle, 3), (1, Answering, 90), (1, Idle, 2)], 2), [1, 0]);
         assert_eq!(chosen(&[(1, Answering, 90)], 9), [0]);
         assert!(chosen(&[], 9).is_empty());
+    }
+
+    #[test]
+    fn a_crowd_makes_room_itself_its_idle_connections_first() {
+        use Doing::{Answering, Closing, Idle, Stalled};
+        let rows = [
+            (1, Idle, 9_000),
+            (2, Idle, 8_000),
+            (3, Stalled, 7_000),
+            (9, Answering, 900),
+            (9, Answering, 800),
+            (9, Idle, 20),
+            (9, Closing, 9_000),
+        ];
+        // Three of its connections are more than an eighth of 16, and no more than one of 24.
+        assert_eq!(chosen_of(&rows, 16, 9), [3, 4]);
+        assert_eq!(chosen_of(&rows, 24, 9), [0]);
+        let with_idle = [&rows[..], &[(9, Idle, 600)]].concat();
+        assert_eq!(chosen_of(&with_idle, 16, 9), [7]);
+        // All behind a proxy that nobody has named are one client: idle ones first.
+        let behind_proxy = [(1, Answering, 9_000), (1, Idle, 300), (1, Stalled, 9_000), (1, Idle, 700)];
+        assert_eq!(chosen_of(&behind_proxy, 4, 9), [3, 1]);
+    }
+
+    #[test]
+    fn a_client_has_longer_for_its_first_request_than_for_the_next() {
+        let began = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let opened = |millis: u64| {
+            let connection = Arc::new(Connection::new(IpAddr::from([192, 0, 2, 1]), began));
+            let at = connection.millis() - millis;
+            (connection, at)
+        };
+        for (millis, heard, waits) in
+            [(1_000, false, false), (2_500, false, true), (100, true, false), (1_000, true, true)]
+        {
+            let (connection, at) = opened(millis);
+            if heard {
+                drop(connection.request());
+            }
+            connection.state.store(at << 2 | Doing::Idle as u64, Ordering::Relaxed);
+            assert_eq!(connection.look(0).waits, waits, "{millis} {heard}");
+        }
     }
 
     #[test]

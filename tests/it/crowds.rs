@@ -1,7 +1,7 @@
 //! More connections than there is room for: some of them have to go, and everybody who asks is answered meanwhile.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -80,6 +80,32 @@ async fn a_crowd_loses_its_own_connections_and_not_those_of_others() {
             usize::from(tokio::time::timeout(Duration::from_millis(1), stream.read_to_end(&mut rest)).await.is_ok());
     }
     assert!(ended > 0, "nobody was closed");
+}
+
+/// Also whoever is idle, or has only just connected, while the crowd never is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_sends_slowly_does_not_cost_others_their_idle_connections() {
+    let test = Setup::Sqlite.start_with(&[("REFERRAL_HTTP_CONNECTIONS", "16")]).await;
+    let base = test.nodes[0].url.clone();
+    let (mut kept, mut crowd, elsewhere) = (Vec::new(), Vec::new(), Ipv4Addr::new(127, 0, 0, 2));
+    let ask = "GET /livez HTTP/1.1\r\nHost: referral.test\r\n\r\n";
+    for (last, says) in [(3, ask), (4, ask), (5, "")] {
+        let mut stream = silent(&base, Ipv4Addr::new(127, 0, 0, last), says).await;
+        if !says.is_empty() {
+            assert_eq!(raw::listen(&mut stream).await.expect("an answer").status, 200);
+        }
+        kept.push(stream);
+    }
+    let slow = "POST /api/v1/auth/token HTTP/1.1\r\nHost: referral.test\r\nContent-Length: 60000\r\n\r\n{";
+    let began = Instant::now();
+    // Long enough for the others to count as idle.
+    while crowd.len() < 60 || began.elapsed() < Duration::from_secs(1) {
+        crowd.push(silent(&base, elsewhere, slow).await);
+    }
+    for stream in &mut kept {
+        stream.write_all(ask.as_bytes()).await.expect("it is open");
+        assert_eq!(raw::listen(stream).await.expect("an answer").status, 200);
+    }
 }
 
 /// As an operator meets it: the process has so many descriptors, and two crowds want more.
