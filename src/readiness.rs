@@ -21,7 +21,12 @@ const FRESH: Duration = Duration::from_secs(1);
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 sql! {
-    PING = "select referral_now()";
+    /// What requests need, the newest of it: it lies at the end of a file, which is what a cut takes away.
+    READ = "select referral_now(),
+                   (select username from users order by id desc limit 1),
+                   (select user_id from logins order by login_key desc limit 1),
+                   (select version from code_slots order by owner_id desc limit 1),
+                   (select scope from token_families order by id desc limit 1)";
     /// A table that no request touches: nobody waits for us, and we for nobody.
     WRITE = "insert into probes (node, at, padding) values ($1, referral_now(), $2)
              on conflict (node) do update set at = excluded.at, padding = excluded.padding";
@@ -36,6 +41,7 @@ words! {
         IoError = "io_error",
         Silent = "silent",
         Replaced = "replaced",
+        Malformed = "malformed",
         Locked = "locked",
         Overloaded = "overloaded",
         Unavailable = "unavailable",
@@ -70,7 +76,11 @@ impl Readiness {
     /// Whether reads are answered.
     pub async fn reads(&self) -> Verdict {
         let db = self.db.clone();
-        let read = async move { ping(&db).await.map_err(|error| word(&error)) };
+        let read = async move {
+            db.row(&READ, params![]).await.map_err(|error| word(&error))?;
+            // Others have read something else.
+            if db.is_damaged() { Err(Unready::Malformed) } else { Ok(()) }
+        };
         self.reads.ask(Box::pin(read)).await
     }
 
@@ -80,11 +90,6 @@ impl Readiness {
         let write = async move { write(&own, node).await.map_err(|error| word(&error)) };
         self.writes.ask(Box::pin(write)).await
     }
-}
-
-/// Reads the database's clock.
-pub async fn ping(db: &Db) -> Result<()> {
-    db.row(&PING, params![]).await.map(drop)
 }
 
 /// Writes something else each time, of about the size of what a request writes: a disk that is all but full takes less.
@@ -117,6 +122,7 @@ fn word(error: &Error) -> Unready {
             Cause::Io => Unready::IoError,
             Cause::ReadOnly => Unready::ReadOnly,
             Cause::Replaced => Unready::Replaced,
+            Cause::Malformed => Unready::Malformed,
             Cause::Locked => Unready::Locked,
             Cause::Silent => Unready::Silent,
             Cause::Unknown => Unready::Unavailable,

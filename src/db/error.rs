@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::kernel::error::{Cause, Error, Storage};
 
@@ -31,16 +31,22 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, statement: &str) -> Storage {
         }
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Storage::Retry(Cause::Locked.fault(text)),
         ErrorCode::DiskFull => Storage::Unavailable(Cause::Full.fault(text)),
+        ErrorCode::SystemIoFailure if is_of_reading(error) => Storage::Unavailable(Cause::Malformed.fault(text)),
         ErrorCode::SystemIoFailure => Storage::Unavailable(Cause::Io.fault(text)),
         ErrorCode::ReadOnly => Storage::Unavailable(Cause::ReadOnly.fault(text)),
         ErrorCode::CannotOpen
         | ErrorCode::PermissionDenied
         | ErrorCode::FileLockingProtocolFailed
         | ErrorCode::OutOfMemory => Storage::Unavailable(Cause::Unknown.fault(text)),
-        // The file is not what was written to it: a disk's fault, or of whoever cut it.
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Storage::Unavailable(Cause::Unknown.fault(text)),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Storage::Unavailable(Cause::Malformed.fault(text)),
         _ => Storage::Broken(text),
     }
+}
+
+fn is_of_reading(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+    [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_DATA, ffi::SQLITE_IOERR_CORRUPTFS]
+        .contains(&code)
 }
 
 pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> Storage {
@@ -64,8 +70,7 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error, statement: &str) -> S
         // A lock or the statement itself took too long: so it would the next time.
         "55P03" | "57014" => Storage::TimedOut(Cause::Silent.fault(text)),
         _ if is_stale(error) => Storage::Retry(Cause::Unknown.fault(text)),
-        // Pages that cannot be read, or are not what was written.
-        "XX001" | "XX002" => Storage::Unavailable(Cause::Unknown.fault(text)),
+        "XX001" | "XX002" => Storage::Unavailable(cause(error).fault(text)),
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => {
             Storage::Unavailable(cause(error).fault(text))
         }
@@ -82,6 +87,7 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> Cause {
         Some("53100") => Cause::Full,
         Some("58030") => Cause::Io,
         Some("25006") => Cause::ReadOnly,
+        Some("XX001" | "XX002") => Cause::Malformed,
         None if std::error::Error::source(error).and_then(|source| source.downcast_ref()).is_some_and(of_driver) => {
             // Asked for a server that takes writes it was led to one that does not.
             Cause::ReadOnly

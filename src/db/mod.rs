@@ -11,6 +11,7 @@
 //! Units therefore never wait for anything but their own [`Tx`].
 
 pub mod about;
+mod damage;
 mod error;
 mod found;
 pub mod migrate;
@@ -27,6 +28,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 pub use self::about::file;
+use self::damage::Damage;
 pub use self::sqlite::Claim;
 pub use self::value::{Column, Row, Sql, Value};
 use crate::kernel::error::{Error, Result, Storage};
@@ -105,10 +107,11 @@ impl Db {
     /// One statement outside any transaction, for few rows.
     pub async fn rows(&self, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<Vec<Row>> {
         let params = params.into();
-        match self {
+        let rows = match self {
             Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
             Self::Postgres(postgres) => postgres.rows(sql, params).await,
-        }
+        };
+        self.damage().seen_in(rows)
     }
 
     /// As [`rows`](Self::rows), from a SQLite file that nobody has opened yet: not even its mode is changed.
@@ -124,10 +127,11 @@ impl Db {
     /// One statement outside any transaction, for many rows.
     pub async fn scan(&self, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<Vec<Row>> {
         let params = params.into();
-        match self {
+        let rows = match self {
             Self::Sqlite(sqlite) => sqlite.rows(sql, params).await,
             Self::Postgres(postgres) => postgres.scan(sql, params).await,
-        }
+        };
+        self.damage().seen_in(rows)
     }
 
     /// Runs a unit of work and answers after its commit is durable. Any error rolls the unit back.
@@ -143,6 +147,7 @@ impl Db {
                 Self::Sqlite(sqlite) => sqlite.write(input.clone(), work).await,
                 Self::Postgres(postgres) => postgres.write(&*input, work).await,
             };
+            let outcome = self.damage().seen_in(outcome);
             tried += 1;
             match outcome {
                 Err(Error::Storage(Storage::Retry(_))) if tried < TRIES => {
@@ -180,6 +185,18 @@ impl Db {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(postgres) => Some(postgres.listener()),
+        }
+    }
+
+    /// Whether a request or a job has met lately that something cannot be read back.
+    pub fn is_damaged(&self) -> bool {
+        self.damage().is_recent()
+    }
+
+    fn damage(&self) -> &Damage {
+        match self {
+            Self::Sqlite(sqlite) => &sqlite.damage,
+            Self::Postgres(postgres) => postgres.damage(),
         }
     }
 

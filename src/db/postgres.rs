@@ -23,6 +23,7 @@ use self::lease::{GRACE, Lease};
 pub use self::listen::Listener;
 use self::pooler::Pooler;
 use self::shared::Shared;
+use super::damage::Damage;
 use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
 use super::{Options, Tx, Usage, Work};
@@ -51,6 +52,7 @@ struct Inner {
     /// The epoch that the pool's idle connections are of.
     epoch: AtomicU64,
     limits: Limits,
+    damage: Damage,
 }
 
 /// How long a request may wait for what, of the time that it has.
@@ -135,7 +137,19 @@ impl Postgres {
             .map_err(|error| format!("cannot make a PostgreSQL connection pool: {error}"))?;
         let shared = Shared::new(connector.clone(), limits.statement + GRACE);
         let lists = Semaphore::new((options.connections / LISTS).max(1));
-        Ok(Self(Arc::new(Inner { pool, lists, shared, connector, epoch: AtomicU64::new(0), limits })))
+        Ok(Self(Arc::new(Inner {
+            pool,
+            lists,
+            shared,
+            connector,
+            epoch: AtomicU64::new(0),
+            limits,
+            damage: Damage::default(),
+        })))
+    }
+
+    pub(super) fn damage(&self) -> &Damage {
+        &self.0.damage
     }
 
     pub fn usage(&self) -> Usage {

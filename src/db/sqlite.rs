@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 pub use self::file::Claim;
 use self::file::Files;
 pub(super) use self::file::{is_held, name_complaint};
+use super::damage::Damage;
 use super::error::{from_sqlite, lost_thread};
 use super::found;
 use super::value::{Row, Sql, Value};
@@ -45,6 +46,7 @@ pub struct Sqlite {
     pub(super) clock: Arc<AtomicI64>,
     path: PathBuf,
     files: Arc<Files>,
+    pub(super) damage: Arc<Damage>,
 }
 
 /// A unit of work on its way through the writer thread.
@@ -147,7 +149,7 @@ impl Sqlite {
                 }
             })?;
         }
-        Ok(Self { writer: units, readers: reads, clock, path, files })
+        Ok(Self { writer: units, readers: reads, clock, path, files, damage: Arc::default() })
     }
 
     /// Keeps other processes from serving from the same file, until it is dropped.

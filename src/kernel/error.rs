@@ -73,6 +73,8 @@ pub enum Cause {
     ReadOnly,
     /// The file is not the one that was opened.
     Replaced,
+    /// What was written cannot be read back: it was cut or written over, or the disk does not give it.
+    Malformed,
     /// Another program has it.
     Locked,
     /// It does not answer in time.

@@ -2,6 +2,7 @@
 //! read.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use referral::db::migrate;
@@ -324,20 +325,55 @@ async fn a_truncated_sqlite_file_fails_requests_with_503_and_never_the_process()
     client.post("/api/v1/codes/validate", &json!({"code": "SPRING2030AB"})).await.expect_problem(503, "unavailable");
     serving.client().register("pavel", None).await.expect_problem(503, "unavailable");
     client.revoke_code("SPRING2030AB").await.expect_problem(503, "unavailable");
+    for path in ["/readyz", "/readyz?reads"] {
+        assert_eq!(client.get(path).await.expect_problem(503, "unavailable").json()["reason"], "malformed", "{path}");
+    }
     client.get("/livez").await.expect(200);
     let log = serving.stop().stderr;
     assert!(!log.contains("panicked"), "{log}");
 }
 
+/// A look at a few rows finds nothing; what requests meet is told.
+#[tokio::test]
+async fn damage_that_only_requests_meet_makes_the_service_unready() {
+    let operator = Operator::on_a_free_port();
+    let serving = operator.serve();
+    let client = serving.client().signed_up("olga").await;
+    client.create_code("SPRING2030AB").await.expect(201);
+    client.get("/readyz").await.expect(200);
+    let file = operator.path("referral.db");
+    let other = settled(&file);
+    let mut statement =
+        other.prepare("select rootpage from sqlite_schema where tbl_name = 'codes'").expect("a statement");
+    let roots: Vec<u32> =
+        statement.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect();
+    let pages = fs::OpenOptions::new().write(true).open(&file).expect("the file");
+    for root in roots.iter().filter(|root| **root > 0) {
+        pages.write_all_at(&[0xff; 4096], u64::from(root - 1) * 4096).expect("it is written over");
+    }
+    client.get("/api/v1/codes").await.expect_problem(503, "unavailable");
+    for path in ["/readyz", "/readyz?reads"] {
+        let told = async || client.get(path).await.json()["reason"] == "malformed";
+        eventually("readiness tells", told).await;
+    }
+    client.get("/api/v1/me").await.expect(200);
+    serving.stop();
+}
+
 /// Everything but the first page is gone, and nobody remembers it.
 fn cut(file: &Path) {
+    drop(settled(file));
+    fs::OpenOptions::new().write(true).open(file).expect("the file").set_len(4096).expect("it is cut");
+}
+
+/// Opens a file beside the service, moves all into it that was written, and makes the service forget what it has read.
+fn settled(file: &Path) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(file).expect("the file");
     other.busy_timeout(std::time::Duration::from_secs(10)).expect("a time-out");
     other.execute_batch("update users set is_manager = true").expect("a change");
     let left: i64 = other.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0)).expect("a checkpoint");
     assert_eq!(left, 0, "all is in the file");
-    drop(other);
-    fs::OpenOptions::new().write(true).open(file).expect("the file").set_len(4096).expect("it is cut");
+    other
 }
 
 #[tokio::test]
@@ -373,6 +409,10 @@ async fn what_postgresql_cannot_read_is_503() {
         sql(&operator, &broken).await;
         let validated = client.post("/api/v1/codes/validate", &json!({"code": "SPRING2030AB"})).await;
         validated.expect_problem(503, "unavailable");
+        if state.starts_with("XX") {
+            let told = async || client.get("/readyz?reads").await.json()["reason"] == "malformed";
+            eventually("readiness tells", told).await;
+        }
     }
 }
 
