@@ -130,6 +130,11 @@ impl Connections {
         }
     }
 
+    /// Closes those on which nothing is being answered, though the head of a request may have begun.
+    pub fn close_idle(&self) {
+        lock(&self.open).values().filter(|connection| connection.is_idle()).for_each(|connection| connection.close());
+    }
+
     /// Notes whom a request comes from. When all connections come from one private address that is no proxy we know of,
     /// it most likely is one, and all its clients share the limits of one.
     pub fn asked_by(&self, peer: Peer, path: &str, connection: &Connection) {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -34,7 +34,8 @@ use crate::app::{App, stopped};
 
 /// For a header to arrive, for a connection to stay without one, and for a client to take something of its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After the listener has closed, before idle connections are.
+/// After the listener has closed, before idle connections are; and again, before those are that have sent a part of a
+/// head.
 const FAREWELL: Duration = Duration::from_millis(300);
 const MOST_HEADERS: usize = 16 * 1024;
 /// Connections that the system keeps until we accept them, if it allows so many: a crowd that comes at once would have
@@ -126,8 +127,13 @@ impl Server {
         closed();
         // Connections in use are told with their next answer; the idle ones are closed after this.
         tokio::time::sleep(FAREWELL).await;
-        if tokio::time::timeout(limit, self.graceful.shutdown()).await.is_err() {
-            tracing::warn!("some requests did not finish in time and are cut off");
+        let mut finished = pin!(self.graceful.shutdown());
+        if tokio::time::timeout(FAREWELL, &mut finished).await.is_err() {
+            // The library waits for heads that have begun as for requests, and there may be no more of them to come.
+            self.connections.close_idle();
+            if tokio::time::timeout(limit, finished).await.is_err() {
+                tracing::warn!("some requests did not finish in time and are cut off");
+            }
         }
     }
 

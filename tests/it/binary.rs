@@ -777,6 +777,24 @@ async fn a_request_that_is_half_sent_at_sigterm_is_answered_and_idle_connections
     assert!(!ended.stderr.contains("cut off"), "{ended:?}");
 }
 
+/// Nobody knows whether the rest of it comes.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_rest_of_a_head() {
+    let mut operator = Operator::on_a_free_port();
+    operator.set("REFERRAL_HTTP_SHUTDOWN_SECONDS", "1");
+    let serving = operator.serve();
+    let mut streams = Vec::new();
+    for part in ["GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n", "\r\n", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /"] {
+        let mut stream = TcpStream::connect(serving.url.trim_start_matches("http://")).await.expect("it listens");
+        stream.write_all(part.as_bytes()).await.expect("sent");
+        streams.push(stream);
+    }
+    // Whoever has come later is answered: the others have been read.
+    serving.client().get("/livez").await.expect(200);
+    let ended = serving.stop().well();
+    assert!(!ended.stderr.contains("did not finish in time"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut_off_when_its_time_is_up() {
     let mut operator = Operator::on_a_free_port();
