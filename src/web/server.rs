@@ -155,7 +155,10 @@ impl Server {
         });
         let service = service_fn(move |request| answer(served.clone(), request));
         let stream = Stream::new(stream, connection.clone(), self.refuse.clone(), PATIENCE);
-        let watched = self.graceful.watch(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut builder = self.builder.clone();
+        // Of a time before 1970 the library makes no header but a panic.
+        builder.auto_date_header(self.app.clock.now().0 > 0);
+        let watched = self.graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         let task = tokio::spawn(async move {
             // Given back after the stream is closed, so declared before.
             let _place = place;

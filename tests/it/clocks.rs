@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::on_both_engines;
 use crate::support::app::{Setup, TestApp};
 use crate::support::hunter::{Hunter, Reply};
+use crate::support::raw;
 
 const YEAR: Duration = Duration::from_secs(400 * 24 * 3600);
 const YEAR_MICROS: i64 = 400 * 24 * 3600 * 1_000_000;
@@ -112,4 +113,15 @@ on_both_engines! {
         test.move_clock(tokens::keys::LEAD + Duration::from_secs(1));
         tokens::keys::rotate(test.app(), false).await.expect("an answer").expect("a rotation");
     }
+}
+
+/// The libraries that make ids and the header `Date` panic at such times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_1970_everybody_is_answered_without_a_date() {
+    let test = Setup::Sqlite.start().await;
+    let base = test.nodes[0].url.clone();
+    let ask = async || raw::ask(&base, "GET", "/livez", &[], b"").await.expect(200);
+    assert!(!ask().await.header("date").is_empty());
+    test.app().clock.shift(-100 * YEAR_MICROS);
+    assert_eq!(ask().await.header("date"), "");
 }
