@@ -59,7 +59,7 @@ fn skip_blanks(letters: &mut Letters<'_>) {
 /// One entry; `rest` is the text from where the letters are. The error leaves them on the line where the entry began,
 /// or at the end of the text.
 fn entry(rest: &str, letters: &mut Letters<'_>) -> Result<(String, String), &'static str> {
-    const SHAPE: &str = "is not NAME=VALUE";
+    const SHAPE: &str = "is not NAME=VALUE: write it so, or put a # in front of what is a comment";
     let line = rest.split('\n').next().unwrap_or_default();
     let (name, _) = line.split_once('=').ok_or(SHAPE)?;
     for _ in 0..=name.chars().count() {

@@ -22,7 +22,7 @@ impl Merge {
                     return self.wrong("", format!("{name}:{line} is not text: write it in UTF-8"));
                 }
             },
-            Err(error) => return self.wrong("", format!("cannot read the settings in {name}: {error}")),
+            Err(error) => return self.wrong("", cannot_read(path, &error)),
         };
         let (places, slips) = DeTable::parse_recoverable(&text);
         let line = |at: usize| line_of(text.as_bytes(), at);
@@ -87,6 +87,11 @@ impl Merge {
                 self.wrong("", format!("{at} {shape}"));
                 continue;
             };
+            let lower = name.to_ascii_lowercase();
+            if lower != name && names::is_provider(&lower) {
+                self.wrong("", format!("{at} has the provider {name}: write [{PROVIDERS}.{lower}], in lower case"));
+                continue;
+            }
             let section = format!("{PROVIDERS}.{name}");
             if table(&mut self.settings, &section).is_none() {
                 self.wrong("", format!("{at} {shape}"));
@@ -132,6 +137,16 @@ fn wanted(default: &Value, given: &Value) -> Option<&'static str> {
         (Value::Boolean(_), _) => Some("true or false, without quotation marks"),
         _ => Some("a list of strings, such as [\"10.0.0.0/8\"]"),
     }
+}
+
+/// Why a file of settings is not read, and what to do.
+pub fn cannot_read(path: &Path, error: &std::io::Error) -> String {
+    let remedy = if error.kind() == std::io::ErrorKind::NotFound {
+        "name another with --config, leave it out, or make one with `referral config > FILE`"
+    } else {
+        "name a file that the service's user may read, or leave --config out"
+    };
+    format!("cannot read the settings in {}: {error}: {remedy}", path.display())
 }
 
 fn kind(value: &Value) -> &'static str {

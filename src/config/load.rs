@@ -2,6 +2,8 @@
 //! told at once, each with its place.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -93,6 +95,10 @@ impl Merge {
         let Some((section, key)) = names::setting(&self.settings, plain) else {
             return self.unknown(variable, all);
         };
+        // Compose and others pass what nobody has set as an empty text.
+        if variable.value.trim().is_empty() {
+            return;
+        }
         let setting = format!("{section}.{key}");
         let mut origin = Origin::Variable { name: name.to_owned(), line: variable.line, file: None };
         if let Some(other @ Origin::Variable { .. }) = self.origins.get(&setting) {
@@ -101,11 +107,11 @@ impl Merge {
         }
         let text = if from_file {
             origin =
-                Origin::Variable { name: name.to_owned(), line: variable.line, file: Some(variable.value.clone()) };
-            match std::fs::read_to_string(&variable.value) {
-                Ok(content) => content.trim_end_matches(['\n', '\r']).to_owned(),
-                Err(error) => {
-                    let text = format!("{setting} ({origin}): cannot read that file: {error}");
+                Origin::Variable { name: name.to_owned(), line: variable.line, file: Some(shown(&variable.value)) };
+            match content(Path::new(&variable.value)) {
+                Ok(content) => content,
+                Err(why) => {
+                    let text = format!("{setting} ({origin}): {why}, or leave the variable out to do without");
                     self.wrong(&setting, text);
                     self.origins.insert(setting, origin);
                     return;
@@ -173,7 +179,10 @@ impl Merge {
         }
         let Self { settings, origins, mut faults, unread } = self;
         let config = match Config::deserialize(settings.clone()) {
-            Ok(config) => Some(config),
+            Ok(mut config) => {
+                config.database.origin = origins.get("database.url").unwrap_or(&Origin::Default).to_string();
+                Some(config)
+            }
             Err(error) => {
                 let text = format!("a setting is not valid: {}; see `referral config`", error.message());
                 faults.push(Fault::of("", text));
@@ -189,6 +198,33 @@ impl Merge {
         }
         Reading { config, faults, settings, origins }
     }
+}
+
+/// What a file holds whose name a variable has, without a mark at its beginning and the blanks around it; or why not, and
+/// what to do.
+fn content(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    // Devices may have no end.
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Err(match error.kind() {
+            ErrorKind::NotFound => "there is no such file: make it".to_owned(),
+            ErrorKind::IsADirectory => "that is a folder: name a file".to_owned(),
+            _ => format!("cannot read that file: {error}: let the service's user read it"),
+        });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "that file is not text: write it in UTF-8".to_owned())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
+    if text.is_empty() { Err("that file is empty: write the value into it".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// More than any setting has.
+const MOST: u64 = 64 * 1024;
+
+/// The name of a file, if it is surely one: somebody may have written the secret itself there.
+fn shown(name: &str) -> String {
+    let is_name = name.starts_with('/') && !name.contains("://") || Path::new(name).exists();
+    if is_name { name.to_owned() } else { "a file that is not there".to_owned() }
 }
 
 /// The settings of a section. A provider comes into being by being named; what has no default is empty, and found
@@ -300,11 +336,70 @@ mod tests {
             ("REFERRAL_LIMITS", "maybe", "on nor off"),
             ("REFERRAL_LIMITS_TRUSTED_PROXIES", "proxy", "10.0.0.0/8"),
             ("REFERRAL_LISTN", "x", "no setting"),
-            ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
+            ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all): there is no such file: make it"),
+            ("DATABASE_URL_FILE", "/", "that is a folder"),
         ] {
             let error = with(&[(name, value)]).unwrap_err();
             assert!(error.contains(part), "{name}={value}: {error}");
         }
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none() {
+        let defaults: Table = DEFAULTS.parse().unwrap();
+        let mut names: Vec<String> = names::SHORT.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        for (section, content) in &defaults {
+            let keys = content.as_table().unwrap().keys();
+            names.extend(keys.map(|key| format!("REFERRAL_{section}_{key}").to_uppercase()));
+        }
+        names.extend(OF_PROVIDER.map(|key| format!("REFERRAL_PROVIDERS_CORP_{key}").to_uppercase()));
+        for name in names {
+            for name in [name.clone(), name + "_FILE"] {
+                for value in ["", " "] {
+                    let reading = read(&Sources::of(None, &vec![(name.clone(), value.to_owned())]));
+                    assert!(reading.faults.is_empty(), "{name}: {:?}", reading.faults);
+                    assert_eq!(reading.settings, defaults, "{name}");
+                    assert!(reading.origins.is_empty(), "{name}: {:?}", reading.origins);
+                }
+            }
+        }
+        // What is given beside it counts, and an unknown one is unknown.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        std::fs::write(&path, "redis://h").unwrap();
+        let both = with(&[("REDIS_URL", ""), ("REDIS_URL_FILE", path.to_str().unwrap())]).unwrap();
+        assert_eq!(both.redis.url, "redis://h");
+        assert!(with(&[("REFERRAL_LISTN", "")]).is_err());
+    }
+
+    #[test]
+    fn a_file_that_holds_nothing_is_no_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let secrets = [
+            "REFERRAL_MASTER_KEY",
+            "HUNTER_API_KEY",
+            "REDIS_URL",
+            "DATABASE_URL",
+            "REFERRAL_PROVIDERS_CORP_CLIENT_SECRET",
+        ];
+        for name in secrets {
+            let name = format!("{name}_FILE");
+            for content in ["", "\n", "\u{feff}", " \r\n\t"] {
+                std::fs::write(&path, content).unwrap();
+                let error = with(&[&MINIMAL[..], &[(&name, path.to_str().unwrap())]].concat()).unwrap_err();
+                assert!(error.contains("that file is empty") && error.contains("leave the variable out"), "{error}");
+            }
+            assert!(
+                with(&[&MINIMAL[..], &[(&name, "/dev/null")]].concat()).unwrap_err().contains("is empty"),
+                "{name}"
+            );
+        }
+        std::fs::write(&path, "\u{feff}q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s= \r\n").unwrap();
+        let config = with(&[("REFERRAL_MASTER_KEY_FILE", path.to_str().unwrap())]).unwrap();
+        assert_eq!(config.tokens.master_key(), Some([0xab; 32]));
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(with(&[("REDIS_URL_FILE", path.to_str().unwrap())]).unwrap_err().contains("UTF-8"));
     }
 
     const MINIMAL: [(&str, &str); 2] = [
@@ -361,7 +456,7 @@ mod tests {
         assert_eq!(both.issuer, "https://id.example.com");
         for (text, part) in [
             ("[providers.corp]\nisuer = \"x\"\n", "providers.corp.isuer"),
-            ("[providers.Corp]\nissuer = \"https://a\"\n", "lower-case"),
+            ("[providers.Corp]\nissuer = \"https://a\"\n", "write [providers.corp]"),
             ("[providers.my-corp]\nissuer = \"https://a\"\n", "lower-case"),
             ("[providers]\ncorp = 5\n", "[providers.NAME]"),
             ("providers = 5\n", "[providers.NAME]"),
@@ -386,7 +481,6 @@ mod tests {
             (issuer, "https://user:s3cr3t@id.example.com", "https://"),
             (issuer, "file:///etc/passwd", "https://"),
             ("REFERRAL_PROVIDERS_CORP_CLIENT_ID", "", "providers.corp.client_id"),
-            ("REFERRAL_PROVIDERS_CORP_LABEL", "", "providers.corp.label"),
             ("REFERRAL_PROVIDERS_CORP_SCOPES", "email profile", "openid"),
             ("REFERRAL_PROVIDERS_CORP_TRUST_EMAIL", "perhaps", "on nor off"),
             ("REFERRAL_PROVIDERS_CORP_CLIENTID", "x", "no setting"),

@@ -20,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 pub use effective::{effective, without_password};
+pub use file::cannot_read;
 pub use load::{DEFAULTS, Reading, load, read};
 pub use sources::{Environment, Origin, Sources};
 
@@ -88,6 +89,9 @@ impl Http {
 #[serde(deny_unknown_fields)]
 pub struct Database {
     pub url: String,
+    /// Where the address came from.
+    #[serde(skip)]
+    origin: String,
     pub connections: usize,
     pub prepared_statements: bool,
     pub mapped_mib: u32,
@@ -97,6 +101,13 @@ pub struct Database {
 #[serde(deny_unknown_fields)]
 pub struct Redis {
     pub url: String,
+}
+
+impl Database {
+    /// What is wrong with the database, and where its address came from.
+    pub fn told(&self, fault: &str) -> String {
+        if self.origin.is_empty() { fault.to_owned() } else { format!("{fault} (database.url: {})", self.origin) }
+    }
 }
 
 // Both addresses may hold a password.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use toml::{Table, Value};
 
 /// Names that settings go by beside REFERRAL_<SECTION>_<KEY>.
-const SHORT: &[(&str, &str, &str)] = &[
+pub const SHORT: &[(&str, &str, &str)] = &[
     ("DATABASE_URL", "database", "url"),
     ("REDIS_URL", "redis", "url"),
     ("REFERRAL_LISTEN", "http", "listen"),
@@ -122,8 +122,15 @@ pub fn variable_meant(settings: &Table, variable: &str) -> Option<String> {
         let rest = name.strip_prefix("REFERRAL_").unwrap_or(name);
         ((*name).to_owned(), vec![rest.to_owned()])
     });
+    // Of a provider, which may be named nowhere else.
+    let of_provider = || {
+        let (name, _) = rest.strip_prefix("PROVIDERS_")?.split_once('_')?;
+        let keys = is_provider(&name.to_ascii_lowercase()).then_some(OF_PROVIDER)?;
+        let names = keys.into_iter().map(|key| format!("PROVIDERS_{name}_{}", key.to_ascii_uppercase()));
+        nearest(&rest, names.map(|form| (format!("REFERRAL_{form}"), vec![form])))
+    };
     // Short names first: they are the ones that people know.
-    nearest(&rest, short.chain(long)).map(|name| name + file)
+    of_provider().or_else(|| nearest(&rest, short.chain(long))).map(|name| name + file)
 }
 
 /// The variable that was meant by one whose first word is nearly ours, or in another case: nobody else has a name that
@@ -255,6 +262,8 @@ mod tests {
             ("REFERRAL_DATABASE_URI", "DATABASE_URL"),
             ("REFERRAL_LIMIT", "REFERRAL_LIMITS"),
             ("REFERRAL_PROVIDERS_CORP_CLIENTID", "REFERRAL_PROVIDERS_CORP_CLIENT_ID"),
+            ("REFERRAL_PROVIDERS_ACME_ISUER", "REFERRAL_PROVIDERS_ACME_ISSUER"),
+            ("REFERRAL_PROVIDERS_ACME_CLIENTSECRET_FILE", "REFERRAL_PROVIDERS_ACME_CLIENT_SECRET_FILE"),
             ("REFERRAL_LISTEn", "REFERRAL_LISTEN"),
             // Nearly our own prefix, and the rest is a setting's.
             ("REFERAL_LISTEN", "REFERRAL_LISTEN"),

@@ -117,7 +117,8 @@ impl Sources {
         self.faults.extend(slips.into_iter().map(|slip| format!(".env:{} {}", slip.line, slip.text)));
         let mut beneath: Vec<Variable> = entries
             .into_iter()
-            .filter(|entry| self.value(&entry.name).is_none())
+            // An empty variable is as good as none.
+            .filter(|entry| self.value(&entry.name).is_none_or(|value| value.trim().is_empty()))
             .map(|entry| Variable { name: entry.name, value: entry.value, line: Some(entry.line) })
             .collect();
         beneath.append(&mut self.variables);
