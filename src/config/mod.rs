@@ -7,6 +7,7 @@ mod effective;
 mod file;
 mod load;
 mod names;
+mod password;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,10 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-pub use effective::{effective, without_password};
+pub use effective::effective;
 pub use file::cannot_read;
 pub use load::{DEFAULTS, Reading, load, read};
+pub use password::without_password;
 pub use sources::{Environment, Origin, Sources};
 
 /// What is wrong with a setting (empty where it is none), in a sentence.
@@ -434,6 +436,11 @@ impl Config {
             }
         }
         let redis = &self.redis.url;
+        for (setting, url) in [("database.url", &self.database.url), ("redis.url", redis)] {
+            if !url.starts_with("sqlite:") && password::is_ambiguous(url) {
+                wrong.add(setting, password::RESERVED);
+            }
+        }
         if !redis.is_empty() && !["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)) {
             let text = "has an unknown scheme: write redis://HOST:6379 or rediss://HOST:6379, or leave it empty to do \
                         without Redis";
@@ -468,33 +475,80 @@ impl Wrong {
         }
     }
 
-    fn web(&mut self, setting: &str, url: &str) {
-        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if !rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' '])) {
-            let text = format!(
-                "is \"{url}\": write scheme, host and port only, without a path or a slash at the end, for example \
-                 https://referral.example.com"
-            );
-            self.add(setting, text);
+    /// Scheme, host and port, exactly as programs write them: callers compare it with what they have.
+    fn web(&mut self, setting: &str, text: &str) {
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = url.filter(|_| !text.contains('@')) else {
+            // Not the value: it may have a password in it.
+            let shown = if text.contains('@') { "has a user in it".to_owned() } else { format!("is \"{text}\"") };
+            return self.add(setting, format!("{shown}: {WEB}"));
+        };
+        let origin = url.origin().ascii_serialization();
+        if origin == text {
+            return;
         }
+        let bare = url.path() == "/" && !text.ends_with('/') && url.query().is_none() && url.fragment().is_none();
+        let remedy = if bare { format!("write {origin}, which is the same for browsers") } else { WEB.to_owned() };
+        self.add(setting, format!("is \"{text}\": {remedy}"));
     }
 
     /// An origin is compared as text with what browsers send, so it has to be written as they do.
     fn origin(&mut self, setting: &str, text: &str) {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !text.contains('*'));
+        let url = url.filter(|_| !(text.contains('@') && password::is_ambiguous(text)));
+        // Not what may hold a password.
+        let shown = if text.contains('@') { "an address with a user in it".to_owned() } else { format!("\"{text}\"") };
         match url.map(|url| url.origin().ascii_serialization()) {
             Some(origin) if origin == text => {}
             Some(origin) => {
-                let text = format!("holds \"{text}\", which no browser calls an origin: did you mean {origin}?");
+                let text = format!("holds {shown}, which no browser calls an origin: did you mean {origin}?");
                 self.add(setting, text);
             }
             None => {
                 let text = format!(
-                    "holds \"{text}\": write each origin in full, with http or https, host and port only, for example \
+                    "holds {shown}: write each origin in full, with http or https, host and port only, for example \
                      https://app.example.com; nothing stands for several"
                 );
                 self.add(setting, text);
             }
         }
+    }
+}
+
+const WEB: &str = "write scheme, host and port only, the port to 65535, without a path or a slash at the end, for example \
+                   https://referral.example.com";
+
+#[cfg(test)]
+mod tests {
+    use super::{Wrong, load};
+
+    #[test]
+    fn addresses_of_the_web_are_written_as_programs_write_them() {
+        let told = |text: &str| {
+            let mut wrong = Wrong(Vec::new());
+            wrong.web("http.public_url", text);
+            wrong.0.pop().map(|fault| fault.text)
+        };
+        for good in ["https://example.com", "http://127.0.0.1:8000", "http://[::1]:8000", "https://a_b.example:8443"] {
+            assert_eq!(told(good), None);
+        }
+        for (bad, part) in [
+            ("https://example.com:99999", "the port to 65535"),
+            ("https://пример.example", "write https://xn--e1afmkfd.example"),
+            ("https://Example.com", "write https://example.com"),
+            ("https://example.com:443", "write https://example.com"),
+            ("https://exa mple.com", "scheme, host"),
+            ("https://", "scheme, host"),
+            ("https://example.com/", "without a path"),
+            ("https://example.com/a", "without a path"),
+            ("https://example.com?a", "without a path"),
+            ("ftp://example.com", "https://"),
+            ("https://u:s3cr3t@example.com", "has a user in it"),
+            ("https://u:s3c/r3t@example.com", "has a user in it"),
+        ] {
+            let told = told(bad).expect(bad);
+            assert!(told.contains(part) && !told.contains("r3t"), "{bad}: {told}");
+        }
+        assert!(load(None, &vec![("HUNTER_URL".into(), "http://[::1".into())]).is_err());
     }
 }

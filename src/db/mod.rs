@@ -81,7 +81,8 @@ impl Db {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             postgres::Postgres::open(url, options).await.map(Self::Postgres)
         } else {
-            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+            // Behind whatever else there may be a password, a piece of which may stand in front of it as well.
+            let scheme = url.split_once("://").filter(|_| !url.contains('@')).map_or("", |(scheme, _)| scheme);
             Err(format!(
                 "DATABASE_URL has the unknown scheme \"{scheme}\": write sqlite:PATH (for example sqlite:referral.db) \
                  or postgres://USER:PASSWORD@HOST/NAME"
