@@ -28,10 +28,11 @@ pub struct Writing(Option<WorkerGuard>);
 
 /// Starts the log of this process, on the standard error. The error is a sentence with a remedy.
 pub fn start(settings: &Log) -> Result<Writing, String> {
-    // The driver says little that is not in our own errors, and at debug it says too much.
-    let filter = EnvFilter::try_new(format!("{},tokio_postgres=warn", settings.level)).map_err(|error| {
-        format!("log.level (REFERRAL_LOG) is not a filter: {error}; write info or referral=debug,warn")
-    })?;
+    // Who names one part of the program does not mean to silence the others. The driver says little that is not in our
+    // own errors, and at debug it says too much.
+    let level = settings.level.replace(char::is_whitespace, "");
+    let filter = EnvFilter::try_new(format!("info,tokio_postgres=warn,{level}"))
+        .map_err(|error| format!("log.level (REFERRAL_LOG) is not a filter: {error}"))?;
     let terminal = io::stderr().is_terminal();
     let text = match settings.format {
         LogFormat::Text => true,

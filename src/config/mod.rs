@@ -5,6 +5,7 @@
 mod dotenv;
 mod effective;
 mod file;
+mod level;
 mod load;
 mod names;
 mod password;
@@ -17,7 +18,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 pub use effective::effective;
@@ -422,8 +422,8 @@ impl Config {
             wrong.origin("http.cors_origins", origin);
         }
         wrong.web("email.hunter_url", &self.email.hunter_url);
-        if let Err(error) = EnvFilter::try_new(&self.log.level) {
-            wrong.add("log.level", format!("is not a filter: {error}; write info or referral=debug,warn"));
+        if let Err(why) = level::check(&self.log.level) {
+            wrong.add("log.level", format!("is not a filter: {why}"));
         }
         let mut issuers: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, provider) in &self.providers {
