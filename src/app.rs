@@ -15,6 +15,7 @@ use crate::features::accounts::hashing::Hasher;
 use crate::features::codes::model::ActiveCode;
 use crate::features::signin::provider::{PATIENCE, Providers};
 use crate::features::tokens::keyring::Keyring;
+use crate::features::tokens::keys;
 use crate::features::tokens::model::Caller;
 use crate::kernel::code::Code;
 use crate::kernel::error::{Error, Result};
@@ -71,7 +72,8 @@ impl App {
             request: config.http.request(),
             mapped_mib: config.database.mapped_mib,
         };
-        let db = Db::open(&config.database.url, options.clone()).await?;
+        let opened = Db::open(&config.database.url, options.clone()).await;
+        let db = opened.map_err(|fault| config.database.told(&fault))?;
         let readiness = Readiness::new(db.clone(), &config.database.url, options)?;
         let rooms = match &db {
             Db::Sqlite(_) => Rooms::of_groups(),
@@ -144,6 +146,10 @@ impl App {
             while let Err(error) = self.keyring.read(&self.db).await {
                 tracing::warn!(%error, "cannot read the signing keys, which have changed; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            if let Some(kid) = self.keyring.locked() {
+                let sentence = keys::locked(self.keyring.seals(), &kid);
+                tracing::error!("{sentence}. This node cannot sign with it");
             }
         }
     }

@@ -19,7 +19,7 @@ pub async fn connect(config: Config, clock: Clock) -> Result<Arc<App>, String> {
 
 /// Migrates the database and learns whose memory Redis keeps.
 async fn migrated(app: &App) -> Result<(), String> {
-    migrate::run(&app.db).await?;
+    migrate::run(&app.db).await.map_err(|fault| app.config.database.told(&fault))?;
     let installation = migrate::installation(&app.db).await.map_err(unreadable)?;
     if let Some(redis) = &app.redis {
         redis.belongs_to(installation);
@@ -29,20 +29,20 @@ async fn migrated(app: &App) -> Result<(), String> {
 
 /// As [`connect`], for a command beside the service: a database that is not there is not made.
 pub async fn beside(config: Config, clock: Clock) -> Result<Arc<App>, String> {
-    let name = name(&config.database.url);
+    let (name, database) = (name(&config.database.url), config.database.clone());
     let absent = || {
-        format!(
+        database.told(&format!(
             "there is no database of Referral's at {name}: give the settings of the service, in the folder that it runs \
              in, or make a new one with `referral migrate`"
-        )
+        ))
     };
     if let Some(path) = db::file(&config.database.url)
-        && (!path.exists() || migrate::version_of_file(path)?.is_none())
+        && (!path.exists() || migrate::version_of_file(path).map_err(|fault| database.told(&fault))?.is_none())
     {
         return Err(absent());
     }
     let app = App::connect(config, clock).await?;
-    let version = migrate::version(&app.db).await?;
+    let version = migrate::version(&app.db).await.map_err(|fault| database.told(&fault))?;
     if version.is_none() {
         return Err(absent());
     }

@@ -38,6 +38,7 @@ return 1";
 
 pub struct Redis {
     client: Client,
+    speaks_tls: bool,
     /// Whose names are in front of keys and channels: others may use the same Redis.
     installation: OnceLock<InstallationId>,
     connection: RwLock<Option<MultiplexedConnection>>,
@@ -59,6 +60,7 @@ impl Redis {
         })?;
         Ok(Arc::new(Self {
             client,
+            speaks_tls: url.starts_with("rediss:"),
             installation: OnceLock::new(),
             connection: RwLock::new(None),
             up: AtomicBool::new(false),
@@ -89,8 +91,14 @@ impl Redis {
 
     /// Whether Redis does what we ask of it, for who wants to know why not.
     pub async fn reach(&self) -> Result<(), String> {
-        let reach = async { self.prove(&mut self.connect().await?).await };
-        reach.await.map_err(|trouble| trouble.sentence().to_owned())
+        let mut connection = self.connect().await.map_err(|trouble| match trouble {
+            // A server without TLS waits for the rest of what it takes for a command.
+            Trouble::Slow | Trouble::Unreachable if self.speaks_tls => {
+                "it does not answer, or speaks no TLS at this port: write redis:// for one that does not".to_owned()
+            }
+            trouble => trouble.sentence().to_owned(),
+        })?;
+        self.prove(&mut connection).await.map_err(|trouble| trouble.sentence().to_owned())
     }
 
     pub async fn get(&self, key: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::features::clients;
 use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
 use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::email::Email;
-use crate::kernel::error::Error;
+use crate::kernel::error::{Error, Refusal};
 use crate::kernel::name::Username;
 use crate::kernel::scope::Scopes;
 
@@ -144,7 +144,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                 [] => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
                 words => words
                     .iter()
-                    .map(|word| GrantType::parse(word).ok_or_else(|| format!("there is no grant {word}")))
+                    .map(|word| GrantType::parse(word).ok_or_else(|| no_grant(word)))
                     .collect::<Result<_, _>>()?,
             };
             let uris: Result<Vec<RedirectUri>, String> = redirect_uris
@@ -161,7 +161,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                     .ok_or("the algorithm is RS256 or EdDSA")?,
                 require_pkce: !without_pkce,
             };
-            let made = clients::actions::register(app, new, None).await.map_err(text)?;
+            let made = clients::actions::register(app, new, None).await.map_err(not_registered)?;
             super::say(&format!("client_id      {}", made.client.id));
             match made.secret {
                 Some(secret) => done(&format!("client_secret  {secret}")),
@@ -206,8 +206,9 @@ async fn find(app: &App, user: &str) -> Result<Credentials, String> {
 fn read_password() -> Result<String, String> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        print!("Password (shown as you type): ");
-        std::io::stdout().flush().map_err(|error| error.to_string())?;
+        // Whoever cannot see the question may answer it all the same.
+        let mut output = std::io::stdout();
+        let _ = write!(output, "Password (shown as you type): ").and_then(|()| output.flush());
     }
     let mut line = String::new();
     input.lock().read_line(&mut line).map_err(|error| format!("cannot read the password: {error}"))?;
@@ -216,7 +217,26 @@ fn read_password() -> Result<String, String> {
 }
 
 fn text(error: Error) -> String {
-    error.to_string()
+    match error {
+        Error::Refused(refusal @ Refusal::ClientNotFound) => {
+            format!("{}: `referral admin client list` shows those there are", refusal.sentence())
+        }
+        error => error.to_string(),
+    }
+}
+
+fn no_grant(word: &str) -> String {
+    let words = GrantType::ALL.iter().map(|grant| grant.word()).collect::<Vec<_>>().join(", ");
+    format!("there is no grant {word}: write one of {words}, several with a --grant for each")
+}
+
+fn not_registered(error: Error) -> String {
+    let wants_uri = matches!(&error, Error::Invalid(fields) if fields.iter().any(|field| {
+        field.loc.last().is_some_and(|name| name == "redirect_uris")
+    }));
+    let remedy =
+        if wants_uri { ": give --redirect-uri, or --grant client_credentials for a program alone" } else { "" };
+    format!("{error}{remedy}")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the end of every command")]

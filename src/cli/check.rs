@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::say as line;
+use tokio::net::TcpListener;
+
+use super::{health, say as line};
 use crate::cache::redis::Redis;
 use crate::config::{Config, Policy, Reading};
 use crate::db::{Db, Options, about, file, migrate};
@@ -56,14 +58,21 @@ pub async fn run(reading: Reading) -> Result<(), String> {
 
 async fn parts(config: &Config, reading: &Reading, said: &mut Said) {
     let good = |section: &str| reading.faults.iter().all(|fault| !fault.setting.starts_with(section));
+    // Kept while the second is tried: they may be one.
+    let mut first = None;
     if good("http.listen") {
-        let listen = &config.http.listen;
-        said.say("http.listen", server::bind(listen, "REFERRAL_LISTEN").await.map(|_| listen.clone()));
+        let ours = |body: &str| body == "ok";
+        let verdict = listen(&config.http.listen, "REFERRAL_LISTEN", None, "/livez", ours).await;
+        first = verdict.listener;
+        said.say("http.listen", verdict.text);
     }
     if good("http.metrics_listen") && !config.http.metrics_listen.is_empty() {
-        let listen = &config.http.metrics_listen;
-        said.say("http.metrics_listen", server::bind(listen, "REFERRAL_METRICS_LISTEN").await.map(|_| listen.clone()));
+        let ours = |body: &str| body.contains("referral_");
+        let address = &config.http.metrics_listen;
+        let verdict = listen(address, "REFERRAL_METRICS_LISTEN", first.as_ref(), "/metrics", ours).await;
+        said.say("http.metrics_listen", verdict.text);
     }
+    drop(first);
     if good("database.") {
         database(config, good("tokens.master_key"), said).await;
     }
@@ -92,6 +101,39 @@ async fn parts(config: &Config, reading: &Reading, said: &mut Said) {
     }
 }
 
+/// How it is with an address to listen on, and the listener if there is one.
+struct Listening {
+    listener: Option<TcpListener>,
+    text: Result<String, String>,
+}
+
+/// Whether an address can be listened on, or a service of ours does already: `check` may run beside it.
+async fn listen(
+    address: &str,
+    name: &str,
+    other: Option<&TcpListener>,
+    path: &'static str,
+    ours: impl Fn(&str) -> bool,
+) -> Listening {
+    let text = match server::bind(address, name).await {
+        Ok(listener) => return Listening { listener: Some(listener), text: Ok(address.to_owned()) },
+        Err(text) => text,
+    };
+    let other = other.and_then(|other| other.local_addr().ok());
+    if other.is_some_and(|other| address.rsplit(':').next() == Some(&other.port().to_string())) {
+        let text = format!("{address} is that of http.listen: choose another port with {name}");
+        return Listening { listener: None, text: Err(text) };
+    }
+    let asked = address.to_owned();
+    let answer = tokio::task::spawn_blocking(move || health::answer(&asked, path)).await;
+    let text = if answer.ok().flatten().is_some_and(|body| ours(&body)) {
+        Ok(format!("{address}, where a service of Referral's runs now"))
+    } else {
+        Err(text)
+    };
+    Listening { listener: None, text }
+}
+
 /// What is as it was set, and yet worth a word.
 async fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
@@ -103,7 +145,8 @@ async fn notes(config: &Config) -> Vec<String> {
     let most = descriptors::connections(config);
     if most < config.http.connections {
         notes.push(format!(
-            "the limit of open files leaves {most} connections at once, not the {} of http.connections",
+            "the limit of open files leaves {most} connections at once, not the {} of http.connections: raise it \
+             (LimitNOFILE= in systemd, ulimit -n)",
             config.http.connections
         ));
     }
@@ -122,9 +165,9 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
     let version = if let Some(path) = file(&config.database.url) {
         let complaints = about::file_complaints(path);
         for text in &complaints {
-            said.wrong("database", text);
+            said.wrong("database", &config.database.told(text));
         }
-        if !path.exists() {
+        if !path.is_file() {
             if complaints.is_empty() {
                 said.say("database", Ok(format!("{} does not exist yet; serve makes it", path.display())));
             }
@@ -150,7 +193,7 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
         let options = Options { connections: 1, prepared_statements, request: config.http.request(), mapped_mib: 0 };
         let db = match Db::open(&config.database.url, options).await {
             Ok(db) => db,
-            Err(text) => return said.wrong("database", &text),
+            Err(text) => return said.wrong("database", &config.database.told(&text)),
         };
         if db.is_pooled() {
             line("note  database: a connection pooler stands before it, so no statements are prepared");
@@ -165,7 +208,7 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
             }
         }
         for text in &complaints {
-            said.wrong("database", text);
+            said.wrong("database", &config.database.told(text));
         }
         if version == Ok(Some(migrate::newest()))
             && let Some(keyring) = keyring
@@ -188,7 +231,7 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
             Ok(Some(version)) if version == newest => Ok(format!("reached, schema {version}")),
             Ok(Some(version)) => Ok(format!("reached, schema {version}; serve migrates it to {newest}")),
             Ok(None) => Ok(format!("reached, empty; serve makes schema {newest}")),
-            Err(text) => Err(text),
+            Err(text) => Err(config.database.told(&text)),
         },
     );
 }

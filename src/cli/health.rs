@@ -34,6 +34,12 @@ pub fn run(config: &Config, live: bool) -> Result<(), String> {
     Err(why)
 }
 
+/// What is answered at an address of the settings, by whoever listens there.
+pub fn answer(listen: &str, path: &str) -> Option<String> {
+    let mut addresses = listen.to_socket_addrs().ok()?.map(reachable).filter(|address| address.port() != 0);
+    addresses.find_map(|address| ask(address, path).ok()).filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
 /// Where one listens on all addresses, this machine's own is asked.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {

@@ -28,7 +28,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         "" => None,
         listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
     };
-    let _claim = Db::claim(&config.database.url)?;
+    let _claim = Db::claim(&config.database.url).map_err(|fault| config.database.told(&fault))?;
     let app = App::connect(config, Clock::default()).await?;
     app.listens_on(address);
     introduce(&app, address).await;
@@ -43,7 +43,8 @@ pub async fn run(config: Config) -> Result<(), String> {
         tracing::warn!(
             most,
             ?limit,
-            "the limit of open files allows fewer connections than http.connections: raise it"
+            "the limit of open files allows fewer connections than http.connections: raise it (LimitNOFILE= in systemd, \
+             ulimit -n)"
         );
     }
     if app.config.http.public_url.is_empty() && app.config.database.url.starts_with("postgres") {

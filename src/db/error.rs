@@ -18,7 +18,7 @@ pub(super) const CONSTRAINTS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn from_sqlite(error: &rusqlite::Error, statement: &str) -> Storage {
-    let text = format!("{statement}: {error}");
+    let text = format!("{statement}: {error}{}", of_sqlite(error));
     let Some(code) = error.sqlite_error_code() else { return Storage::Broken(text) };
     match code {
         ErrorCode::ConstraintViolation => {
@@ -93,6 +93,46 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> Cause {
             Cause::ReadOnly
         }
         _ => Cause::Unknown,
+    }
+}
+
+/// What may be done about a file that is not what it should be.
+fn of_sqlite(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => " (the file is damaged: restore a backup)",
+        Some(ErrorCode::NotADatabase) => " (it is another file, or damaged: name the database, or restore a backup)",
+        _ => "",
+    }
+}
+
+/// What the operator can do about a server that lets nobody in, or not us.
+pub(super) fn remedy(error: &tokio_postgres::Error) -> &'static str {
+    let Some(state) = error.code() else {
+        let text = causes(error);
+        return if text.contains("does not support TLS") {
+            "it speaks no TLS here: switch ssl on in the server, or write sslmode=prefer"
+        } else if text.contains("does not allow writes") {
+            "it takes no writes: name the primary"
+        } else if text.contains("certificate") {
+            "its certificate is not taken: see sslmode and sslrootcert in DATABASE_URL"
+        } else if text.contains("password missing") {
+            "it wants a password, and DATABASE_URL has none"
+        } else {
+            "check host and port in DATABASE_URL, and that the server runs"
+        };
+    };
+    match state.code() {
+        "28P01" => "check user and password in DATABASE_URL",
+        "28000" => "the server lets nobody in so: check user and sslmode in DATABASE_URL, and the server's pg_hba.conf",
+        "3D000" => "make the database: createdb --owner=ROLE NAME",
+        "53300" => {
+            "it has no connection left: each node uses database.connections and four more; lower that, or raise the \
+             server's max_connections"
+        }
+        "25006" => "it takes no writes: name the primary",
+        "42501" => "let the role connect: grant connect on database NAME to ROLE",
+        "57P03" => "it is starting or stopping: try again shortly",
+        _ => "check DATABASE_URL against what the server says",
     }
 }
 

@@ -102,12 +102,12 @@ impl Found {
             .collect();
         match in_the_way.as_slice() {
             [] => Ok(version),
-            [one] => Err(self.foreign(&format!("{one}, a name that Referral gives to a table of its own"))),
+            [one] => Err(self.foreign(&format!("{one}, a name that Referral gives to something of its own"))),
             [one, two] => {
-                Err(self.foreign(&format!("{one} and {two}, names that Referral gives to tables of its own")))
+                Err(self.foreign(&format!("{one} and {two}, names that Referral gives to something of its own")))
             }
             [one, two, more @ ..] => Err(self.foreign(&format!(
-                "{one}, {two} and {} more, names that Referral gives to tables of its own",
+                "{one}, {two} and {} more, names that Referral gives to something of its own",
                 more.len()
             ))),
         }
@@ -175,11 +175,11 @@ impl Found {
     }
 }
 
-/// The names that a step gives to tables and indexes.
+/// The names that a step gives to tables, indexes and functions.
 fn names(step: &str) -> impl Iterator<Item = &str> {
     step.lines().filter_map(|line| {
-        let rest =
-            ["create table ", "create index ", "create unique index "].iter().find_map(|it| line.strip_prefix(it));
+        let kinds = ["create table ", "create index ", "create unique index ", "create function "];
+        let rest = kinds.iter().find_map(|it| line.strip_prefix(it));
         rest?.split([' ', '(']).next()
     })
 }
@@ -240,7 +240,11 @@ pub(super) async fn in_postgres(client: &impl GenericClient) -> Result<Found> {
                         (select string_agg(a.attname, ',' order by a.attnum) from pg_attribute a \
                          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind <> 'i') \
                  from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-                 where n.nspname = any(current_schemas(false)) and c.relname = any(string_to_array($1, ','))",
+                 where n.nspname = any(current_schemas(false)) and c.relname = any(string_to_array($1, ',')) \
+                 union all \
+                 select n.nspname::text, p.proname::text, 'a function' \
+                 from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
+                 where n.nspname = current_schema() and p.pronargs = 0 and p.proname = any(string_to_array($1, ','))",
                 &[(&our_names().join(","), Type::TEXT)],
             )
             .await?;

@@ -7,7 +7,9 @@
 
 use std::path::Path;
 
-use super::error::{from_postgres, from_sqlite};
+use tokio_postgres::error::SqlState;
+
+use super::error::{causes, from_postgres, from_sqlite};
 use super::found::{self, Found};
 use super::postgres::Postgres;
 use super::{Db, sqlite};
@@ -118,7 +120,14 @@ async fn step_on_postgres(postgres: &Postgres) -> Result<Result<Applied, String>
                              set local idle_in_transaction_session_timeout = 0; \
                              set local client_min_messages = warning";
     const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
-    let fault = |error: tokio_postgres::Error| Error::from(from_postgres(&error, "migration"));
+    let fault = |error: tokio_postgres::Error| {
+        if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            let text = "migration: its role may not make or change what is needed: `grant create on schema SCHEMA to \
+                        ROLE`, and let it own Referral's tables (`alter table NAME owner to ROLE`)";
+            return Error::Internal(format!("{text} ({})", causes(&error)));
+        }
+        Error::from(from_postgres(&error, "migration"))
+    };
     let mut lease = postgres.connection().await?;
     let transaction = lease.connection()?.transaction().await.map_err(fault)?;
     transaction.batch_execute(UNLIMITED).await.map_err(fault)?;

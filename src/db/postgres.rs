@@ -111,7 +111,7 @@ impl Postgres {
         // The first connection tells about wrong hosts, passwords and certificates before the first request does.
         let first = postgres.0.connector.reach(START, None).await.map_err(|fault| {
             let fault = Error::from(fault);
-            format!("cannot connect to PostgreSQL: {fault}. Check DATABASE_URL and that the server runs")
+            format!("cannot connect to PostgreSQL: {fault}")
         })?;
         postgres.0.shared.adopt(first);
         Ok(postgres)

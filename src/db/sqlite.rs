@@ -255,7 +255,18 @@ pub(super) fn path_of(address: &str) -> Result<PathBuf, String> {
             "DATABASE_URL \"sqlite:{path}\" names no file: write sqlite:PATH, for example sqlite:referral.db"
         ));
     }
-    Ok(PathBuf::from(path))
+    let path = PathBuf::from(path);
+    if path.is_dir() {
+        return Err(format!(
+            "DATABASE_URL names the folder {}: name a file in it, for example sqlite:{}/referral.db",
+            path.display(),
+            path.display().to_string().trim_end_matches('/')
+        ));
+    }
+    if path.exists() && !path.is_file() {
+        return Err(format!("DATABASE_URL names {}, which is no file but a device: name a file", path.display()));
+    }
+    Ok(path)
 }
 
 /// Somebody else's database is not even turned over to WAL.

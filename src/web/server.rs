@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// After the listener has closed, before idle connections are; and again, before those are that have sent a part of a
 /// head.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// EMFILE, which the standard library has no name for.
+const TOO_MANY_FILES: i32 = 24;
 const MOST_HEADERS: usize = 16 * 1024;
 /// Connections that the system keeps until we accept them, if it allows so many: a crowd that comes at once would have
 /// others wait a second otherwise, until their system tries again.
@@ -51,7 +53,21 @@ const MOST_UNSENT: u32 = 32 * 1024;
 /// Binds an address; the error is a sentence with a remedy.
 pub async fn bind(address: &str, name: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| {
-        format!("cannot listen on {address}: {error}. Is another program there? Choose another address with {name}")
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => format!("Another program listens there: stop it, or choose another port with {name}"),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("This machine has no such address: choose one of its own with {name}, or 0.0.0.0 for all")
+            }
+            io::ErrorKind::PermissionDenied => format!(
+                "Ports below 1024 need CAP_NET_BIND_SERVICE (in systemd: AmbientCapabilities=): give the service that, or \
+                 choose another port with {name}"
+            ),
+            _ if error.raw_os_error() == Some(TOO_MANY_FILES) => {
+                "The limit of open files is too low: raise it (LimitNOFILE= in systemd, ulimit -n)".to_owned()
+            }
+            _ => format!("Choose another address with {name}"),
+        };
+        format!("cannot listen on {address}: {error}. {remedy}")
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::on_both_engines;
 use crate::support::app::{Setup, eventually};
 use crate::support::process::Operator;
-use crate::support::servers::{Postgres, postgres_user};
+use crate::support::servers::{Postgres, Redis, postgres_user};
 
 // ------------------------------------------------------------------------------------------------------ settings
 
@@ -163,9 +163,154 @@ async fn check_tells_of_a_role_that_may_not_work_in_its_database() {
     client.batch_execute(&format!("grant usage on all sequences in schema public to {role}")).await.expect("granted");
     let told = operator.run(&["check"]).well();
     assert!(told.stdout.contains("ok    database"), "{told:?}");
+    client.batch_execute("revoke execute on function referral_now() from public").await.expect("revoked");
+    let grant = format!("grant execute on function public.referral_now() to {role}");
+    refused_by_both(&operator, &["may not call a function", &grant]);
     operator.set("DATABASE_URL", format!("{url}?options=-c%20default_transaction_read_only%3Don"));
     let told = operator.run(&["check"]);
     assert!(told.stdout.contains("WRONG database") && told.code == Some(1), "{told:?}");
+}
+
+/// What another program has in a schema further back concerns nobody.
+#[tokio::test]
+async fn tables_of_another_schema_are_left_out_of_account() {
+    let url = Postgres::shared().await.database().await;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+    tokio::spawn(connection);
+    let role = format!("own_{}", url.rsplit('_').next().expect("a number"));
+    let script = format!(
+        "create table public.users (id integer); create role {role} login; create schema {role} authorization {role}; \
+         create schema other_{role} authorization {role}"
+    );
+    client.batch_execute(&script).await.expect("a role with a schema");
+    let ours = url.replace("postgres@", &format!("{role}@"));
+    for address in [ours.clone(), format!("{ours}?options=-csearch_path%3Dother_{role},public")] {
+        let mut operator = Operator::on_a_free_port();
+        operator.set("DATABASE_URL", &address);
+        operator.run(&["check"]).well();
+        operator.serve().stop().well();
+        operator.run(&["check"]).well();
+    }
+    // One of ours that is somebody else's, while there is something to change.
+    let newest = "delete from schema_migrations where version = (select max(version) from schema_migrations)";
+    let script = format!("set search_path = {role}; alter table users owner to postgres; {newest}");
+    client.batch_execute(&script).await.expect("another owner");
+    let mut operator = Operator::on_a_free_port();
+    operator.set("DATABASE_URL", &ours);
+    let told = operator.run(&["check"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stdout.contains(&format!("`alter table {role}.TABLE owner to {role}`")), "{told:?}");
+    assert!(told.stdout.contains("(database.url: DATABASE_URL)") && !told.stdout.contains("reassign"), "{told:?}");
+}
+
+#[tokio::test]
+async fn somebody_elses_function_is_in_the_way() {
+    let url = Postgres::shared().await.database().await;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+    tokio::spawn(connection);
+    let theirs = "create function referral_now() returns text language sql as 'select ''theirs'''";
+    client.batch_execute(theirs).await.expect("a function");
+    let mut operator = Operator::on_a_free_port();
+    operator.set("DATABASE_URL", &url);
+    refused_by_both(&operator, &["referral_now (a function)"]);
+}
+
+#[test]
+fn what_is_no_file_is_no_database() {
+    for (address, parts) in [
+        ("sqlite:/dev/null", &["a device"][..]),
+        ("sqlite:folder", &["names the folder folder", "sqlite:folder/referral.db"]),
+        ("sqlite:folder/", &["names the folder folder/"]),
+        ("sqlite:link.db", &["its folder ./nowhere does not exist"]),
+        ("sqlite:locked.db", &["locked.db-lock is a folder where a file has to be"]),
+    ] {
+        let mut operator = Operator::on_a_free_port();
+        for folder in ["folder", "locked.db-lock"] {
+            std::fs::create_dir(operator.path(folder)).expect("a folder");
+        }
+        std::os::unix::fs::symlink("./nowhere/referral.db", operator.path("link.db")).expect("a link");
+        operator.set("DATABASE_URL", address);
+        refused_by_both(&operator, parts);
+    }
+    let operator = Operator::on_a_free_port();
+    operator.run(&["migrate"]).well();
+    let mut bytes = std::fs::read(operator.path("referral.db")).expect("a database");
+    bytes[100..4096].fill(0xff);
+    operator.write("referral.db", &bytes);
+    refused_by_both(&operator, &["restore a backup"]);
+}
+
+#[tokio::test]
+async fn addresses_to_listen_on_are_tried_together_and_a_running_service_is_known() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let mut operator = Operator::on_a_free_port();
+    operator.set("REFERRAL_LISTEN", free.to_string());
+    operator.set("REFERRAL_METRICS_LISTEN", free.to_string());
+    refused_by_both(&operator, &["is that of http.listen", "REFERRAL_METRICS_LISTEN"]);
+
+    let metrics = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    operator.set("REFERRAL_METRICS_LISTEN", metrics.to_string());
+    let serving = operator.serve();
+    let told = operator.run(&["check"]).well().stdout;
+    assert_eq!(told.matches("where a service of Referral's runs now").count(), 2, "{told}");
+    serving.stop().well();
+
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    operator.set("REFERRAL_LISTEN", other.local_addr().expect("an address").to_string());
+    operator.unset("REFERRAL_METRICS_LISTEN");
+    // It hangs up.
+    std::thread::spawn(move || while other.accept().is_ok() {});
+    refused_by_both(&operator, &["Another program listens there", "REFERRAL_LISTEN"]);
+    operator.set("REFERRAL_LISTEN", "203.0.113.1:8000");
+    refused_by_both(&operator, &["This machine has no such address"]);
+}
+
+/// Each fault of a server has the remedy that fits, and where the address came from.
+#[tokio::test]
+async fn what_keeps_us_out_of_a_server_is_told_with_its_remedy() {
+    let url = Postgres::shared().await.database().await;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+    tokio::spawn(connection);
+    let role = format!("kept_{}", url.rsplit('_').next().expect("a number"));
+    let script = format!(
+        "create role {role} login connection limit 0; create role weak{role} login; \
+         revoke create on schema public from public"
+    );
+    client.batch_execute(&script).await.expect("roles");
+    let nobody = url.replace("postgres@", "nobody_at_all@");
+    let full = url.replace("postgres@", &format!("{role}@"));
+    let weak = url.replace("postgres@", &format!("weak{role}@"));
+    let mut operator = Operator::on_a_free_port();
+    for (address, part) in [
+        (nobody.as_str(), "check user"),
+        (&format!("{url}_nowhere"), "createdb --owner=ROLE NAME"),
+        (&full, "lower that, or raise the server's max_connections"),
+        (&format!("{url}?options=-c%20default_transaction_read_only%3Don"), "name the primary"),
+        (&format!("{url}?sslmode=require"), "sslmode=prefer"),
+        ("postgres://u@127.0.0.1:1/n", "that the server runs"),
+        (&weak, "grant create on schema"),
+    ] {
+        operator.set("DATABASE_URL", address);
+        for command in [&["serve"][..], &["migrate"]] {
+            operator.run(command).refused(&[part, "(database.url: DATABASE_URL)"]);
+        }
+        let told = operator.run(&["check"]).stdout;
+        assert!(told.contains("(database.url: DATABASE_URL)"), "{address}: {told}");
+        if address != weak {
+            assert!(told.contains(part), "{address}: no {part:?} in {told}");
+            operator.run(&["keys", "list"]).refused(&[part, "(database.url: DATABASE_URL)"]);
+        }
+    }
+    operator.unset("DATABASE_URL");
+    operator.write("url", "postgres://u@127.0.0.1:1/n");
+    operator.set("DATABASE_URL_FILE", "url");
+    operator.run(&["serve"]).refused(&["(database.url: DATABASE_URL_FILE naming url)"]);
+
+    let redis = Redis::start().await;
+    let mut operator = Operator::on_a_free_port();
+    operator.set("REDIS_URL", redis.url().replace("redis:", "rediss:"));
+    let told = operator.run(&["check"]);
+    assert!(told.stdout.contains("WRONG redis: it does not answer, or speaks no TLS"), "{told:?}");
 }
 
 /// For somebody who is not root: who is may write everywhere.
@@ -237,6 +382,56 @@ async fn check_says_all_at_once_also_what_is_behind_bad_settings() {
     ] {
         operator.set("DATABASE_URL", url);
         refused_by_both(&operator, &[part]);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ secrets
+
+#[test]
+fn no_command_tells_a_piece_of_a_password() {
+    for (name, value) in [
+        ("DATABASE_URL", "postgres://u:xyz@qrs@127.0.0.1:1/n"),
+        ("DATABASE_URL", "postgres://u:xyz/qrs@127.0.0.1:1/n"),
+        ("DATABASE_URL", "postgres://u:xyz?qrs@127.0.0.1:1/n"),
+        ("DATABASE_URL", "postgres://u:xyz#qrs@127.0.0.1:1/n"),
+        ("DATABASE_URL", "postgres://u:xyz%qrs@127.0.0.1:1/n"),
+        ("DATABASE_URL", "xyz:qrs@127.0.0.1:1/n"),
+        ("REDIS_URL", "redis://:xyz/qrs@127.0.0.1:1"),
+        ("HUNTER_URL", "https://u:xyzqrs@api.example.com"),
+        ("REFERRAL_PUBLIC_URL", "https://u:xyzqrs@example.com"),
+        ("REFERRAL_MASTER_KEY", "xyzqrs"),
+        ("REFERRAL_MASTER_KEY_FILE", "xyzqrs"),
+    ] {
+        let mut operator = Operator::on_a_free_port();
+        operator.set(name, value);
+        for command in [
+            &["serve"][..],
+            &["check"],
+            &["migrate"],
+            &["config", "--effective"],
+            &["admin", "client", "list"],
+            &["keys", "list"],
+        ] {
+            let ended = operator.run(command);
+            assert_eq!(ended.code, Some(1), "{name}={value}: {ended:?}");
+            for piece in ["xyz", "qrs"] {
+                assert!(!format!("{ended:?}").contains(piece), "{name}={value}: {command:?}: {ended:?}");
+            }
+            if value.starts_with("postgres") {
+                assert!(format!("{ended:?}").contains("@ as %40"), "{name}={value}: {command:?}: {ended:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_switches_no_master_key_off() {
+    let mut operator = Operator::on_a_free_port();
+    operator.write("key", "\n");
+    for file in ["key", "/dev/null"] {
+        operator.set("REFERRAL_MASTER_KEY_FILE", file);
+        operator.run(&["serve"]).refused(&["tokens.master_key", "that file is empty", "leave the variable out"]);
+        assert_eq!(operator.run(&["check"]).code, Some(1));
     }
 }
 
@@ -320,7 +515,60 @@ fn shells_and_manuals_are_served() {
     }
     let manual = operator.run(&["man"]).well().stdout;
     assert!(manual.contains(".TH referral 1") && manual.contains("DATABASE_URL"), "{manual}");
+    assert!(manual.contains("FILE] [COMMAND]") && !manual.contains("(1)"), "{manual}");
     assert!(operator.files().is_empty());
+    // Each page that another one names is there.
+    std::fs::create_dir(operator.path("man1")).expect("a folder");
+    operator.run(&["man", "man1"]).well();
+    let pages = std::fs::read_dir(operator.path("man1")).expect("pages").map(|page| page.expect("a page").path());
+    let pages: Vec<_> = pages.collect();
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in &pages {
+        let text = std::fs::read_to_string(page).expect("a page").replace("\\-", "-");
+        for (at, _) in text.match_indices("(1)") {
+            let name = text[..at].rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').next();
+            let name = name.expect("a name").trim_start_matches("fB");
+            let named = operator.path("man1").join(format!("{name}.1"));
+            assert!(pages.contains(&named), "{} names {name}", page.display());
+        }
+    }
+    operator.run(&["man", "nowhere"]).refused(&["nowhere"]);
+}
+
+/// Whoever does not want to hear it may have closed it, and a disk may be full.
+#[test]
+fn commands_do_their_work_though_nobody_can_be_told() {
+    let operator = Operator::on_a_free_port();
+    operator.run(&["migrate"]).well();
+    for command in ["admin client list", "keys list", "migrate", "check", "config", "openapi", "man"] {
+        for channel in [">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full", ">&- 2>&-"] {
+            let ended = operator.run_by(&format!("\"$0\" {command} {channel}"), None).well();
+            assert!(!ended.stderr.contains("panicked"), "{command} {channel}: {ended:?}");
+        }
+    }
+    let ended = operator.run_by("(\"$0\" config; echo $? >code) | head -n 1", None).well();
+    assert_eq!(ended.stderr, "");
+    assert_eq!(std::fs::read_to_string(operator.path("code")).expect("a code"), "0\n");
+}
+
+#[test]
+fn a_command_that_cannot_be_carried_out_says_what_can() {
+    let operator = Operator::on_a_free_port();
+    operator.run(&["migrate"]).well();
+    let create = ["admin", "client", "create", "App", "--scope", "profile"];
+    for (arguments, parts) in [
+        (&["admin", "client", "remove", "nobody"][..], &["There is no such client", "admin client list"][..]),
+        (&["admin", "client", "new-secret", "nobody"], &["There is no such client", "admin client list"]),
+        (&create, &["at least one redirect URI", "--redirect-uri", "--grant client_credentials"]),
+        (
+            &[&create[..], &["--grant", "password"]].concat(),
+            &["no grant password", "authorization_code, refresh_token, client_credentials"],
+        ),
+        (&["serve", "--config", "missing.toml"], &["missing.toml", "name another with --config"]),
+        (&["config", "--config", "missing.toml"], &["missing.toml", "name another with --config"]),
+    ] {
+        operator.run(arguments).refused(parts);
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------- log
@@ -348,6 +596,27 @@ async fn the_first_line_of_the_log_says_what_runs_and_on_what() {
         let off = first["off"].as_str().expect("a text");
         assert!(off.contains("limits") && off.contains("metrics") && !off.contains("redis"), "{first}");
         assert!(!log.contains("s3cr3t"), "{log}");
+    }
+}
+
+/// A filter that would silence the service is no filter, and an empty one is none.
+#[tokio::test]
+async fn a_log_level_that_is_none_is_refused() {
+    let mut operator = Operator::on_a_free_port();
+    for (level, part) in [
+        ("inof", "did you mean info?"),
+        ("warning", "did you mean warn?"),
+        ("verbose", "did you mean debug?"),
+        ("referal=debug", "did you mean referral?"),
+    ] {
+        operator.set("REFERRAL_LOG", level);
+        operator.run(&["serve"]).refused(&["log.level (REFERRAL_LOG) is not a filter", part]);
+    }
+    // Whoever names one part does not silence the others.
+    for level in ["", "hyper=debug"] {
+        operator.set("REFERRAL_LOG", level);
+        let log = operator.serve().stop().well().stderr;
+        assert!(log.contains("Referral starts"), "{level}: {log}");
     }
 }
 

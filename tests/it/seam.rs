@@ -922,12 +922,12 @@ async fn tls_is_spoken_as_the_address_asks() {
     // The server takes TLS only.
     let plain = refused(&format!("{url}?sslmode=disable")).await;
     assert!(plain.starts_with("cannot connect to PostgreSQL: ") && plain.contains("no encryption"), "{plain}");
-    assert!(plain.contains("Check DATABASE_URL"), "{plain}");
+    assert!(plain.contains("check user and sslmode in DATABASE_URL"), "{plain}");
 
     // The certificate is for `localhost`.
     let by_number = refused(&verified.replace("@localhost:", "@127.0.0.1:")).await;
     assert!(by_number.starts_with("cannot connect to PostgreSQL: "), "{by_number}");
-    assert!(by_number.contains("certificate") && by_number.contains("Check DATABASE_URL"), "{by_number}");
+    assert!(by_number.contains("certificate") && by_number.contains("sslrootcert in DATABASE_URL"), "{by_number}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("other.pem");

@@ -16,7 +16,7 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::error::{self, causes, has_io, is_past, is_read_only};
+use super::super::error::{self, causes, has_io, is_past, is_read_only, remedy};
 use super::pooler::Pooler;
 use crate::kernel::error::{Cause, Storage};
 
@@ -94,13 +94,16 @@ impl Connector {
                     Ok(Err(fault)) => {
                         again &= fault.is_closed() || has_io(&fault) || is_past(&fault);
                         cause = known(cause, error::cause(&fault));
-                        faults.push(named(&server, &causes(&fault)));
+                        faults.push(named(&server, &format!("{} ({})", causes(&fault), remedy(&fault))));
                     }
                     Err(_) => {
                         // Whoever asks again would wait as long again.
                         again = false;
                         cause = known(cause, Cause::Silent);
-                        faults.push(named(&server, "no answer"));
+                        faults.push(named(
+                            &server,
+                            "no answer (check host and port in DATABASE_URL, and that the server runs)",
+                        ));
                     }
                 }
             }
