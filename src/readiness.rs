@@ -34,7 +34,7 @@ sql! {
 }
 
 words! {
-    /// Why the service is not ready: a fault of the database, but for the last two.
+    /// Why the service is not ready: a fault of the database, but for the last three.
     pub enum Unready as "UnreadyReason" {
         Full = "full",
         ReadOnly = "read_only",
@@ -46,6 +46,8 @@ words! {
         Overloaded = "overloaded",
         Unavailable = "unavailable",
         Broken = "broken",
+        /// The signing keys are sealed under another master key than this node has.
+        Keys = "keys",
         /// A part of the service that runs beside the requests has ended and is begun again.
         Background = "background",
         /// The process is about to end.

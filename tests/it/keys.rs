@@ -398,6 +398,17 @@ on_every_setup! {
         assert!(rotated.locked.is_some());
         // The node that still has the lost one believes what it cannot sign.
         eventually("the former token is refused", || async { user.get(ME).await.status == 401 }).await;
+        // It signs nothing, says so, and does nothing by halves.
+        let sessions = test.number("select count(*) from token_families").await;
+        for answer in [
+            user.log_in("user", PASSWORD).await,
+            user.refresh(user.refresh_token.as_ref().expect("a token")).await,
+        ] {
+            assert_eq!(answer.expect(503).json()["code"], "overloaded");
+        }
+        assert_eq!(test.number("select count(*) from token_families").await, sessions);
+        assert_eq!(user.get("/readyz").await.expect(503).json()["reason"], "keys");
+        user.get("/readyz?reads").await.expect(200);
         test.add_node_with(&[(MASTER_KEY, &new)]).await;
         let mut again = user.at(&test.nodes[1].url);
         again.take_tokens(&again.refresh(user.refresh_token.as_ref().expect("a token")).await.expect(200));

@@ -37,6 +37,7 @@ pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Re
 
 /// A family that is not stored yet, with its first refresh token.
 pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Result<(NewFamily, RefreshToken)> {
+    may_sign(app)?;
     let now = app.clock.now();
     let key = app.keyring.refresh_keys().into_iter().next().ok_or_else(no_refresh_key)?;
     let token = RefreshToken::new(app.random()?, app.random()?, 0, &key);
@@ -55,6 +56,12 @@ pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Re
         most: app.limits.sessions(),
     };
     Ok((new, token))
+}
+
+/// Before anything is written: a node that has not the master key of the others can sign nothing, and tells callers that
+/// nothing was done.
+fn may_sign(app: &App) -> Result<()> {
+    if app.keyring.is_locked_out() { Err(Error::Busy(Duration::from_secs(1))) } else { Ok(()) }
 }
 
 fn no_refresh_key() -> Error {
@@ -123,6 +130,7 @@ enum Refreshed {
 /// does more than the client may.
 pub async fn refresh(app: &App, client: &str, text: &str, narrowed: Option<Scopes>, within: Scopes) -> Result<Grant> {
     let Some(token) = RefreshToken::parse(text) else { return Err(Refusal::InvalidRefreshToken.into()) };
+    may_sign(app)?;
     let now = app.clock.now();
     let (salt, idle) = (app.random()?, app.config.tokens.idle());
     let keys = app.keyring.refresh_keys();

@@ -356,6 +356,16 @@ impl Keyring {
         self.current().locked.clone()
     }
 
+    /// Whether a key is needed here that the master key does not open: another node has made it under its own.
+    pub fn is_locked_out(&self) -> bool {
+        let keys = self.current();
+        let signs = |algorithm| keys.signers.iter().any(|signer| signer.algorithm == algorithm);
+        keys.locked.is_some()
+            && (!signs(IdTokenAlgorithm::EdDsa)
+                || keys.has_rs256 && !signs(IdTokenAlgorithm::Rs256)
+                || keys.has_refresh && keys.refresh.is_empty())
+    }
+
     /// Whether there is a key of this algorithm, opened or not.
     pub fn has(&self, algorithm: IdTokenAlgorithm) -> bool {
         let keys = self.current();
