@@ -387,7 +387,7 @@ async fn check_names_each_thing_that_is_wrong() {
     for (url, part) in [
         ("sqlite:nonsense.db", "nonsense.db"),
         ("sqlite:no/such/folder/referral.db", "no/such/folder"),
-        ("sqlite:.", "SQLite"),
+        ("sqlite:.", "names the folder"),
     ] {
         operator.set("DATABASE_URL", url);
         let told = operator.run(&["check"]);

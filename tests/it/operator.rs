@@ -233,7 +233,8 @@ fn what_is_no_file_is_no_database() {
         refused_by_both(&operator, parts);
     }
     let operator = Operator::on_a_free_port();
-    operator.run(&["migrate"]).well();
+    // At its end all is in the one file.
+    operator.serve().stop().well();
     let mut bytes = std::fs::read(operator.path("referral.db")).expect("a database");
     bytes[100..4096].fill(0xff);
     operator.write("referral.db", &bytes);
