@@ -1,6 +1,8 @@
 //! Referral: a self-hosted referral-program service. ARCHITECTURE.md has the map; the modules follow in reading order.
 
 #![forbid(unsafe_code)]
+// They panic when what is printed cannot be written: its reader has gone, or the disk is full.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
 pub mod cache;

@@ -82,8 +82,13 @@ enum Command {
     ///
     /// For bash, for example: referral completions bash > /etc/bash_completion.d/referral
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page: referral man > /usr/local/share/man/man1/referral.1
-    Man,
+    /// Print the manual page, or write those of all commands into a folder
+    ///
+    /// For example: referral man /usr/local/share/man/man1
+    Man {
+        /// The folder; without one, the page of `referral` alone is printed
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Runs the command given; what goes wrong is a sentence on the standard error, or several, each on a line.
@@ -108,8 +113,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
     match command {
         Command::Config { effective: false } => {
             if let Some(path) = file {
-                std::fs::File::open(path)
-                    .map_err(|error| format!("cannot read the settings in {}: {error}", path.display()))?;
+                std::fs::File::open(path).map_err(|error| config::cannot_read(path, &error))?;
             }
             say(config::DEFAULTS.trim_end());
             return Ok(());
@@ -125,7 +129,11 @@ fn run(arguments: Arguments) -> Result<(), String> {
                 Ok(())
             });
         }
-        Command::Man => return generated(|text| clap_mangen::Man::new(self::command()).render(text)),
+        Command::Man { folder: None } => return generated(manual),
+        Command::Man { folder: Some(folder) } => {
+            return clap_mangen::generate_to(self::command(), &folder)
+                .map_err(|error| format!("cannot write the manual into {}: {error}", folder.display()));
+        }
         _ => {}
     }
     let reading = config::read(&sources(file));
@@ -135,7 +143,6 @@ fn run(arguments: Arguments) -> Result<(), String> {
         say(text.trim_end());
         return Ok(());
     }
-    let database = reading.origin("database.url").to_string();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -144,11 +151,11 @@ fn run(arguments: Arguments) -> Result<(), String> {
         match command {
             Command::Migrate => migrate(reading.valid()?).await,
             Command::Admin(command) => {
-                let app = beside(reading.valid()?, &database).await?;
+                let app = beside(reading.valid()?).await?;
                 deadline::patiently(PATIENCE, admin::run(app, command)).await
             }
             Command::Keys(command) => {
-                let app = beside(reading.valid()?, &database).await?;
+                let app = beside(reading.valid()?).await?;
                 deadline::patiently(PATIENCE, keys::run(app, command)).await
             }
             Command::Check => check::run(reading).await,
@@ -169,6 +176,22 @@ fn command() -> clap::Command {
     Arguments::command().version(version::text())
 }
 
+/// The page of `referral` alone, which names no other page.
+fn manual(text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut page = Vec::new();
+    let command = command().override_usage("referral [--config FILE] [COMMAND]");
+    clap_mangen::Man::new(command).render(&mut page)?;
+    for line in String::from_utf8_lossy(&page).lines() {
+        let line = if line.contains("(1)") {
+            line.replace("referral\\-", "referral ").replace("(1)", "")
+        } else {
+            line.into()
+        };
+        writeln!(text, "{line}")?;
+    }
+    Ok(())
+}
+
 /// Writes a text that other programs make.
 fn generated(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<(), String> {
     let mut text = Vec::new();
@@ -178,12 +201,12 @@ fn generated(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<
 }
 
 /// Opens the database that is there, and says which.
-async fn beside(config: Config, origin: &str) -> Result<Arc<App>, String> {
+async fn beside(config: Config) -> Result<Arc<App>, String> {
     let name = start::name(&config.database.url);
-    // On the standard error: what a command prints is for programs as well.
-    eprintln!("database: {name}");
-    let opened = start::beside(config, Clock::default()).await;
-    opened.map_err(|error| format!("{error} (database.url: {origin})"))
+    // On the standard error: what a command prints is for programs as well. Whoever does not want to hear it may have
+    // closed it.
+    let _ = writeln!(std::io::stderr(), "database: {name}");
+    start::beside(config, Clock::default()).await
 }
 
 /// A line on the standard output; whoever does not want to hear it may have closed it.
@@ -198,8 +221,9 @@ async fn migrate(config: Config) -> Result<(), String> {
         request: config.http.request(),
         mapped_mib: config.database.mapped_mib,
     };
-    let db = Db::open(&config.database.url, options).await?;
-    let applied = migrate::run(&db).await?;
+    let told = |fault: String| config.database.told(&fault);
+    let db = Db::open(&config.database.url, options).await.map_err(told)?;
+    let applied = migrate::run(&db).await.map_err(told)?;
     say(&format!("schema {}; {applied} step(s) applied", migrate::newest()));
     Ok(())
 }
