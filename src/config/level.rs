@@ -20,7 +20,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// What writes to the log: Referral, and the libraries that it is made of.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 14] = [
     "referral",
     "axum",
     "deadpool",
@@ -28,7 +28,6 @@ const TARGETS: [&str; 15] = [
     "hyper_util",
     "mio",
     "moka",
-    "openidconnect",
     "redis",
     "reqwest",
     "rustls",
