@@ -124,7 +124,7 @@ pub(super) fn remedy(error: &tokio_postgres::Error) -> &'static str {
     match state.code() {
         "28P01" => "check user and password in DATABASE_URL",
         "28000" => "the server lets nobody in so: check user and sslmode in DATABASE_URL, and the server's pg_hba.conf",
-        "3D000" => "make the database: createdb --owner=ROLE NAME",
+        "3D000" => "make the database that DATABASE_URL names: createdb --owner=ROLE NAME",
         "53300" => {
             "it has no connection left: each node uses database.connections and four more; lower that, or raise the \
              server's max_connections"

@@ -29,7 +29,7 @@ pub fn begins_with_mark(text: &str) -> bool {
 }
 
 /// Whether a text holds a mark that nobody sees where it stands: one of another script than the letter before it, one
-/// that joins letters and has none behind it, a dot on a letter that has its dot.
+/// that joins letters and has none behind it, one that is there twice, a dot on an i or j that has or is drawn with it.
 pub fn has_lost_mark(text: &str) -> bool {
     if text.is_ascii() {
         return false;
@@ -40,17 +40,20 @@ pub fn has_lost_mark(text: &str) -> bool {
         c == '\u{2d7f}' || matches!(kind, IndicSyllabicCategory::InvisibleStacker | IndicSyllabicCategory::NumberJoiner)
     };
     let mut carrier = (Script::Common, ' ');
+    let mut before = ' ';
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         let script = SCRIPT.get(c);
+        let twice = c == before;
+        before = c;
         if !is_mark(c) {
             carrier = (script, c);
             continue;
         }
         let foreign = !matches!(script, Script::Inherited | Script::Common) && script != carrier.0;
         let ends = joins(c) && !chars.peek().is_some_and(|next| !is_mark(*next) && SCRIPT.get(*next) == script);
-        let second_dot = c == '\u{307}' && CodePointSetData::new::<SoftDotted>().contains(carrier.1);
-        if foreign || ends || second_dot {
+        let dotted = |c| CodePointSetData::new::<SoftDotted>().contains(c) || matches!(c, 'ı' | 'ȷ');
+        if foreign || ends || twice || c == '\u{307}' && dotted(carrier.1) {
             return true;
         }
     }
@@ -237,6 +240,8 @@ mod tests {
             "admin\u{1107f}",
             "x\u{11a47}",
             "admi\u{307}n",
+            "admı\u{307}n",
+            "a\u{336}\u{336}",
             "a\u{301}\u{93f}",
         ] {
             assert!(has_lost_mark(bad), "{bad:?}");

@@ -26,7 +26,7 @@ pub const AUTHORIZE: &str = "/oauth/authorize?";
 /// A way on that forms carry with them: only paths of ours, whatever they say, spelled as we do:
 /// encoded, so that headers take them and databases too.
 pub fn safe_next(next: Option<&str>) -> &str {
-    let ours = |next: &&str| next.starts_with(AUTHORIZE) && next.bytes().all(|byte| byte.is_ascii_graphic());
+    let ours = |next: &&str| next.starts_with(AUTHORIZE) && Destination::of(next).is_some();
     next.filter(ours).unwrap_or(HOME)
 }
 
@@ -155,5 +155,28 @@ pub fn refusal(problem: &Problem, words: &'static Words, request: RequestId) -> 
 pub fn retry(response: &mut Response, after: Option<std::time::Duration>) {
     if let Some(after) = after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_way_on_is_one_that_a_page_leads_to() {
+        let ours = "/oauth/authorize?client_id=docs&state=%22";
+        assert_eq!(safe_next(Some(ours)), ours);
+        for other in ["/oauth/authorize?state=\"", "/oauth/authorize?<", "//evil.example", "https://evil.example", ""] {
+            assert_eq!(safe_next(Some(other)), HOME, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_form_carries_leads_on(next in "(/oauth/authorize\\?)?\\PC{0,20}") {
+            prop_assert!(Destination::of(safe_next(Some(&next))).is_some());
+        }
     }
 }

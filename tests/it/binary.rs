@@ -311,13 +311,18 @@ on_every_setup! {
         let told = operator.run(&["check"]).well();
         assert!(told.stdout.contains(&format!("reached, schema {}", migrate::newest())), "{told:?}");
         assert_eq!(changed(&before, &operator.files()), [""; 0]);
-        // While the service runs the port is taken, which is told.
+        // While the service runs the port is its own, and anybody else's is told.
         let serving = operator.serve();
         operator.set("REFERRAL_LISTEN", serving.url.trim_start_matches("http://"));
+        let told = operator.run(&["check"]).well();
+        assert!(told.stdout.contains("where a service of Referral's runs now"), "{told:?}");
+        let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        operator.set("REFERRAL_LISTEN", other.local_addr().expect("an address").to_string());
         let told = operator.run(&["check"]);
         assert_eq!(told.code, Some(1));
         assert!(told.stdout.contains("WRONG http.listen"), "{told:?}");
         assert!(told.stdout.contains("ok    database"), "{told:?}");
+        drop(other);
         // Any number of nodes may serve from PostgreSQL.
         let held = told.stdout.contains("note  database: a `referral serve` serves from referral.db;");
         assert_eq!(held, setup == Setup::Sqlite, "{told:?}");
@@ -491,11 +496,10 @@ fn each_bad_setting_is_told_in_a_sentence_before_the_first_request() {
         ("REFERRAL_PUBLIC_URL", "referral.example.com", &["REFERRAL_PUBLIC_URL", "https://"]),
         ("DATABASE_URL", "mysql://root:s3cr3t@h/n", &["DATABASE_URL", "\"mysql\"", "sqlite:"]),
         ("DATABASE_URL", "referral.db", &["DATABASE_URL", "sqlite:"]),
-        ("DATABASE_URL", "", &["DATABASE_URL", "sqlite:"]),
         ("DATABASE_URL", "sqlite:", &["DATABASE_URL", "sqlite:PATH"]),
         ("DATABASE_URL", "sqlite:no/such/folder.db", &["no/such/folder.db", "folder exist"]),
         ("DATABASE_URL", "sqlite:nonsense", &["nonsense", "SQLite file"]),
-        ("DATABASE_URL", "sqlite:.", &["SQLite"]),
+        ("DATABASE_URL", "sqlite:.", &["DATABASE_URL", "folder"]),
         ("DATABASE_URL", "postgres://u:s3cr3t@127.0.0.1:1/n", &["PostgreSQL", "DATABASE_URL"]),
         ("DATABASE_URL", "postgres://u:s3cr3t@h:port/n", &["PostgreSQL", "DATABASE_URL"]),
         ("DATABASE_URL", "postgres://u:s3cr3t@h/n?sslmode=on", &["sslmode=on", "verify-full"]),

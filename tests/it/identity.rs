@@ -335,6 +335,9 @@ on_every_setup! {
         let sealing = user.at(&test.nodes[1].url);
         let second = refreshed(&sealing, &first).await;
         let third = refreshed(&user, &second).await;
+        let robbed = test.user("robbed").await;
+        let owners = robbed.refresh_token.clone().expect("a refresh token");
+        let thiefs = refreshed(&robbed, &owners).await;
         assert!(test.open(&[("REFERRAL_MASTER_KEY", &other)]).await.is_err());
         assert!(test.open(&[]).await.is_err());
 
@@ -349,6 +352,10 @@ on_every_setup! {
         let fourth = refreshed(&sealing, &third).await;
         let fifth = refreshed(&sealing, &fourth).await;
         test.move_clock(Duration::from_secs(11));
+        // The one replaced last is known without the key.
+        let robbed = robbed.at(&test.nodes[1].url);
+        robbed.refresh(&owners).await.expect_problem(401, "invalid_refresh_token");
+        robbed.refresh(&thiefs).await.expect_problem(401, "invalid_refresh_token");
         sealing.refresh(&fourth).await.expect_problem(401, "invalid_refresh_token");
         sealing.refresh(&fifth).await.expect_problem(401, "invalid_refresh_token");
     }

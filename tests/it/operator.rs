@@ -527,7 +527,11 @@ fn shells_and_manuals_are_served() {
     for page in &pages {
         let text = std::fs::read_to_string(page).expect("a page").replace("\\-", "-");
         for (at, _) in text.match_indices("(1)") {
-            let name = text[..at].rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').next();
+            let name = text
+                .get(..at)
+                .unwrap_or_default()
+                .rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
+                .next();
             let name = name.expect("a name").trim_start_matches("fB");
             let named = operator.path("man1").join(format!("{name}.1"));
             assert!(pages.contains(&named), "{} names {name}", page.display());

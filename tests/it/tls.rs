@@ -245,12 +245,34 @@ fn of_version_3() -> Vec<Case> {
             ("by a key that is not to sign", used_for(authority("x"), &[KeyUsagePurpose::DigitalSignature]), &[]),
             ("a name that may be", only_under(authority("root"), "example.test"), &[HOST]),
             ("a name that may not be", only_under(authority("root"), "example.org"), &[]),
+            ("by an authority over clients", for_clients(authority("root")), &[]),
         ]
         .map(|(what, params, hosts)| {
             let root = Made::alone(params);
             case(what, &[&Made::by(&root, host())], &[&root], hosts)
         }),
     );
+    // Names that stand in the common name alone are held to what an authority may name as well.
+    let (narrow, elsewhere) = (only_under(authority("x"), "example.test"), only_under(authority("x"), "example.org"));
+    let (narrow_root, narrow_below) = (Made::alone(narrow), Made::by(&root, elsewhere.clone()));
+    let wide_of_mark = Made::alone(elsewhere);
+    let short_root = Made::alone(at_most_under(authority("root"), 0));
+    let too_far = Made::by(&short_root, authority("between"));
+    cases.extend([
+        case("a common name that may not be", &[&Made::by(&wide_of_mark, named(HOST))], &[&wide_of_mark], &[]),
+        case(
+            "a common name that may not be, a step below",
+            &[&Made::by(&narrow_below, named(HOST)), &narrow_below],
+            &[&root],
+            &[],
+        ),
+        Case {
+            differs: true,
+            ..case("a common name that may be", &[&Made::by(&narrow_root, named(HOST))], &[&narrow_root], &[])
+        },
+        case("a short way", &[&Made::by(&short_root, host())], &[&short_root], &[HOST]),
+        case("too long a way", &[&Made::by(&too_far, host()), &too_far], &[&short_root], &[]),
+    ]);
     let server = Made::by(&root, host());
     let by_server = Made::by(&Made::alone(no_authority(named(ELSEWHERE))), authority(HOST));
     cases.extend([

@@ -125,6 +125,17 @@ impl Read {
             })
     }
 
+    /// Whether any of its alternative names is of the kind of a host: else its common name is the host's.
+    fn has_name_like(&self, host: Option<&ServerName<'_>>) -> Result<bool, CertificateError> {
+        let is_number = matches!(host, Some(ServerName::IpAddress(_)));
+        let names = self.extension::<SubjectAltName>()?;
+        Ok(names.into_iter().flat_map(|names| names.0).any(|name| match name {
+            GeneralName::DnsName(_) => !is_number,
+            GeneralName::IpAddress(_) => is_number,
+            _ => false,
+        }))
+    }
+
     /// Whether a server of this name may show it, by libpq's rules: the alternative names count, and the common name where
     /// none of them is of the host's kind.
     pub fn is_for(&self, host: &ServerName<'_>) -> bool {
@@ -198,10 +209,11 @@ pub fn has_signed(
             .is_some_and(|key| algorithm.verify_signature(key, message, signature).is_ok())
 }
 
-/// Whether a server's certificate can be trusted, whatever its name: one of `roots` has signed it, or an authority whom
-/// one of them has signed, or it is one of them itself.
+/// Whether a server's certificate can be trusted, whether or not its name is that of `host`: one of `roots` has signed it,
+/// or an authority whom one of them has signed, or it is one of them itself.
 pub fn check(
     server: &Read,
+    host: Option<&ServerName<'_>>,
     others: &[CertificateDer<'_>],
     roots: &[Read],
     now: UnixTime,
@@ -214,16 +226,24 @@ pub fn check(
     if is_root || server.tbs().version == Version::V1 || server.is_authority()? {
         return Ok(check_here(server, others, roots, now, algorithms, is_root)?);
     }
+    // webpki holds no common name to what an authority may name: where that name is the host's, such an authority is none.
+    let by_common_name = !server.has_name_like(host)?;
+    let may_name_it = |it: &Read| !by_common_name || it.extension::<NameConstraints>() == Ok(None);
+    let others: Vec<Read> = others.iter().filter_map(|der| Read::of(der).ok()).filter(may_name_it).collect();
+    let between = others.iter().filter(|other| !other.is_its_own_issuer()).count().try_into().unwrap_or(u8::MAX);
     let mut store = RootCertStore::empty();
     for root in roots {
-        // webpki itself believes that whatever it is given as an authority is one, and for ever.
-        if root.may_sign_as_root(0) == Ok(true) && root.check_time(now).is_ok() {
+        // webpki itself believes that whatever it is given as an authority is one, for everything, and for ever. How many
+        // stand between it does not say: that is all that may.
+        let is_one = root.may_sign_as_root(between) == Ok(true) && root.check_purpose().is_ok();
+        if is_one && root.check_time(now).is_ok() && may_name_it(root) {
             // One that it cannot read is none of those it is asked for.
             let _ = store.add(root.der.clone());
         }
     }
     let parsed = ParsedCertificate::try_from(&server.der)?;
-    verify_server_cert_signed_by_trust_anchor(&parsed, &store, others, now, algorithms.all)
+    let others: Vec<CertificateDer<'_>> = others.into_iter().map(|other| other.der).collect();
+    verify_server_cert_signed_by_trust_anchor(&parsed, &store, &others, now, algorithms.all)
 }
 
 fn check_here(

@@ -157,7 +157,7 @@ impl ServerCertVerifier for Verifier {
             Trust::SignedForHost(roots) => (roots, true),
         };
         let server = Read::of(server)?;
-        certificate::check(&server, others, roots, now, &self.algorithms)?;
+        certificate::check(&server, Some(host).filter(|_| for_host), others, roots, now, &self.algorithms)?;
         if for_host && !server.is_for(host) {
             return Err(CertificateError::NotValidForName.into());
         }
