@@ -11,7 +11,7 @@ use axum::http::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -35,6 +35,10 @@ const DEADLINES: &[(&str, Duration)] = &[
     ("/oauth/login/{provider}", Duration::from_secs(25)),
     ("/oauth/callback/{provider}", Duration::from_secs(25)),
 ];
+
+/// How long a 429 is held back. Whoever asks again at once would otherwise be refused as fast as the processors can, and
+/// others would wait for them.
+const REFUSED: Duration = Duration::from_millis(500);
 
 /// What the requests of a listener are guarded with.
 #[derive(Clone)]
@@ -91,6 +95,9 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
         micros = took.as_micros() as u64,
         "answered"
     );
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        tokio::time::sleep(REFUSED).await;
+    }
     response
 }
 

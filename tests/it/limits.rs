@@ -92,6 +92,10 @@ on_every_setup! {
             _ => user.delete("/api/v1/me/consents/docs").await,
         };
         spend(4, write).await;
+        // Refusing is cheap, so whoever asks on and on is held to two a second.
+        let began = std::time::Instant::now();
+        write(2).await.expect_problem(429, "rate_limited");
+        assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
         user.get(CODES).await.expect(200);
         user.get("/api/v1/me").await.expect(200);
         other.create_code("OTHER2030ABC").await.expect(201);
