@@ -221,9 +221,12 @@ fn content(path: &Path) -> Result<String, String> {
 /// More than any setting has.
 const MOST: u64 = 64 * 1024;
 
-/// The name of a file, if it is surely one: somebody may have written the secret itself there.
+/// The name of a file, if it is surely one, for it or its folder is there: somebody may have written the secret itself,
+/// which may begin with a slash.
 fn shown(name: &str) -> String {
-    let is_name = name.starts_with('/') && !name.contains("://") || Path::new(name).exists();
+    let path = Path::new(name);
+    let folder = path.parent().filter(|folder| !["", "/"].map(Path::new).contains(folder));
+    let is_name = path.exists() || folder.is_some_and(Path::exists);
     if is_name { name.to_owned() } else { "a file that is not there".to_owned() }
 }
 
@@ -336,7 +339,8 @@ mod tests {
             ("REFERRAL_LIMITS", "maybe", "on nor off"),
             ("REFERRAL_LIMITS_TRUSTED_PROXIES", "proxy", "10.0.0.0/8"),
             ("REFERRAL_LISTN", "x", "no setting"),
-            ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all): there is no such file: make it"),
+            ("DATABASE_URL_FILE", "/nowhere/at/all", "a file that is not there): there is no such file: make it"),
+            ("DATABASE_URL_FILE", "./nowhere", "./nowhere): there is no such file: make it"),
             ("DATABASE_URL_FILE", "/", "that is a folder"),
         ] {
             let error = with(&[(name, value)]).unwrap_err();
@@ -487,7 +491,7 @@ mod tests {
             ("REFERRAL_PROVIDERS_CORP", "x", "no setting"),
             ("REFERRAL_PROVIDERS_MY-CORP_ISSUER", "x", "no setting"),
             ("REFERRAL_PROVIDERS_OTHER_CLIENT_ID", "x", "providers.other.issuer"),
-            ("REFERRAL_PROVIDERS_CORP_CLIENT_SECRET_FILE", "/nowhere/at/all", "/nowhere/at/all"),
+            ("REFERRAL_PROVIDERS_CORP_CLIENT_SECRET_FILE", "./nowhere", "./nowhere"),
         ] {
             let pairs: Vec<_> =
                 MINIMAL.into_iter().filter(|(known, _)| *known != name).chain([(name, value)]).collect();

@@ -129,6 +129,7 @@ mod tests {
                 ("REFERRAL_PROVIDERS_CORP_ISSUER", format!("https://u:{password}@example.com")),
                 ("REFERRAL_MASTER_KEY", password.clone()),
                 ("REFERRAL_MASTER_KEY_FILE", format!("k{password}")),
+                ("REFERRAL_MASTER_KEY_FILE", format!("/{password}")),
                 ("HUNTER_API_KEY", password.clone()),
             ] {
                 let environment: Environment = vec![(name.to_owned(), value.clone())];

@@ -81,11 +81,14 @@ impl Db {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             postgres::Postgres::open(url, options).await.map(Self::Postgres)
         } else {
-            // Behind whatever else there may be a password, a piece of which may stand in front of it as well.
-            let scheme = url.split_once("://").filter(|_| !url.contains('@')).map_or("", |(scheme, _)| scheme);
+            // Behind whatever is no word there may be a piece of a password.
+            let is_word = |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase());
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme).filter(is_word);
+            let scheme =
+                scheme.map_or("an unknown scheme".to_owned(), |scheme| format!("the unknown scheme \"{scheme}\""));
             Err(format!(
-                "DATABASE_URL has the unknown scheme \"{scheme}\": write sqlite:PATH (for example sqlite:referral.db) \
-                 or postgres://USER:PASSWORD@HOST/NAME"
+                "DATABASE_URL has {scheme}: write sqlite:PATH (for example sqlite:referral.db) or \
+                 postgres://USER:PASSWORD@HOST/NAME"
             ))
         }
     }

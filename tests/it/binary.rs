@@ -503,7 +503,7 @@ fn each_bad_setting_is_told_in_a_sentence_before_the_first_request() {
         ("DATABASE_URL", "postgres://u:s3cr3t@127.0.0.1:1/n", &["PostgreSQL", "DATABASE_URL"]),
         ("DATABASE_URL", "postgres://u:s3cr3t@h:port/n", &["PostgreSQL", "DATABASE_URL"]),
         ("DATABASE_URL", "postgres://u:s3cr3t@h/n?sslmode=on", &["sslmode=on", "verify-full"]),
-        ("DATABASE_URL_FILE", "no-such-file", &["DATABASE_URL_FILE", "no-such-file"]),
+        ("DATABASE_URL_FILE", "./no-such-file", &["DATABASE_URL_FILE", "no-such-file"]),
         ("REDIS_URL", "localhost:6379", &["REDIS_URL", "redis://"]),
         ("REDIS_URL", "redis://:s3cr3t@h:port", &["REDIS_URL", "redis://"]),
         ("HUNTER_URL", "api.hunter.io", &["HUNTER_URL", "https://"]),
