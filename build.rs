@@ -23,7 +23,8 @@ fn main() {
     }
     // Sources without a repository, an archive for example, are built as well.
     let log = Some(git.join("logs/HEAD")).filter(|log| fs::File::open(log).is_ok());
-    println!("cargo:rustc-env=REFERRAL_HEAD_LOG={}", log.unwrap_or(none).display());
+    // `cargo run` hands it on to the service, to which everything that begins with REFERRAL_ is a setting.
+    println!("cargo:rustc-env=GIT_HEAD_LOG={}", log.unwrap_or(none).display());
 }
 
 #[expect(clippy::disallowed_methods, reason = "that is how cargo speaks to build scripts")]

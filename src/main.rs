@@ -10,7 +10,7 @@ use referral::kernel::version::{self, Commit};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// See `build.rs`. Read by the compiler: only the hash comes into the binary, not whose commits there were.
-const HEAD: Option<Commit> = version::last_commit(include_bytes!(env!("REFERRAL_HEAD_LOG")));
+const HEAD: Option<Commit> = version::last_commit(include_bytes!(env!("GIT_HEAD_LOG")));
 
 fn main() -> ExitCode {
     // GIT_COMMIT is for builds without the repository: an image's, a package's.

@@ -404,3 +404,11 @@ pub fn everything_in(folder: &Path) -> String {
     }
     text
 }
+
+/// `cargo run` gives the service what the build script sets, and there an unknown setting is refused.
+#[test]
+fn the_build_sets_nothing_that_would_be_a_setting() {
+    let script = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs")).expect("build.rs");
+    let names: Vec<&str> = script.split("cargo:rustc-env=").skip(1).collect();
+    assert!(!names.is_empty() && names.iter().all(|name| !name.starts_with("REFERRAL_")), "{names:?}");
+}
