@@ -107,12 +107,13 @@ fn of_sqlite(error: &rusqlite::Error) -> &'static str {
 
 /// What the operator can do about a server that lets nobody in, or not us.
 pub(super) fn remedy(error: &tokio_postgres::Error) -> &'static str {
+    if cause(error) == Cause::ReadOnly {
+        return "it takes no writes: name the primary";
+    }
     let Some(state) = error.code() else {
         let text = causes(error);
         return if text.contains("does not support TLS") {
             "it speaks no TLS here: switch ssl on in the server, or write sslmode=prefer"
-        } else if text.contains("does not allow writes") {
-            "it takes no writes: name the primary"
         } else if text.contains("certificate") {
             "its certificate is not taken: see sslmode and sslrootcert in DATABASE_URL"
         } else if text.contains("password missing") {
@@ -129,7 +130,6 @@ pub(super) fn remedy(error: &tokio_postgres::Error) -> &'static str {
             "it has no connection left: each node uses database.connections and four more; lower that, or raise the \
              server's max_connections"
         }
-        "25006" => "it takes no writes: name the primary",
         "42501" => "let the role connect: grant connect on database NAME to ROLE",
         "57P03" => "it is starting or stopping: try again shortly",
         _ => "check DATABASE_URL against what the server says",

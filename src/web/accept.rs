@@ -1,7 +1,6 @@
 //! Whether a client would rather have a page or JSON.
 
-use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
+use axum::http::HeaderValue;
 
 use super::views::language::thousandths;
 
@@ -9,8 +8,8 @@ use super::views::language::thousandths;
 const MOST_RANGES: usize = 64;
 
 /// Whether `Accept` likes a page better than JSON (RFC 9110, 12.5.1). Who likes both alike, or says nothing, is a program.
-pub fn prefers_page(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+pub fn prefers_page(accept: &[HeaderValue]) -> bool {
+    let values = accept.iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<(String, u16)> =
         values.flat_map(|value| value.split(',')).take(MOST_RANGES).filter_map(range).collect();
     let json = weight(&ranges, "application", "problem+json").max(weight(&ranges, "application", "json"));
@@ -38,17 +37,13 @@ fn range(text: &str) -> Option<(String, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
     fn asks_for_page(accept: &[&str]) -> bool {
-        let mut headers = HeaderMap::new();
-        for value in accept {
-            headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
-        }
-        prefers_page(&headers)
+        let values: Vec<_> = accept.iter().map(|value| HeaderValue::from_str(value).unwrap()).collect();
+        prefers_page(&values)
     }
 
     #[test]

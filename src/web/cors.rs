@@ -4,8 +4,6 @@
 //! with credentials, for the cookie is for our own pages. It is part of the guard: a layer around it would answer without
 //! id, figures and the headers that protect, and one within would leave what the guard itself answers unreadable.
 
-use std::collections::HashSet;
-
 use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -13,7 +11,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::OpenApi;
 
 use crate::config;
 
@@ -24,8 +21,6 @@ const MEMORY: &str = "7200";
 #[derive(Default)]
 pub struct Cors {
     origins: Vec<HeaderValue>,
-    /// Of the API; empty when no origin may read it.
-    routes: HashSet<String>,
 }
 
 /// Who may read the answer to a request.
@@ -37,21 +32,20 @@ pub enum Readers {
 }
 
 impl Cors {
-    pub fn new(settings: &config::Http, document: &OpenApi) -> Self {
-        let origins: Vec<_> =
-            settings.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
-        let routes = if origins.is_empty() { HashSet::new() } else { document.paths.paths.keys().cloned().collect() };
-        Self { origins, routes }
+    pub fn new(settings: &config::Http) -> Self {
+        let origins = settings.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+        Self { origins: origins.collect() }
     }
 
-    /// By the template of its route, if it has one: what is nowhere is no page.
-    pub fn readers(&self, route: Option<&str>, headers: &HeaderMap) -> Readers {
-        match route {
-            Some(route) if route.starts_with("/.well-known/") || route == "/openapi.json" => Readers::Everybody,
-            _ if self.origins.is_empty() => Readers::Nobody,
-            Some(route) if !self.routes.contains(route) => Readers::Nobody,
-            _ => Readers::Listed(headers.get(ORIGIN).filter(|origin| self.origins.contains(origin)).cloned()),
+    /// By the template of its route, and whether that is the API's or none: what is nowhere is no page.
+    pub fn readers(&self, route: &str, is_api: bool, headers: &HeaderMap) -> Readers {
+        if route.starts_with("/.well-known/") || route == "/openapi.json" {
+            return Readers::Everybody;
         }
+        if self.origins.is_empty() || !is_api {
+            return Readers::Nobody;
+        }
+        Readers::Listed(headers.get(ORIGIN).filter(|origin| self.origins.contains(origin)).cloned())
     }
 }
 

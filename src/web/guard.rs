@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -41,25 +41,26 @@ const DEADLINES: &[(&str, Duration)] = &[
 const REFUSED: Duration = Duration::from_millis(500);
 
 /// What the requests of a listener are guarded with.
-#[derive(Clone)]
 pub struct Guard {
     pub app: Arc<App>,
-    pub cors: Arc<Cors>,
+    pub cors: Cors,
     /// The routes that the document describes. What else is refused is a page for who asks for one; a listener that has
     /// no pages has nothing here.
-    pub described: Option<Arc<HashSet<String>>>,
+    pub described: Option<HashSet<String>>,
 }
 
-pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let Guard { app, cors, described } = guard;
+pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let app = &guard.app;
     let began = Instant::now();
     let names = Correlation::of(request.extensions().get::<Peer>(), request.headers());
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
-    let readers = cors.readers(matched.as_ref().map(MatchedPath::as_str), request.headers());
+    let described = guard.described.as_ref().map(|routes| routes.contains(route));
+    let is_api = matched.is_none() || described == Some(true);
+    let readers = guard.cors.readers(route, is_api, request.headers());
     let unfit = malformed::unfit(&request);
-    let reader = described.map(|routes| Reader::of(request.headers(), routes.contains(route)));
+    let reader = described.map(|described| Reader::of(request.headers(), described));
     let (response, wrote) = if let Some(refusal) = unfit {
         (Problem::from(refusal).into_response(), false)
     } else if let Some(response) = readers.preflight(&request) {
@@ -72,7 +73,7 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
     };
     let mut response = write_problem(response, &names, wrote, reader);
     let headers = response.headers_mut();
-    protect(&app, headers);
+    protect(app, headers);
     readers.tell(headers);
     if let Some(name) = names.header() {
         headers.insert(REQUEST_ID, name);
@@ -136,18 +137,24 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// Who will read what is refused.
-#[derive(Clone, Copy)]
 struct Reader {
-    /// Those of a person who wants a page.
-    words: Option<&'static Words>,
+    /// What they accept, to be read only if something is refused.
+    accept: Vec<HeaderValue>,
+    language: Option<HeaderValue>,
     /// Whether the route promises problems as JSON, whatever `Accept` says: programs that take any type send all sorts.
     described: bool,
 }
 
 impl Reader {
     fn of(headers: &HeaderMap, described: bool) -> Self {
-        let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        Self { words: prefers_page(headers).then(|| Language::of(language, None).words()), described }
+        let accept = headers.get_all(ACCEPT).iter().cloned().collect();
+        Self { accept, language: headers.get(ACCEPT_LANGUAGE).cloned(), described }
+    }
+
+    /// The language of a page, if that is what they like better.
+    fn words(&self) -> Option<&'static Words> {
+        let language = self.language.as_ref().and_then(|value| value.to_str().ok());
+        prefers_page(&self.accept).then(|| Language::of(language, None).words())
     }
 }
 
@@ -180,7 +187,7 @@ fn write_problem(mut response: Response, names: &Correlation, wrote: bool, reade
 
 /// The refusal as its reader wants it.
 fn for_reader(mut response: Response, problem: &Problem, names: &Correlation, reader: Reader) -> Response {
-    if let Some(words) = reader.words
+    if let Some(words) = reader.words()
         && let Ok((headers, html)) = pages::refusal(problem, words, names.id)
     {
         response.headers_mut().extend(headers);

@@ -1,6 +1,5 @@
 //! All routes, with the document that describes them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -42,9 +41,9 @@ pub fn document() -> OpenApi {
 
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = documented().split_for_parts();
-    let cors = Arc::new(Cors::new(&app.config.http, &document));
-    let described: HashSet<String> = document.paths.paths.keys().cloned().collect();
-    let state = Guard { app: app.clone(), cors, described: Some(Arc::new(described)) };
+    let cors = Cors::new(&app.config.http);
+    let described = Some(document.paths.paths.keys().cloned().collect());
+    let state = Arc::new(Guard { app: app.clone(), cors, described });
     routes
         .merge(docs::router(document))
         .merge(oauth::http::pages())

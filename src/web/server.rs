@@ -26,6 +26,7 @@ use tower::ServiceExt;
 
 use super::caller::{self, Peer};
 use super::connections::{Connection, Connections, Seldom, UnderWay};
+use super::cors::Cors;
 use super::guard::{Guard, guard};
 use super::router::{router, without_slash};
 use super::stream::{Refuse, Stream};
@@ -83,7 +84,7 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Re
     let routes = Router::new()
         .route("/metrics", get(health::metrics))
         .layer(axum::middleware::from_fn_with_state(
-            Guard { app: app.clone(), cors: Arc::default(), described: None },
+            Arc::new(Guard { app: app.clone(), cors: Cors::default(), described: None }),
             guard,
         ))
         .with_state(app.clone());

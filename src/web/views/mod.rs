@@ -154,7 +154,8 @@ pub struct OwnCode<'a> {
     pub link: &'a str,
 }
 
-/// Where people are who are on no way: their account, with their code and the consents they have given. Sends `csrf`, `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
+/// Where people are who are on no way: their account, with their code and the consents they have given. Sends `csrf`,
+/// `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
 #[derive(Template)]
 #[template(path = "apps.html")]
 pub struct Apps<'a> {
