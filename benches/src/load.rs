@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -138,8 +139,18 @@ pub fn run(address: SocketAddr, sources: Vec<Source>, times: Times, meter: &Mete
 
 /// As [`run`], for several servers or kinds of request side by side.
 pub fn run_all(groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span, String> {
+    run_on(None, groups, times, meter)
+}
+
+/// As [`run_all`], on one processor of the machine if it is given.
+pub fn run_on(processor: Option<usize>, groups: Vec<Group>, times: Times, meter: &Meter) -> Result<Span, String> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
+            if let Some(processor) = processor {
+                let mut own = CpuSet::new();
+                own.set(processor);
+                sched_setaffinity(None, &own).map_err(|error| format!("cannot choose a processor: {error}"))?;
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
             let measured = LocalSet::new().block_on(&runtime, measure(groups, times, meter));

@@ -33,16 +33,23 @@ pub struct Settings {
     pub bless: bool,
     /// Whether the lengths of answers must be as expected, too.
     pub exact: bool,
+    /// Whether load and service have a processor each. Left to the system they change places, and what a request costs
+    /// then differs by half from one span to the next, for all who take part.
+    pub apart: bool,
     pub report: PathBuf,
     /// The repository.
     pub root: PathBuf,
 }
 
+/// The processors of load and service that are kept apart.
+const LOAD: usize = 0;
+const SERVICE: usize = 1;
+
 /// What all rows share.
 pub struct Bench {
     pub settings: Settings,
     pub programs: Programs,
-    pub postgres: Postgres,
+    pub postgres: Arc<Postgres>,
     /// People who have registered under load, in any database: each name is used once.
     pub newcomers: Arc<AtomicU64>,
     filling: Arc<Filling>,
@@ -62,7 +69,7 @@ pub struct Place {
 }
 
 pub fn run(options: &[&str]) -> Result<(), String> {
-    let bench = Bench::new(read(options)?, Programs::beside_this()?)?;
+    let bench = Bench::new(read(options)?, Programs::beside_this()?, Arc::new(Postgres::start()?))?;
     let measured = measure(&bench);
     let report = measured?;
     let text = report.markdown();
@@ -130,13 +137,12 @@ fn described(people: &People) -> String {
 }
 
 impl Bench {
-    /// With a PostgreSQL of its own.
-    pub fn new(settings: Settings, programs: Programs) -> Result<Bench, String> {
+    pub fn new(settings: Settings, programs: Programs, postgres: Arc<Postgres>) -> Result<Bench, String> {
         let people = People { scale: settings.scale, seed: settings.seed };
         let files = Kept::start("exec sleep infinity", "KILL", None)?;
         Ok(Bench {
             programs,
-            postgres: Postgres::start()?,
+            postgres,
             newcomers: Arc::default(),
             filling: Arc::new(Filling { people, password_hash: hashed()?, exact: settings.exact }),
             folder: files.folder.clone(),
@@ -167,8 +173,7 @@ impl Bench {
             filling.people.count(),
             began.elapsed().as_secs_f64()
         ));
-        let options = Options { database: url, ..Options::default() };
-        Ok(Place { people: filling.people, options, name: Some(name.to_owned()) })
+        Ok(Place { people: filling.people, options: self.options(url), name: Some(name.to_owned()) })
     }
 
     pub fn fill_sqlite(&self, name: &str, scale: u64) -> Result<Place, String> {
@@ -179,8 +184,7 @@ impl Bench {
         let filling = self.filling(scale);
         fill::sqlite(&path, &filling)?;
         self.say(&format!("SQLite has {} people, in {:.1} s", filling.people.count(), began.elapsed().as_secs_f64()));
-        let options = Options { database: url, ..Options::default() };
-        Ok(Place { people: filling.people, options, name: None })
+        Ok(Place { people: filling.people, options: self.options(url), name: None })
     }
 
     fn filling(&self, scale: u64) -> Arc<Filling> {
@@ -193,6 +197,10 @@ impl Bench {
         Service::start(&self.programs, &place.options)
     }
 
+    fn options(&self, database: String) -> Options {
+        Options { database, pinned: self.settings.apart.then_some(SERVICE), ..Options::default() }
+    }
+
     /// The service on a database, with passwords that are not hashed.
     pub fn start_without_hashing(&self, place: &Place) -> Result<Service, String> {
         Service::start(&self.programs, &Options { without_hashing: true, ..place.options.clone() })
@@ -201,7 +209,8 @@ impl Bench {
     /// Loads a service with one connection for each source.
     pub fn load(&self, place: &Place, service: &Service, sources: Vec<Source>) -> Result<Span, String> {
         let group = Group { address: service.address, sources, measured: true, exact: self.settings.exact };
-        load::run_all(vec![group], self.settings.times, &self.meter(place, service))
+        let processor = self.settings.apart.then_some(LOAD);
+        load::run_on(processor, vec![group], self.settings.times, &self.meter(place, service))
     }
 
     /// Counts a service, and the database it is on.
@@ -250,6 +259,7 @@ fn read(options: &[&str]) -> Result<Settings, String> {
         scale: 1_000_000,
         parts: Vec::new(),
         bless: false,
+        apart: false,
         exact: true,
         report: PathBuf::new(),
         root: PathBuf::from("."),

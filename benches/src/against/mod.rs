@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::load::Times;
 use crate::run::{Bench, Place, Settings};
+use crate::servers::Postgres;
 use crate::service::Programs;
 
 /// One of the versions, with databases of its own. Both versions' hold the same people, but each has the schema that
@@ -26,7 +27,8 @@ struct Side {
 struct Options {
     settings: Settings,
     pairs: usize,
-    /// The folder of the other version's programs.
+    /// The folders of both versions' programs.
+    here: PathBuf,
     other: PathBuf,
 }
 
@@ -40,8 +42,10 @@ pub fn run(options: &[&str]) -> Result<(), String> {
         return Err(format!("there is no row `{unknown}`; there are {}", names.join(", ")));
     }
     let pairs = ours.pairs;
-    let ours = Side::open("this version", ours.settings, Programs::beside_this()?)?;
-    let theirs = Side::open("the other version", theirs.settings, Programs::of(&theirs.other))?;
+    // One for both: of two, the one that was started first is dearer.
+    let postgres = Arc::new(Postgres::start()?);
+    let ours = Side::open("here", ours.settings, Programs::of(&ours.here), postgres.clone())?;
+    let theirs = Side::open("there", theirs.settings, Programs::of(&theirs.other), postgres)?;
     for row in rows::ROWS {
         let wanted = &ours.bench.settings.parts;
         if wanted.is_empty() || wanted.iter().any(|part| row.is(part)) {
@@ -75,12 +79,17 @@ fn measure(row: &rows::Row, pairs: usize, ours: &Side, theirs: &Side) -> Result<
 }
 
 impl Side {
-    fn open(name: &'static str, settings: Settings, programs: Programs) -> Result<Side, String> {
+    fn open(
+        name: &'static str,
+        settings: Settings,
+        programs: Programs,
+        postgres: Arc<Postgres>,
+    ) -> Result<Side, String> {
         let opened = || {
             let scale = settings.scale;
-            let bench = Bench::new(settings, programs)?;
+            let bench = Bench::new(settings, programs, postgres)?;
             bench.say(name);
-            let (mut main, mut file) = (bench.fill_postgres("main", scale)?, bench.fill_sqlite("main", scale)?);
+            let (mut main, mut file) = (bench.fill_postgres(name, scale)?, bench.fill_sqlite(name, scale)?);
             main.options.unlimited = true;
             file.options.unlimited = true;
             Ok(Side { name, bench, main, file, turns: Arc::default() })
@@ -102,10 +111,12 @@ fn read(options: &[&str]) -> Result<Options, String> {
             parts: Vec::new(),
             bless: false,
             exact: false,
+            apart: std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1),
             report: PathBuf::new(),
             root: PathBuf::new(),
         },
         pairs,
+        here: PathBuf::new(),
         other: PathBuf::new(),
     };
     for option in options {
@@ -118,6 +129,7 @@ fn read(options: &[&str]) -> Result<Options, String> {
             "--seed" => read.settings.seed = number()?,
             "--scale" => read.settings.scale = number()?.max(10_000) / 100 * 100,
             "--only" => read.settings.parts = value.split(',').map(str::to_owned).collect(),
+            "--here" => read.here = Path::new(value).to_owned(),
             "--other" => read.other = Path::new(value).to_owned(),
             _ => return Err(format!("`{option}` has no meaning beside --against")),
         }
