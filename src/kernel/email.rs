@@ -1,5 +1,7 @@
 //! E-mail addresses.
 
+use std::borrow::Cow;
+
 use email_address::{EmailAddress, Options};
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
@@ -35,12 +37,15 @@ impl Email {
             return Err("An e-mail address must have an @-sign");
         };
         // RFC 6531 takes every character beyond ASCII; here each must be seen. What it is compared by is an address too.
-        if !is_local(local) || !is_local(&nfkc(local)) {
+        let compared = nfkc(local);
+        if !is_local(local) || !is_local(&compared) {
             return Err(INVALID);
         }
         let domain = ascii(domain)?;
-        whole(&nfkc(local), &domain)?;
         let text = whole(local, &domain)?;
+        if compared != local {
+            whole(&compared, &domain)?;
+        }
         let key = format!("{}@{domain}", look_alike(local));
         Ok(Self { text, key })
     }
@@ -102,12 +107,12 @@ fn ascii(domain: &str) -> Result<String, &'static str> {
 }
 
 fn whole(local: &str, domain: &str) -> Result<String, &'static str> {
+    let text = format!("{local}@{domain}");
     // The library takes letters and digits alone for characters beyond ASCII; they were looked at, so letters of the same
     // length stand for them.
-    let stand_in = |c: char| if c.is_ascii() { c.to_string() } else { "x".repeat(c.len_utf8()) };
-    let ascii = format!("{}@{domain}", local.chars().map(stand_in).collect::<String>());
+    let stand_in = |byte: u8| if byte.is_ascii() { char::from(byte) } else { 'x' };
+    let ascii = if text.is_ascii() { Cow::from(&text) } else { text.bytes().map(stand_in).collect() };
     EmailAddress::parse_with_options(&ascii, OPTIONS).map_err(|_| INVALID)?;
-    let text = format!("{local}@{domain}");
     if text.chars().count() > MOST { Err(TOO_LONG) } else { Ok(text) }
 }
 

@@ -1,5 +1,7 @@
 //! The form in which names and addresses are compared, so that look-alikes are one.
 
+use std::borrow::Cow;
+
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
 use icu_properties::props::DefaultIgnorableCodePoint;
@@ -13,12 +15,15 @@ pub fn nfc(text: &str) -> String {
 }
 
 /// Unicode NFKC: full width and other compatibility forms become the plain ones.
-pub fn nfkc(text: &str) -> String {
-    ComposingNormalizer::new_nfkc().normalize(text).into_owned()
+pub fn nfkc(text: &str) -> Cow<'_, str> {
+    ComposingNormalizer::new_nfkc().normalize(text)
 }
 
 /// What was typed at full or half width, as East Asian keyboards do, at its own width (RFC 8265, 3.3.2), in NFC.
-pub fn plain_width(text: &str) -> String {
+pub fn plain_width(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -26,7 +31,7 @@ pub fn plain_width(text: &str) -> String {
             c => plain.push(c),
         }
     }
-    nfc(&plain)
+    nfc(&plain).into()
 }
 
 /// Whether a character shows nothing: soft hyphens, joiners, fillers, selectors.
@@ -49,7 +54,7 @@ pub fn look_alike(text: &str) -> String {
     if folded.contains(is_ignorable) {
         folded.retain(|c| !is_ignorable(c));
         // What stood on either side may belong together.
-        folded = nfkc(&folded);
+        folded = nfkc(&folded).into_owned();
     }
     folded
 }
@@ -61,7 +66,7 @@ pub fn former_look_alike(text: &str) -> String {
         return text.to_ascii_lowercase();
     }
     let folded = CaseMapper::new().fold_string(&nfkc(text)).into_owned();
-    nfkc(&folded)
+    nfkc(&folded).into_owned()
 }
 
 #[cfg(test)]

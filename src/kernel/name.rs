@@ -40,7 +40,7 @@ impl Username {
             return Err("A user name does not mix letters of both directions");
         }
         let key = look_alike(&text);
-        Ok(Self { text, key })
+        Ok(Self { text: text.into_owned(), key })
     }
 
     /// The key that a name had by the rules before these; nothing for what was no name then.

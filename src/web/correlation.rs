@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::HeaderValue;
+use uuid::Uuid;
 
 use super::caller::Peer;
 use crate::kernel::ids::RequestId;
@@ -37,7 +38,7 @@ impl Correlation {
     pub fn header(&self) -> Option<HeaderValue> {
         match &self.proxy {
             Some(name) => HeaderValue::from_str(name).ok(),
-            None => HeaderValue::from_str(&self.id.to_string()).ok(),
+            None => HeaderValue::from_str(self.id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok(),
         }
     }
 
