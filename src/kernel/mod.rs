@@ -1,7 +1,10 @@
 //! Vocabulary without I/O: what the words of the product mean, wherever they are used.
 
+pub mod active_code;
+pub mod caller;
 pub mod code;
 pub mod deadline;
+pub mod digest;
 pub mod email;
 pub mod error;
 pub mod fold;
