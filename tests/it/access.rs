@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::oauth::{CALLBACK, Registered, bearer, register, text};
 use crate::on_every_setup;
-use crate::support::app::TestApp;
+use crate::support::app::{Setup, TestApp};
 use crate::support::client::{Answer, Client, PASSWORD};
 use crate::support::operations::{Operation, operations};
 use crate::support::visit::{Page, Visit};
@@ -392,158 +392,160 @@ fn row(name: &str) -> (Asks, u16, &'static str) {
     (*asks, *status, word)
 }
 
-on_every_setup! {
-    async fn every_operation_lets_in_whom_it_should_and_nobody_else(setup: Setup) {
-        let test = setup.start().await;
-        let (callers, olga) = everybody(&test).await;
-        let mut operations = operations(&olga);
-        // It takes the callers' tokens away.
-        operations.sort_by_key(|operation| operation.name == "log_out");
-        let mut wrong = Vec::new();
-        for operation in &operations {
-            let (asks, status, word) = row(&operation.name);
-            for caller in &callers {
-                let answer = caller.ask(&olga.base, operation, asks).await;
-                // Who may change the profile and not read it is not told how it is.
-                let unread = operation.name == "update_profile" && caller.name == "a client with the scope";
-                let status = if unread { 204 } else { status };
-                let expected = match expected(asks, caller.who) {
-                    Expected::In => (status, word.to_owned(), challenge(word, None)),
-                    Expected::Refused(status, word, scope) => (status, word.to_owned(), challenge(word, scope)),
-                };
-                if said(&answer) != expected {
-                    wrong.push(format!("{} by {}: {:?}, not {expected:?}", operation.name, caller.name, said(&answer)));
-                }
+on_every_setup!(every_operation_lets_in_whom_it_should_and_nobody_else);
+async fn every_operation_lets_in_whom_it_should_and_nobody_else(setup: Setup) {
+    let test = setup.start().await;
+    let (callers, olga) = everybody(&test).await;
+    let mut operations = operations(&olga);
+    // It takes the callers' tokens away.
+    operations.sort_by_key(|operation| operation.name == "log_out");
+    let mut wrong = Vec::new();
+    for operation in &operations {
+        let (asks, status, word) = row(&operation.name);
+        for caller in &callers {
+            let answer = caller.ask(&olga.base, operation, asks).await;
+            // Who may change the profile and not read it is not told how it is.
+            let unread = operation.name == "update_profile" && caller.name == "a client with the scope";
+            let status = if unread { 204 } else { status };
+            let expected = match expected(asks, caller.who) {
+                Expected::In => (status, word.to_owned(), challenge(word, None)),
+                Expected::Refused(status, word, scope) => (status, word.to_owned(), challenge(word, scope)),
+            };
+            if said(&answer) != expected {
+                wrong.push(format!("{} by {}: {:?}, not {expected:?}", operation.name, caller.name, said(&answer)));
             }
         }
-        assert!(wrong.is_empty(), "{wrong:#?}");
-        // All have logged out meanwhile, and that has held.
-        let profile = operations.iter().find(|operation| operation.name == "get_profile").expect("it is there");
-        for caller in callers.iter().filter(|caller| matches!(caller.who, Who::LoggedIn { .. } | Who::Machine)) {
-            let answer = caller.ask(&olga.base, profile, Asks::Token).await;
-            answer.expect_problem(401, "invalid_token");
-        }
     }
-
-    /// Being let in is not owning: what is another's is neither seen nor changed.
-    async fn what_is_anothers_stays_anothers(setup: Setup) {
-        let test = setup.start().await;
-        let manager = test.manager("manager").await;
-        let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
-        olga.create_code("OLGA2030CODE").await.expect(201);
-        let shop = register(&manager, json!({"scope": Scopes::PERSON.to_string()})).await;
-        let everything = [("scope", Scopes::PERSON.to_string())];
-        let everything: Vec<(&str, &str)> = everything.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        shop.tokens("olga", &everything).await;
-        let ivans = bearer(&shop.base, &shop.tokens("ivan", &everything).await);
-        let managers = bearer(&shop.base, &shop.tokens("manager", &everything).await);
-        // The manager runs the program, not other people's accounts.
-        ivan.delete(&format!("/api/v1/me/consents/{}", shop.id)).await.expect(204);
-        ivan.delete(&format!("/api/v1/me/consents/{}", shop.id)).await.expect_problem(404, "consent_not_found");
-        ivans.get("/api/v1/me").await.expect_problem(401, "invalid_token");
-        let ivans = bearer(&shop.base, &shop.tokens("ivan", &everything).await);
-        for other in [&ivan, &ivans, &manager, &managers] {
-            other.revoke_code("OLGA2030CODE").await.expect_problem(403, "not_your_code");
-            assert_eq!(other.get("/api/v1/codes").await.expect(200).json()["items"], json!([]));
-            let me = other.get("/api/v1/me").await.expect(200).json();
-            assert_ne!(me["username"], json!("olga"));
-        }
-        // Only ivan has withdrawn anything.
-        let given = olga.get("/api/v1/me/consents").await.expect(200).json();
-        assert_eq!(given["items"].as_array().map(Vec::len), Some(1));
-        olga.get("/api/v1/me").await.expect(200);
-        assert_eq!(olga.get("/api/v1/codes").await.expect(200).json()["items"][0]["is_active"], json!(true));
-
-        // Who does not want to be found by address is found by nobody, managers and programs included.
-        let alone = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
-        let machine = machine_token(&register(&manager, alone).await).await;
-        let machine = Client::new(&shop.base).with_token(&machine);
-        let others = [&ivan, &ivans, &manager, &managers, &machine];
-        for other in others {
-            other.get("/api/v1/codes/olga@example.com").await.expect(200);
-        }
-        olga.patch("/api/v1/me", &json!({"discoverable": false})).await.expect(200);
-        olga.get("/api/v1/codes/olga@example.com").await.expect(200);
-        for other in others {
-            other.get("/api/v1/codes/olga@example.com").await.expect_problem(404, "no_active_code");
-            let asked = json!({"email": "olga@example.com"});
-            other.post("/api/v1/codes/lookup", &asked).await.expect_problem(404, "no_active_code");
-        }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // All have logged out meanwhile, and that has held.
+    let profile = operations.iter().find(|operation| operation.name == "get_profile").expect("it is there");
+    for caller in callers.iter().filter(|caller| matches!(caller.who, Who::LoggedIn { .. } | Who::Machine)) {
+        let answer = caller.ask(&olga.base, profile, Asks::Token).await;
+        answer.expect_problem(401, "invalid_token");
     }
+}
 
-    async fn a_token_shows_no_more_than_its_scopes_say(setup: Setup) {
-        let test = setup.start().await;
-        let manager = test.manager("manager").await;
-        let (olga, _) = (test.user("olga").await, test.user("ivan").await);
-        olga.create_code("OLGA2030CODE").await.expect(201);
-        test.client().register("friend", Some("OLGA2030CODE")).await.expect(201);
-        let shop = register(&manager, json!({"scope": Scopes::PERSON.to_string()})).await;
-        let client_of = async |name: &str, scope: &str| bearer(&shop.base, &shop.tokens(name, &[("scope", scope)]).await);
-
-        let change = json!({"discoverable": true});
-        client_of("olga", "account").await.patch("/api/v1/me", &change).await.expect(204);
-        let code = |answer: Answer| answer.expect(200).json()["active_code"]["code"].clone();
-        for (scope, shown) in [("account profile", Value::Null), ("account profile codes:read", json!("OLGA2030CODE"))] {
-            let client = client_of("olga", scope).await;
-            assert_eq!(code(client.get("/api/v1/me").await), shown, "{scope}");
-            assert_eq!(code(client.patch("/api/v1/me", &change).await), shown, "{scope}");
-        }
-        let list = format!("/api/v1/users/{}", olga.id);
-        for (name, scope, shown) in [
-            ("ivan", "referrals:read", Value::Null),
-            ("ivan", "referrals:read codes:read", json!("OLGA2030CODE")),
-            ("olga", "referrals:read", json!("OLGA2030CODE")),
-        ] {
-            let listed = client_of(name, scope).await.get(&list).await.expect(200).json();
-            assert_eq!(listed["items"][0]["code"], shown, "{name}: {scope}");
-        }
+on_every_setup!(what_is_anothers_stays_anothers);
+/// Being let in is not owning: what is another's is neither seen nor changed.
+async fn what_is_anothers_stays_anothers(setup: Setup) {
+    let test = setup.start().await;
+    let manager = test.manager("manager").await;
+    let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
+    olga.create_code("OLGA2030CODE").await.expect(201);
+    let shop = register(&manager, json!({"scope": Scopes::PERSON.to_string()})).await;
+    let everything = [("scope", Scopes::PERSON.to_string())];
+    let everything: Vec<(&str, &str)> = everything.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    shop.tokens("olga", &everything).await;
+    let ivans = bearer(&shop.base, &shop.tokens("ivan", &everything).await);
+    let managers = bearer(&shop.base, &shop.tokens("manager", &everything).await);
+    // The manager runs the program, not other people's accounts.
+    ivan.delete(&format!("/api/v1/me/consents/{}", shop.id)).await.expect(204);
+    ivan.delete(&format!("/api/v1/me/consents/{}", shop.id)).await.expect_problem(404, "consent_not_found");
+    ivans.get("/api/v1/me").await.expect_problem(401, "invalid_token");
+    let ivans = bearer(&shop.base, &shop.tokens("ivan", &everything).await);
+    for other in [&ivan, &ivans, &manager, &managers] {
+        other.revoke_code("OLGA2030CODE").await.expect_problem(403, "not_your_code");
+        assert_eq!(other.get("/api/v1/codes").await.expect(200).json()["items"], json!([]));
+        let me = other.get("/api/v1/me").await.expect(200).json();
+        assert_ne!(me["username"], json!("olga"));
     }
+    // Only ivan has withdrawn anything.
+    let given = olga.get("/api/v1/me/consents").await.expect(200).json();
+    assert_eq!(given["items"].as_array().map(Vec::len), Some(1));
+    olga.get("/api/v1/me").await.expect(200);
+    assert_eq!(olga.get("/api/v1/codes").await.expect(200).json()["items"][0]["is_active"], json!(true));
 
-    /// Law 7, for programs that act for people and for themselves.
-    async fn a_list_of_referees_is_shown_as_the_operator_and_the_scopes_say(setup: Setup) {
-        let mut test = setup.start().await;
-        for setting in ["owner", "all"] {
-            test.add_node_with(&[("REFERRAL_ACCOUNTS_REFEREES_VISIBLE_TO", setting)]).await;
-        }
-        let manager = test.manager("manager").await;
-        let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
-        olga.create_code("OLGA2030CODE").await.expect(201);
-        test.client().register("friend", Some("OLGA2030CODE")).await.expect(201);
-        let shop = register(&manager, json!({"scope": "referrals:read admin"})).await;
-        let alone = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
-        let machine = Client::new(&shop.base).with_token(&machine_token(&register(&manager, alone).await).await);
-        let client_of = async |name: &str, scope: &str| bearer(&shop.base, &shop.tokens(name, &[("scope", scope)]).await);
-        let in_full = [
-            ("the owner", olga.clone()),
-            ("the owner's client", client_of("olga", "referrals:read").await),
-            ("a manager", manager.clone()),
-            ("a manager's client as such", client_of("manager", "referrals:read admin").await),
-            ("a machine", machine),
-        ];
-        let as_others = [
-            ("another", ivan),
-            ("another's client", client_of("ivan", "referrals:read").await),
-            ("another's client that would manage", client_of("ivan", "referrals:read admin").await),
-            ("a manager's client that may not manage", client_of("manager", "referrals:read").await),
-        ];
-        for (node, setting) in ["masked", "owner", "all"].into_iter().enumerate() {
-            for suffix in ["", "/referrals"] {
-                let path = format!("/api/v1/users/{}{suffix}", olga.id);
-                let look = async |viewer: &Client| viewer.at(&test.nodes[node].url).get(&path).await;
-                let shown = |answer: Answer, name: &str, expected: &str| {
-                    let list = answer.expect(200).json();
-                    assert_eq!(list["items"][0]["email"], json!(expected), "{setting}: {name}");
-                };
-                for (name, viewer) in &in_full {
-                    shown(look(viewer).await, name, "friend@example.com");
-                }
-                for (name, viewer) in &as_others {
-                    let answer = look(viewer).await;
-                    match setting {
-                        "owner" => drop(answer.expect_problem(403, "referees_hidden")),
-                        "masked" => shown(answer, name, "f***@e***.com"),
-                        _ => shown(answer, name, "friend@example.com"),
-                    }
+    // Who does not want to be found by address is found by nobody, managers and programs included.
+    let alone = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
+    let machine = machine_token(&register(&manager, alone).await).await;
+    let machine = Client::new(&shop.base).with_token(&machine);
+    let others = [&ivan, &ivans, &manager, &managers, &machine];
+    for other in others {
+        other.get("/api/v1/codes/olga@example.com").await.expect(200);
+    }
+    olga.patch("/api/v1/me", &json!({"discoverable": false})).await.expect(200);
+    olga.get("/api/v1/codes/olga@example.com").await.expect(200);
+    for other in others {
+        other.get("/api/v1/codes/olga@example.com").await.expect_problem(404, "no_active_code");
+        let asked = json!({"email": "olga@example.com"});
+        other.post("/api/v1/codes/lookup", &asked).await.expect_problem(404, "no_active_code");
+    }
+}
+
+on_every_setup!(a_token_shows_no_more_than_its_scopes_say);
+async fn a_token_shows_no_more_than_its_scopes_say(setup: Setup) {
+    let test = setup.start().await;
+    let manager = test.manager("manager").await;
+    let (olga, _) = (test.user("olga").await, test.user("ivan").await);
+    olga.create_code("OLGA2030CODE").await.expect(201);
+    test.client().register("friend", Some("OLGA2030CODE")).await.expect(201);
+    let shop = register(&manager, json!({"scope": Scopes::PERSON.to_string()})).await;
+    let client_of = async |name: &str, scope: &str| bearer(&shop.base, &shop.tokens(name, &[("scope", scope)]).await);
+
+    let change = json!({"discoverable": true});
+    client_of("olga", "account").await.patch("/api/v1/me", &change).await.expect(204);
+    let code = |answer: Answer| answer.expect(200).json()["active_code"]["code"].clone();
+    for (scope, shown) in [("account profile", Value::Null), ("account profile codes:read", json!("OLGA2030CODE"))] {
+        let client = client_of("olga", scope).await;
+        assert_eq!(code(client.get("/api/v1/me").await), shown, "{scope}");
+        assert_eq!(code(client.patch("/api/v1/me", &change).await), shown, "{scope}");
+    }
+    let list = format!("/api/v1/users/{}", olga.id);
+    for (name, scope, shown) in [
+        ("ivan", "referrals:read", Value::Null),
+        ("ivan", "referrals:read codes:read", json!("OLGA2030CODE")),
+        ("olga", "referrals:read", json!("OLGA2030CODE")),
+    ] {
+        let listed = client_of(name, scope).await.get(&list).await.expect(200).json();
+        assert_eq!(listed["items"][0]["code"], shown, "{name}: {scope}");
+    }
+}
+
+on_every_setup!(a_list_of_referees_is_shown_as_the_operator_and_the_scopes_say);
+/// Law 7, for programs that act for people and for themselves.
+async fn a_list_of_referees_is_shown_as_the_operator_and_the_scopes_say(setup: Setup) {
+    let mut test = setup.start().await;
+    for setting in ["owner", "all"] {
+        test.add_node_with(&[("REFERRAL_ACCOUNTS_REFEREES_VISIBLE_TO", setting)]).await;
+    }
+    let manager = test.manager("manager").await;
+    let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
+    olga.create_code("OLGA2030CODE").await.expect(201);
+    test.client().register("friend", Some("OLGA2030CODE")).await.expect(201);
+    let shop = register(&manager, json!({"scope": "referrals:read admin"})).await;
+    let alone = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
+    let machine = Client::new(&shop.base).with_token(&machine_token(&register(&manager, alone).await).await);
+    let client_of = async |name: &str, scope: &str| bearer(&shop.base, &shop.tokens(name, &[("scope", scope)]).await);
+    let in_full = [
+        ("the owner", olga.clone()),
+        ("the owner's client", client_of("olga", "referrals:read").await),
+        ("a manager", manager.clone()),
+        ("a manager's client as such", client_of("manager", "referrals:read admin").await),
+        ("a machine", machine),
+    ];
+    let as_others = [
+        ("another", ivan),
+        ("another's client", client_of("ivan", "referrals:read").await),
+        ("another's client that would manage", client_of("ivan", "referrals:read admin").await),
+        ("a manager's client that may not manage", client_of("manager", "referrals:read").await),
+    ];
+    for (node, setting) in ["masked", "owner", "all"].into_iter().enumerate() {
+        for suffix in ["", "/referrals"] {
+            let path = format!("/api/v1/users/{}{suffix}", olga.id);
+            let look = async |viewer: &Client| viewer.at(&test.nodes[node].url).get(&path).await;
+            let shown = |answer: Answer, name: &str, expected: &str| {
+                let list = answer.expect(200).json();
+                assert_eq!(list["items"][0]["email"], json!(expected), "{setting}: {name}");
+            };
+            for (name, viewer) in &in_full {
+                shown(look(viewer).await, name, "friend@example.com");
+            }
+            for (name, viewer) in &as_others {
+                let answer = look(viewer).await;
+                match setting {
+                    "owner" => drop(answer.expect_problem(403, "referees_hidden")),
+                    "masked" => shown(answer, name, "f***@e***.com"),
+                    _ => shown(answer, name, "friend@example.com"),
                 }
             }
         }
@@ -775,56 +777,55 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
     visit.post(&path, &fields).await
 }
 
-on_every_setup! {
-    async fn every_page_shows_itself_to_whom_it_should_and_takes_its_own_forms_only(setup: Setup) {
-        let test = setup.start().await;
-        let shop = register(&test.manager("manager").await, json!({})).await;
-        for name in ["olga", "ivan", "disabled", "erased"] {
-            test.client().register(name, None).await.expect(201);
-        }
-        let base = &shop.base;
-        let mut olgas = logged_in(base, "olga").await;
-        let mut ivans = logged_in(base, "ivan").await;
-        let mut nobodys = Visit::new(base);
-        // Browsers that somebody was logged in with: they are like any other.
-        let mut was = vec![logged_in(base, "disabled").await, logged_in(base, "erased").await];
-        let found = admin::find(test.app(), "disabled").await.expect("a look").expect("an account");
-        admin::disable(test.app(), found.id).await.expect("disabled");
-        let erased = test.client().logged_in("erased").await;
-        erased.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
-        let mut logged_out = logged_in(base, "ivan").await;
-        let token = csrf(&mut logged_out).await;
-        logged_out.clone().post("/oauth/logout", &[("csrf", &token)]).await.expect(200);
-        was.push(logged_out);
-
-        let mut wrong = Vec::new();
-        let mut note = |who: &str, method: &str, path: &str, page: &Page, expected: Seen| {
-            if let Err(reason) = seen(page, expected) {
-                wrong.push(format!("{method} {path} by {who}: {reason}"));
-            }
-        };
-        for (method, path, [anonymous, own, foreign]) in PAGES {
-            for visit in std::iter::once(&mut nobodys).chain(&mut was) {
-                let token = csrf(visit).await;
-                let page = show(visit, &shop, method, path, &token).await;
-                note("nobody", method, path, &page, *anonymous);
-            }
-            // Olga's form in ivan's browser, and in one that has never been here.
-            let token = csrf(&mut olgas).await;
-            let page = show(&mut ivans, &shop, method, path, &token).await;
-            note("another", method, path, &page, *foreign);
-            assert!(!page.text.contains("olga") || *path == "/oauth/login", "{path} tells of others: {page:?}");
-            if *method == "POST" {
-                let page = show(&mut Visit::new(base), &shop, method, path, &token).await;
-                note("a browser without a cookie", method, path, &page, *foreign);
-            }
-            let page = show(&mut olgas, &shop, method, path, &token).await;
-            note("olga", method, path, &page, *own);
-        }
-        assert!(wrong.is_empty(), "{wrong:#?}");
-        // Of all who tried, olga has let the shop in, and she has logged out.
-        assert_eq!(test.number("select count(*) from consents").await, 1);
-        olgas.get("/oauth/apps").await.expect(200).form("/oauth/login");
-        ivans.get("/oauth/apps").await.expect(200).form("/oauth/logout");
+on_every_setup!(every_page_shows_itself_to_whom_it_should_and_takes_its_own_forms_only);
+async fn every_page_shows_itself_to_whom_it_should_and_takes_its_own_forms_only(setup: Setup) {
+    let test = setup.start().await;
+    let shop = register(&test.manager("manager").await, json!({})).await;
+    for name in ["olga", "ivan", "disabled", "erased"] {
+        test.client().register(name, None).await.expect(201);
     }
+    let base = &shop.base;
+    let mut olgas = logged_in(base, "olga").await;
+    let mut ivans = logged_in(base, "ivan").await;
+    let mut nobodys = Visit::new(base);
+    // Browsers that somebody was logged in with: they are like any other.
+    let mut was = vec![logged_in(base, "disabled").await, logged_in(base, "erased").await];
+    let found = admin::find(test.app(), "disabled").await.expect("a look").expect("an account");
+    admin::disable(test.app(), found.id).await.expect("disabled");
+    let erased = test.client().logged_in("erased").await;
+    erased.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
+    let mut logged_out = logged_in(base, "ivan").await;
+    let token = csrf(&mut logged_out).await;
+    logged_out.clone().post("/oauth/logout", &[("csrf", &token)]).await.expect(200);
+    was.push(logged_out);
+
+    let mut wrong = Vec::new();
+    let mut note = |who: &str, method: &str, path: &str, page: &Page, expected: Seen| {
+        if let Err(reason) = seen(page, expected) {
+            wrong.push(format!("{method} {path} by {who}: {reason}"));
+        }
+    };
+    for (method, path, [anonymous, own, foreign]) in PAGES {
+        for visit in std::iter::once(&mut nobodys).chain(&mut was) {
+            let token = csrf(visit).await;
+            let page = show(visit, &shop, method, path, &token).await;
+            note("nobody", method, path, &page, *anonymous);
+        }
+        // Olga's form in ivan's browser, and in one that has never been here.
+        let token = csrf(&mut olgas).await;
+        let page = show(&mut ivans, &shop, method, path, &token).await;
+        note("another", method, path, &page, *foreign);
+        assert!(!page.text.contains("olga") || *path == "/oauth/login", "{path} tells of others: {page:?}");
+        if *method == "POST" {
+            let page = show(&mut Visit::new(base), &shop, method, path, &token).await;
+            note("a browser without a cookie", method, path, &page, *foreign);
+        }
+        let page = show(&mut olgas, &shop, method, path, &token).await;
+        note("olga", method, path, &page, *own);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // Of all who tried, olga has let the shop in, and she has logged out.
+    assert_eq!(test.number("select count(*) from consents").await, 1);
+    olgas.get("/oauth/apps").await.expect(200).form("/oauth/login");
+    ivans.get("/oauth/apps").await.expect(200).form("/oauth/logout");
 }

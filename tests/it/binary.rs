@@ -145,109 +145,113 @@ async fn the_served_document_is_the_printed_one() {
 
 // ---------------------------------------------------------------------------------------------------- migrations
 
-on_both_engines! {
-    async fn migrating_twice_applies_everything_once(setup: Setup) {
-        let operator = operator(setup).await;
-        let newest = migrate::newest();
-        let first = operator.run(&["migrate"]).well().stdout;
-        assert_eq!(first, format!("schema {newest}; {newest} step(s) applied\n"));
-        let second = operator.run(&["migrate"]).well().stdout;
-        assert_eq!(second, format!("schema {newest}; 0 step(s) applied\n"));
-    }
+on_both_engines!(migrating_twice_applies_everything_once);
+async fn migrating_twice_applies_everything_once(setup: Setup) {
+    let operator = operator(setup).await;
+    let newest = migrate::newest();
+    let first = operator.run(&["migrate"]).well().stdout;
+    assert_eq!(first, format!("schema {newest}; {newest} step(s) applied\n"));
+    let second = operator.run(&["migrate"]).well().stdout;
+    assert_eq!(second, format!("schema {newest}; 0 step(s) applied\n"));
+}
 
-    async fn five_processes_that_migrate_at_once_apply_everything_once(setup: Setup) {
-        for _ in 0..3 {
-            let operator = operator(setup).await;
-            let mut running: Vec<_> = (0..5).map(|_| operator.start(&["migrate"])).collect();
-            let mut applied = 0;
-            for ended in running.iter_mut().map(|process| process.wait().well()) {
-                let (_, steps) = ended.stdout.split_once("; ").expect("how many steps");
-                applied += steps.split(' ').next().expect("a number").parse::<i64>().expect("a number");
-            }
-            assert_eq!(applied, migrate::newest());
-        }
-    }
-
-    /// On SQLite one serves; the others are told so, and have disturbed nobody.
-    async fn of_five_that_start_at_once_on_nothing_all_serve_who_may(setup: Setup) {
+on_both_engines!(five_processes_that_migrate_at_once_apply_everything_once);
+async fn five_processes_that_migrate_at_once_apply_everything_once(setup: Setup) {
+    for _ in 0..3 {
         let operator = operator(setup).await;
-        let mut running: Vec<_> = (0..5).map(|_| operator.start(&["serve"])).collect();
-        if setup == Setup::Sqlite {
-            let started = |running: &[Running]| running.iter().any(|process| process.listens_on().is_some());
-            eventually("one serves", || async { started(&running) }).await;
-            let (mut one, others): (Vec<_>, Vec<_>) = running.into_iter().partition(|process| process.listens_on().is_some());
-            for mut other in others {
-                other.wait().refused(&["another `referral serve` serves from referral.db"]);
-            }
-            running = vec![one.pop().expect("one serves")];
-            assert!(one.is_empty(), "two serve");
+        let mut running: Vec<_> = (0..5).map(|_| operator.start(&["migrate"])).collect();
+        let mut applied = 0;
+        for ended in running.iter_mut().map(|process| process.wait().well()) {
+            let (_, steps) = ended.stdout.split_once("; ").expect("how many steps");
+            applied += steps.split(' ').next().expect("a number").parse::<i64>().expect("a number");
         }
-        let serving: Vec<Serving> = running.into_iter().map(Serving::of).collect();
-        let client = serving[0].client().signed_up("somebody").await;
-        let keys = async |node: &Serving| node.client().get("/.well-known/jwks.json").await.expect(200).text;
-        // The second key is made after the start.
-        eventually("there are two keys", || async { keys(&serving[0]).await.contains("RSA") }).await;
-        for node in &serving {
-            let all = keys(&serving[0]).await;
-            eventually("all have the same keys", || async { keys(node).await == all }).await;
-            node.client().log_in("somebody", PASSWORD).await.expect(200);
-        }
-        client.get("/api/v1/me").await.expect(200);
+        assert_eq!(applied, migrate::newest());
     }
+}
 
-    async fn a_migration_that_is_killed_midway_is_done_by_the_next(setup: Setup) {
-        let operator = operator(setup).await;
-        let waits = match setup {
-            // Whatever the writer does first waits for this one.
-            Setup::Sqlite => {
-                let other = rusqlite::Connection::open(operator.path("referral.db")).expect("a file");
-                other.execute_batch("pragma journal_mode = wal; begin immediate; create table t (x)").expect("the lock");
-                Err(other)
-            }
-            // A table of the same name, which nobody else sees yet, stands in the middle of the step.
-            _ => {
-                let (client, connection) = connect(&operator).await;
-                tokio::spawn(connection);
-                client.batch_execute("begin; create table jobs (id bigint)").await.expect("a table");
-                Ok(client)
-            }
-        };
-        let mut migrating = operator.start(&["migrate"]);
-        match &waits {
-            Ok(_) => {
-                // Not from within the transaction, which sees one state of all others.
-                let waiting = "select pid::text from pg_stat_activity \
-                               where datname = current_database() and wait_event_type = 'Lock'";
-                eventually("it is in the middle", || async { texts(&operator, waiting).await.len() == 1 }).await;
-            }
-            Err(_) => {
-                let file = operator.path("referral.db");
-                eventually("it is at work", || async { migrating.has_open(&file) }).await;
-            }
+on_both_engines!(of_five_that_start_at_once_on_nothing_all_serve_who_may);
+/// On SQLite one serves; the others are told so, and have disturbed nobody.
+async fn of_five_that_start_at_once_on_nothing_all_serve_who_may(setup: Setup) {
+    let operator = operator(setup).await;
+    let mut running: Vec<_> = (0..5).map(|_| operator.start(&["serve"])).collect();
+    if setup == Setup::Sqlite {
+        let started = |running: &[Running]| running.iter().any(|process| process.listens_on().is_some());
+        eventually("one serves", || async { started(&running) }).await;
+        let (mut one, others): (Vec<_>, Vec<_>) =
+            running.into_iter().partition(|process| process.listens_on().is_some());
+        for mut other in others {
+            other.wait().refused(&["another `referral serve` serves from referral.db"]);
         }
-        assert!(!migrating.ended());
-        migrating.signal("KILL");
-        assert_eq!(migrating.wait().code, None);
-        match waits {
-            Ok(client) => client.batch_execute("rollback").await.expect("the table is gone"),
-            Err(other) => other.execute_batch("rollback").expect("the end of the lock"),
-        }
-        let newest = migrate::newest();
-        assert_eq!(operator.run(&["migrate"]).well().stdout, format!("schema {newest}; {newest} step(s) applied\n"));
-        operator.serve().client().signed_up("somebody").await;
+        running = vec![one.pop().expect("one serves")];
+        assert!(one.is_empty(), "two serve");
     }
+    let serving: Vec<Serving> = running.into_iter().map(Serving::of).collect();
+    let client = serving[0].client().signed_up("somebody").await;
+    let keys = async |node: &Serving| node.client().get("/.well-known/jwks.json").await.expect(200).text;
+    // The second key is made after the start.
+    eventually("there are two keys", || async { keys(&serving[0]).await.contains("RSA") }).await;
+    for node in &serving {
+        let all = keys(&serving[0]).await;
+        eventually("all have the same keys", || async { keys(node).await == all }).await;
+        node.client().log_in("somebody", PASSWORD).await.expect(200);
+    }
+    client.get("/api/v1/me").await.expect(200);
+}
 
-    async fn a_newer_schema_is_left_alone(setup: Setup) {
-        let operator = operator(setup).await;
-        operator.run(&["migrate"]).well();
-        sql(&operator, "insert into schema_migrations values (999, 'from the future', 0)").await;
-        for command in ["serve", "migrate"] {
-            operator.run(&[command]).refused(&["schema 999", "run the newer binary"]);
+on_both_engines!(a_migration_that_is_killed_midway_is_done_by_the_next);
+async fn a_migration_that_is_killed_midway_is_done_by_the_next(setup: Setup) {
+    let operator = operator(setup).await;
+    let waits = match setup {
+        // Whatever the writer does first waits for this one.
+        Setup::Sqlite => {
+            let other = rusqlite::Connection::open(operator.path("referral.db")).expect("a file");
+            other.execute_batch("pragma journal_mode = wal; begin immediate; create table t (x)").expect("the lock");
+            Err(other)
         }
-        let told = operator.run(&["check"]);
-        assert_eq!(told.code, Some(1));
-        assert!(told.stdout.contains("WRONG database: it has schema 999"), "{told:?}");
+        // A table of the same name, which nobody else sees yet, stands in the middle of the step.
+        _ => {
+            let (client, connection) = connect(&operator).await;
+            tokio::spawn(connection);
+            client.batch_execute("begin; create table jobs (id bigint)").await.expect("a table");
+            Ok(client)
+        }
+    };
+    let mut migrating = operator.start(&["migrate"]);
+    match &waits {
+        Ok(_) => {
+            // Not from within the transaction, which sees one state of all others.
+            let waiting = "select pid::text from pg_stat_activity \
+                           where datname = current_database() and wait_event_type = 'Lock'";
+            eventually("it is in the middle", || async { texts(&operator, waiting).await.len() == 1 }).await;
+        }
+        Err(_) => {
+            let file = operator.path("referral.db");
+            eventually("it is at work", || async { migrating.has_open(&file) }).await;
+        }
     }
+    assert!(!migrating.ended());
+    migrating.signal("KILL");
+    assert_eq!(migrating.wait().code, None);
+    match waits {
+        Ok(client) => client.batch_execute("rollback").await.expect("the table is gone"),
+        Err(other) => other.execute_batch("rollback").expect("the end of the lock"),
+    }
+    let newest = migrate::newest();
+    assert_eq!(operator.run(&["migrate"]).well().stdout, format!("schema {newest}; {newest} step(s) applied\n"));
+    operator.serve().client().signed_up("somebody").await;
+}
+
+on_both_engines!(a_newer_schema_is_left_alone);
+async fn a_newer_schema_is_left_alone(setup: Setup) {
+    let operator = operator(setup).await;
+    operator.run(&["migrate"]).well();
+    sql(&operator, "insert into schema_migrations values (999, 'from the future', 0)").await;
+    for command in ["serve", "migrate"] {
+        operator.run(&[command]).refused(&["schema 999", "run the newer binary"]);
+    }
+    let told = operator.run(&["check"]);
+    assert_eq!(told.code, Some(1));
+    assert!(told.stdout.contains("WRONG database: it has schema 999"), "{told:?}");
 }
 
 type Connection = tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
@@ -286,50 +290,49 @@ pub async fn texts(operator: &Operator, sql: &str) -> HashSet<String> {
 
 // --------------------------------------------------------------------------------------------------------- check
 
-on_every_setup! {
-    async fn check_finds_nothing_wrong_where_nothing_is_and_changes_nothing(setup: Setup) {
-        let mut operator = operator(setup).await;
-        let redis = if setup == Setup::PostgresAndRedis { Some(Redis::start().await) } else { None };
-        if let Some(redis) = &redis {
-            operator.set("REDIS_URL", redis.url());
-        }
-        // Before there is anything.
-        let told = operator.run(&["check"]).well();
-        assert!(told.stdout.contains("ok    database: "), "{told:?}");
-        if let Some(redis) = &redis {
-            assert!(told.stdout.contains("ok    redis: reached; the key referral:probe was stored"), "{told:?}");
-            assert_eq!(redis.keys().await, ["referral:probe"]);
-        }
-        assert!(operator.files().is_empty(), "{:?}", operator.files());
-        if setup != Setup::Sqlite {
-            let tables = texts(&operator, "select tablename::text from pg_tables where schemaname = 'public'").await;
-            assert!(tables.is_empty(), "{tables:?}");
-        }
-        // And when there is.
-        operator.run(&["migrate"]).well();
-        let before = operator.files();
-        let told = operator.run(&["check"]).well();
-        assert!(told.stdout.contains(&format!("reached, schema {}", migrate::newest())), "{told:?}");
-        assert_eq!(changed(&before, &operator.files()), [""; 0]);
-        // While the service runs the port is its own, and anybody else's is told.
-        let serving = operator.serve();
-        operator.set("REFERRAL_LISTEN", serving.url.trim_start_matches("http://"));
-        let told = operator.run(&["check"]).well();
-        assert!(told.stdout.contains("where a service of Referral's runs now"), "{told:?}");
-        let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        operator.set("REFERRAL_LISTEN", other.local_addr().expect("an address").to_string());
-        let told = operator.run(&["check"]);
-        assert_eq!(told.code, Some(1));
-        assert!(told.stdout.contains("WRONG http.listen"), "{told:?}");
-        assert!(told.stdout.contains("ok    database"), "{told:?}");
-        drop(other);
-        // Any number of nodes may serve from PostgreSQL.
-        let held = told.stdout.contains("note  database: a `referral serve` serves from referral.db;");
-        assert_eq!(held, setup == Setup::Sqlite, "{told:?}");
-        serving.stop().well();
-        let told = operator.run(&["check"]).well();
-        assert!(!told.stdout.contains("note  database"), "{told:?}");
+on_every_setup!(check_finds_nothing_wrong_where_nothing_is_and_changes_nothing);
+async fn check_finds_nothing_wrong_where_nothing_is_and_changes_nothing(setup: Setup) {
+    let mut operator = operator(setup).await;
+    let redis = if setup == Setup::PostgresAndRedis { Some(Redis::start().await) } else { None };
+    if let Some(redis) = &redis {
+        operator.set("REDIS_URL", redis.url());
     }
+    // Before there is anything.
+    let told = operator.run(&["check"]).well();
+    assert!(told.stdout.contains("ok    database: "), "{told:?}");
+    if let Some(redis) = &redis {
+        assert!(told.stdout.contains("ok    redis: reached; the key referral:probe was stored"), "{told:?}");
+        assert_eq!(redis.keys().await, ["referral:probe"]);
+    }
+    assert!(operator.files().is_empty(), "{:?}", operator.files());
+    if setup != Setup::Sqlite {
+        let tables = texts(&operator, "select tablename::text from pg_tables where schemaname = 'public'").await;
+        assert!(tables.is_empty(), "{tables:?}");
+    }
+    // And when there is.
+    operator.run(&["migrate"]).well();
+    let before = operator.files();
+    let told = operator.run(&["check"]).well();
+    assert!(told.stdout.contains(&format!("reached, schema {}", migrate::newest())), "{told:?}");
+    assert_eq!(changed(&before, &operator.files()), [""; 0]);
+    // While the service runs the port is its own, and anybody else's is told.
+    let serving = operator.serve();
+    operator.set("REFERRAL_LISTEN", serving.url.trim_start_matches("http://"));
+    let told = operator.run(&["check"]).well();
+    assert!(told.stdout.contains("where a service of Referral's runs now"), "{told:?}");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    operator.set("REFERRAL_LISTEN", other.local_addr().expect("an address").to_string());
+    let told = operator.run(&["check"]);
+    assert_eq!(told.code, Some(1));
+    assert!(told.stdout.contains("WRONG http.listen"), "{told:?}");
+    assert!(told.stdout.contains("ok    database"), "{told:?}");
+    drop(other);
+    // Any number of nodes may serve from PostgreSQL.
+    let held = told.stdout.contains("note  database: a `referral serve` serves from referral.db;");
+    assert_eq!(held, setup == Setup::Sqlite, "{told:?}");
+    serving.stop().well();
+    let told = operator.run(&["check"]).well();
+    assert!(!told.stdout.contains("note  database"), "{told:?}");
 }
 
 /// The names of files that were made, removed or written.
@@ -407,47 +410,45 @@ async fn roles(client: &Client) -> Value {
     client.get("/api/v1/me").await.expect(200).json()["roles"].clone()
 }
 
-on_both_engines! {
-    async fn accounts_are_managed_from_the_machine_beside_the_running_service(setup: Setup) {
-        let operator = operator(setup).await;
-        let serving = operator.serve();
-        let admin = |arguments: &[&str], input: &str| -> Ended {
-            operator.run_with(&[&["admin"], arguments].concat(), input)
-        };
+on_both_engines!(accounts_are_managed_from_the_machine_beside_the_running_service);
+async fn accounts_are_managed_from_the_machine_beside_the_running_service(setup: Setup) {
+    let operator = operator(setup).await;
+    let serving = operator.serve();
+    let admin =
+        |arguments: &[&str], input: &str| -> Ended { operator.run_with(&[&["admin"], arguments].concat(), input) };
 
-        let made = admin(&["create", "boss", "boss@example.com"], "Q123werty!23\n").well();
-        assert!(made.stdout.contains("boss is a manager"), "{made:?}");
-        assert!(!made.stdout.contains(PASSWORD) && !made.stderr.contains(PASSWORD), "{made:?}");
-        let boss = serving.client().logged_in("boss").await;
-        assert_eq!(roles(&boss).await, json!(["user", "manager"]));
+    let made = admin(&["create", "boss", "boss@example.com"], "Q123werty!23\n").well();
+    assert!(made.stdout.contains("boss is a manager"), "{made:?}");
+    assert!(!made.stdout.contains(PASSWORD) && !made.stderr.contains(PASSWORD), "{made:?}");
+    let boss = serving.client().logged_in("boss").await;
+    assert_eq!(roles(&boss).await, json!(["user", "manager"]));
 
-        let user = serving.client().signed_up("user").await;
-        user.create_code("SPRING2030AB").await.expect(201);
-        assert_eq!(roles(&user).await, json!(["user"]));
-        admin(&["promote", "user@example.com"], "").well();
-        assert_eq!(roles(&user).await, json!(["user", "manager"]));
-        admin(&["demote", "USER"], "").well();
-        assert_eq!(roles(&user).await, json!(["user"]));
+    let user = serving.client().signed_up("user").await;
+    user.create_code("SPRING2030AB").await.expect(201);
+    assert_eq!(roles(&user).await, json!(["user"]));
+    admin(&["promote", "user@example.com"], "").well();
+    assert_eq!(roles(&user).await, json!(["user", "manager"]));
+    admin(&["demote", "USER"], "").well();
+    assert_eq!(roles(&user).await, json!(["user"]));
 
-        // A new password ends every session of the old one.
-        admin(&["reset-password", "user"], "quite another one").well();
-        eventually("the session ends", || async { user.get("/api/v1/me").await.status == 401 }).await;
-        user.refresh(user.refresh_token.as_deref().expect("a token")).await.expect(401);
-        user.log_in("user", PASSWORD).await.expect_problem(401, "bad_credentials");
-        let mut user = serving.client();
-        user.take_tokens(&user.log_in("user", "quite another one").await.expect(200));
+    // A new password ends every session of the old one.
+    admin(&["reset-password", "user"], "quite another one").well();
+    eventually("the session ends", || async { user.get("/api/v1/me").await.status == 401 }).await;
+    user.refresh(user.refresh_token.as_deref().expect("a token")).await.expect(401);
+    user.log_in("user", PASSWORD).await.expect_problem(401, "bad_credentials");
+    let mut user = serving.client();
+    user.take_tokens(&user.log_in("user", "quite another one").await.expect(200));
 
-        admin(&["disable", "user"], "").well();
-        eventually("the session ends", || async { user.get("/api/v1/me").await.status == 401 }).await;
-        user.log_in("user", "quite another one").await.expect_problem(401, "bad_credentials");
-        let friend = serving.client().register("friend", Some("SPRING2030AB")).await;
-        friend.expect_problem(404, "code_not_usable");
-        admin(&["enable", "user"], "").well();
-        user.log_in("user", "quite another one").await.expect(200);
-        // Dead is dead: letting the owner in again does not revive the code.
-        serving.client().register("friend", Some("SPRING2030AB")).await.expect_problem(404, "code_not_usable");
-        serving.stop().well();
-    }
+    admin(&["disable", "user"], "").well();
+    eventually("the session ends", || async { user.get("/api/v1/me").await.status == 401 }).await;
+    user.log_in("user", "quite another one").await.expect_problem(401, "bad_credentials");
+    let friend = serving.client().register("friend", Some("SPRING2030AB")).await;
+    friend.expect_problem(404, "code_not_usable");
+    admin(&["enable", "user"], "").well();
+    user.log_in("user", "quite another one").await.expect(200);
+    // Dead is dead: letting the owner in again does not revive the code.
+    serving.client().register("friend", Some("SPRING2030AB")).await.expect_problem(404, "code_not_usable");
+    serving.stop().well();
 }
 
 #[test]
@@ -674,35 +675,39 @@ async fn loops(client: Client, number: usize, answered: Arc<AtomicUsize>) -> (Ve
     }
 }
 
-on_both_engines! {
-    async fn sigterm_under_load_fails_no_request(setup: Setup) {
-        let mut operator = operator(setup).await;
-        operator.set("REFERRAL_HASHING_THREADS", "2");
-        let serving = operator.serve();
-        let answered = Arc::new(AtomicUsize::new(0));
-        let mut clients = Vec::new();
-        for number in 0..8 {
-            let client = serving.client().signed_up(&format!("user{number}")).await;
-            clients.push(tokio::spawn(loops(client, number, answered.clone())));
-        }
-        eventually("all are at work", || async { answered.load(Ordering::Relaxed) > 200 }).await;
-        let stopped = Instant::now();
-        let ended = serving.stop().well();
-        assert!(ended.stderr.contains("\"message\":\"stopped\""), "{ended:?}");
-        assert!(!ended.stderr.contains("cut off"), "{ended:?}");
-        let mut acknowledged = Vec::new();
-        for client in clients {
-            let (made, failure) = client.await.expect("every answer is a good one");
-            acknowledged.extend(made);
-            // Who comes when the door is closed is told at the door; nobody is thrown out.
-            let failure = failure.expect("it ends when the service does");
-            assert!(failure.refused, "sent {:?} after the signal: {}", failure.sent.checked_duration_since(stopped), failure.text);
-            assert!(failure.sent > stopped, "sent before the signal: {}", failure.text);
-        }
-        let stored = texts(&operator, "select code from codes").await;
-        for code in acknowledged {
-            assert!(stored.contains(&code), "{code} was acknowledged");
-        }
+on_both_engines!(sigterm_under_load_fails_no_request);
+async fn sigterm_under_load_fails_no_request(setup: Setup) {
+    let mut operator = operator(setup).await;
+    operator.set("REFERRAL_HASHING_THREADS", "2");
+    let serving = operator.serve();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut clients = Vec::new();
+    for number in 0..8 {
+        let client = serving.client().signed_up(&format!("user{number}")).await;
+        clients.push(tokio::spawn(loops(client, number, answered.clone())));
+    }
+    eventually("all are at work", || async { answered.load(Ordering::Relaxed) > 200 }).await;
+    let stopped = Instant::now();
+    let ended = serving.stop().well();
+    assert!(ended.stderr.contains("\"message\":\"stopped\""), "{ended:?}");
+    assert!(!ended.stderr.contains("cut off"), "{ended:?}");
+    let mut acknowledged = Vec::new();
+    for client in clients {
+        let (made, failure) = client.await.expect("every answer is a good one");
+        acknowledged.extend(made);
+        // Who comes when the door is closed is told at the door; nobody is thrown out.
+        let failure = failure.expect("it ends when the service does");
+        assert!(
+            failure.refused,
+            "sent {:?} after the signal: {}",
+            failure.sent.checked_duration_since(stopped),
+            failure.text
+        );
+        assert!(failure.sent > stopped, "sent before the signal: {}", failure.text);
+    }
+    let stored = texts(&operator, "select code from codes").await;
+    for code in acknowledged {
+        assert!(stored.contains(&code), "{code} was acknowledged");
     }
 }
 
@@ -853,69 +858,68 @@ async fn ctrl_c_stops_it_as_well() {
 
 // ------------------------------------------------------------------------------------------------------- SIGKILL
 
-on_both_engines! {
-    async fn whatever_was_acknowledged_before_kill_9_is_there_afterwards(setup: Setup) {
-        let operator = operator(setup).await;
-        let mut expected = HashSet::new();
-        for round in 0..3 {
-            let serving = operator.serve();
-            let (codes, names) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-            let over = Arc::new(AtomicBool::new(false));
-            let mut writers = Vec::new();
-            for writer in 0..4 {
-                let client = serving.client().signed_up(&format!("writer{round}x{writer}")).await;
-                let (codes, names, over) = (codes.clone(), names.clone(), over.clone());
-                writers.push(tokio::spawn(async move {
-                    for number in 0.. {
-                        let code = format!("KILL{round}W{writer}X{number:06}");
-                        let body = json!({"code": code, "expires_at": "2099-01-01"}).to_string();
-                        let request = client.request(Method::POST, "/api/v1/codes?replace=true").body(body);
+on_both_engines!(whatever_was_acknowledged_before_kill_9_is_there_afterwards);
+async fn whatever_was_acknowledged_before_kill_9_is_there_afterwards(setup: Setup) {
+    let operator = operator(setup).await;
+    let mut expected = HashSet::new();
+    for round in 0..3 {
+        let serving = operator.serve();
+        let (codes, names) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let over = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for writer in 0..4 {
+            let client = serving.client().signed_up(&format!("writer{round}x{writer}")).await;
+            let (codes, names, over) = (codes.clone(), names.clone(), over.clone());
+            writers.push(tokio::spawn(async move {
+                for number in 0.. {
+                    let code = format!("KILL{round}W{writer}X{number:06}");
+                    let body = json!({"code": code, "expires_at": "2099-01-01"}).to_string();
+                    let request = client.request(Method::POST, "/api/v1/codes?replace=true").body(body);
+                    match request.send().await {
+                        Ok(answer) if answer.status() == 201 => codes.lock().expect("no panic").push(code),
+                        Ok(answer) => panic!("{answer:?}"),
+                        Err(_) => break,
+                    }
+                    if number % 20 == 0 {
+                        let name = format!("friend{round}x{writer}x{number}");
+                        let email = format!("{name}@example.com");
+                        let body = json!({"username": name, "email": email, "password": PASSWORD}).to_string();
+                        let request = client.request(Method::POST, "/api/v1/auth/user").body(body);
                         match request.send().await {
-                            Ok(answer) if answer.status() == 201 => codes.lock().expect("no panic").push(code),
+                            Ok(answer) if answer.status() == 201 => names.lock().expect("no panic").push(name),
                             Ok(answer) => panic!("{answer:?}"),
                             Err(_) => break,
                         }
-                        if number % 20 == 0 {
-                            let name = format!("friend{round}x{writer}x{number}");
-                            let email = format!("{name}@example.com");
-                            let body = json!({"username": name, "email": email, "password": PASSWORD}).to_string();
-                            let request = client.request(Method::POST, "/api/v1/auth/user").body(body);
-                            match request.send().await {
-                                Ok(answer) if answer.status() == 201 => names.lock().expect("no panic").push(name),
-                                Ok(answer) => panic!("{answer:?}"),
-                                Err(_) => break,
-                            }
-                        }
                     }
-                    assert!(over.load(Ordering::SeqCst), "nothing fails before the end");
-                }));
-            }
-            eventually("there is something to lose", || async { codes.lock().expect("no panic").len() >= 100 }).await;
-            over.store(true, Ordering::SeqCst);
-            serving.kill();
-            for writer in writers {
-                writer.await.expect("nothing but 201");
-            }
-            expected.extend(codes.lock().expect("no panic").drain(..));
-            expected.extend(names.lock().expect("no panic").drain(..));
-            let mut stored = texts(&operator, "select code from codes").await;
-            stored.extend(texts(&operator, "select username from users").await);
-            let lost: Vec<_> = expected.difference(&stored).collect();
-            assert!(lost.is_empty(), "round {round}: {lost:?}");
-            if setup == Setup::Sqlite {
-                let sound = texts(&operator, "pragma integrity_check").await;
-                assert_eq!(sound, HashSet::from(["ok".to_owned()]));
-            }
-            let halves = "select ordinal::text from codes where revoked_at is null group by owner_id, ordinal \
-                          having count(*) > 1";
-            if setup != Setup::Sqlite {
-                assert!(texts(&operator, halves).await.is_empty());
-            }
+                }
+                assert!(over.load(Ordering::SeqCst), "nothing fails before the end");
+            }));
         }
-        // The next start serves what is there.
-        let serving = operator.serve();
-        serving.client().logged_in("writer0x0").await.get("/api/v1/codes").await.expect(200);
+        eventually("there is something to lose", || async { codes.lock().expect("no panic").len() >= 100 }).await;
+        over.store(true, Ordering::SeqCst);
+        serving.kill();
+        for writer in writers {
+            writer.await.expect("nothing but 201");
+        }
+        expected.extend(codes.lock().expect("no panic").drain(..));
+        expected.extend(names.lock().expect("no panic").drain(..));
+        let mut stored = texts(&operator, "select code from codes").await;
+        stored.extend(texts(&operator, "select username from users").await);
+        let lost: Vec<_> = expected.difference(&stored).collect();
+        assert!(lost.is_empty(), "round {round}: {lost:?}");
+        if setup == Setup::Sqlite {
+            let sound = texts(&operator, "pragma integrity_check").await;
+            assert_eq!(sound, HashSet::from(["ok".to_owned()]));
+        }
+        let halves = "select ordinal::text from codes where revoked_at is null group by owner_id, ordinal \
+                      having count(*) > 1";
+        if setup != Setup::Sqlite {
+            assert!(texts(&operator, halves).await.is_empty());
+        }
     }
+    // The next start serves what is there.
+    let serving = operator.serve();
+    serving.client().logged_in("writer0x0").await.get("/api/v1/codes").await.expect(200);
 }
 
 // ---------------------------------------------------------------------------------------------------------- logs
@@ -1028,34 +1032,34 @@ async fn tour(serving: &Serving) -> Secrets {
     secrets
 }
 
-on_every_setup! {
-    async fn at_level_debug_no_person_is_in_the_log(setup: Setup) {
-        let redis = if setup == Setup::PostgresAndRedis { Some(Redis::start().await) } else { None };
-        let hunter = Hunter::saying(|_| Reply::verdict("valid")).await;
-        let mut operator = operator(setup).await;
-        if let Some(redis) = &redis {
-            operator.set("REDIS_URL", redis.url());
-        }
-        operator.set("REFERRAL_LOG", "debug");
-        operator.set("HUNTER_URL", &hunter.url);
-        operator.set("HUNTER_API_KEY", "a-key-of-hunters");
-        let serving = operator.serve();
-        let mut secrets = tour(&serving).await;
-        secrets.of(&["a-key-of-hunters"]);
-        eventually("Hunter is asked", || async { !hunter.asked().is_empty() }).await;
-        let admin = operator.run_with(&["admin", "create", "Quokka5", "quokka5@private-domain.example"], "xq9-unusual-pass").well();
-        let ended = serving.stop().well();
-        let log: Vec<Value> = ended
-            .stderr
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .collect();
-        assert!(log.iter().filter(|entry| entry["message"] == "answered").count() > 30, "every request is in the log");
-        assert!(log.iter().any(|entry| entry["message"].as_str().is_some_and(|text| text.contains("used again"))));
-        secrets.assert_not_in(&ended.stderr);
-        secrets.assert_not_in(&ended.stdout);
-        secrets.assert_not_in(&admin.stderr);
+on_every_setup!(at_level_debug_no_person_is_in_the_log);
+async fn at_level_debug_no_person_is_in_the_log(setup: Setup) {
+    let redis = if setup == Setup::PostgresAndRedis { Some(Redis::start().await) } else { None };
+    let hunter = Hunter::saying(|_| Reply::verdict("valid")).await;
+    let mut operator = operator(setup).await;
+    if let Some(redis) = &redis {
+        operator.set("REDIS_URL", redis.url());
     }
+    operator.set("REFERRAL_LOG", "debug");
+    operator.set("HUNTER_URL", &hunter.url);
+    operator.set("HUNTER_API_KEY", "a-key-of-hunters");
+    let serving = operator.serve();
+    let mut secrets = tour(&serving).await;
+    secrets.of(&["a-key-of-hunters"]);
+    eventually("Hunter is asked", || async { !hunter.asked().is_empty() }).await;
+    let admin =
+        operator.run_with(&["admin", "create", "Quokka5", "quokka5@private-domain.example"], "xq9-unusual-pass").well();
+    let ended = serving.stop().well();
+    let log: Vec<Value> = ended
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(log.iter().filter(|entry| entry["message"] == "answered").count() > 30, "every request is in the log");
+    assert!(log.iter().any(|entry| entry["message"].as_str().is_some_and(|text| text.contains("used again"))));
+    secrets.assert_not_in(&ended.stderr);
+    secrets.assert_not_in(&ended.stdout);
+    secrets.assert_not_in(&admin.stderr);
 }
 
 #[tokio::test]

@@ -38,24 +38,23 @@ async fn is_served(owner: &Client) {
     }
 }
 
-on_every_setup! {
-    async fn who_asks_is_answered_whatever_crowd_holds_connections(setup: Setup) {
-        let test = setup.start_with(&[("REFERRAL_HTTP_CONNECTIONS", "16")]).await;
-        let owner = test.user("owner").await;
-        owner.create_code("AMSEL2030XYZ").await.expect(201);
-        let base = owner.base.clone();
-        for (says, why) in [(String::new(), "idle"), (BUNDLE.repeat(3), "crowd")] {
-            let mut crowd = Vec::new();
-            for _ in 0..40 {
-                crowd.push(silent(&base, Ipv4Addr::LOCALHOST, &says).await);
-                is_served(&owner).await;
-            }
-            let figures = test.app().metrics.text(&[]).expect("figures");
-            assert!(figures.contains(&format!("referral_http_connections_closed_total{{why=\"{why}\"}}")), "{figures}");
-            let open = figures.lines().find_map(|line| line.strip_prefix("referral_http_connections "));
-            let open: usize = open.expect("a figure").parse().expect("a number");
-            assert!((1..=16).contains(&open), "{open}");
+on_every_setup!(who_asks_is_answered_whatever_crowd_holds_connections);
+async fn who_asks_is_answered_whatever_crowd_holds_connections(setup: Setup) {
+    let test = setup.start_with(&[("REFERRAL_HTTP_CONNECTIONS", "16")]).await;
+    let owner = test.user("owner").await;
+    owner.create_code("AMSEL2030XYZ").await.expect(201);
+    let base = owner.base.clone();
+    for (says, why) in [(String::new(), "idle"), (BUNDLE.repeat(3), "crowd")] {
+        let mut crowd = Vec::new();
+        for _ in 0..40 {
+            crowd.push(silent(&base, Ipv4Addr::LOCALHOST, &says).await);
+            is_served(&owner).await;
         }
+        let figures = test.app().metrics.text(&[]).expect("figures");
+        assert!(figures.contains(&format!("referral_http_connections_closed_total{{why=\"{why}\"}}")), "{figures}");
+        let open = figures.lines().find_map(|line| line.strip_prefix("referral_http_connections "));
+        let open: usize = open.expect("a figure").parse().expect("a number");
+        assert!((1..=16).contains(&open), "{open}");
     }
 }
 

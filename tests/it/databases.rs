@@ -49,88 +49,83 @@ async fn left_alone(operator: &Operator, parts: &[&str]) {
     assert_eq!(content(operator).await, before);
 }
 
-on_both_engines! {
-    async fn somebody_elses_tables_are_told_as_what_they_are_and_left_alone(setup: Setup) {
-        let remedy = if setup == Setup::Sqlite { "a file of its own" } else { "a schema of its own" };
-        for (theirs, parts) in [
-            (
-                "create table schema_migrations (version bigint not null primary key, dirty boolean not null); \
-                 insert into schema_migrations values (20260101, false)",
-                ["schema_migrations (version, dirty)", "golang-migrate's"],
-            ),
-            (
-                "create table schema_migrations (version varchar(255) not null primary key); \
-                 insert into schema_migrations values ('20260101120000')",
-                ["schema_migrations (version)", "Rails'"],
-            ),
-            (
-                "create table schema_migrations (version bigint not null primary key, inserted_at timestamp)",
-                ["schema_migrations (version, inserted_at)", "Ecto's"],
-            ),
-            (
-                "create table schema_migrations (version bigint primary key, name text, applied_at bigint); \
-                 insert into schema_migrations values (1, 'create people', 0)",
-                ["schema_migrations, somebody else's", "version 1 is called \"create people\""],
-            ),
-            (
-                "create table users (id integer primary key, name text)",
-                ["users (id, name)", "a name that Referral gives"],
-            ),
-            (
-                "create table changes (what text); create view jobs as select 1 as one; create table users (id bigint)",
-                ["users (id)", "and 1 more"],
-            ),
-            (
-                "create table installation (machine text)",
-                ["installation (machine)", "a name that Referral gives"],
-            ),
-        ] {
-            let operator = operator(setup).await;
-            sql(&operator, theirs).await;
-            left_alone(&operator, &[parts[0], parts[1], remedy, "Nothing was changed"]).await;
-        }
-    }
-
-    /// Only what is in the way is in the way.
-    async fn tables_with_other_names_may_stay_beside_ours(setup: Setup) {
+on_both_engines!(somebody_elses_tables_are_told_as_what_they_are_and_left_alone);
+async fn somebody_elses_tables_are_told_as_what_they_are_and_left_alone(setup: Setup) {
+    let remedy = if setup == Setup::Sqlite { "a file of its own" } else { "a schema of its own" };
+    for (theirs, parts) in [
+        (
+            "create table schema_migrations (version bigint not null primary key, dirty boolean not null); \
+             insert into schema_migrations values (20260101, false)",
+            ["schema_migrations (version, dirty)", "golang-migrate's"],
+        ),
+        (
+            "create table schema_migrations (version varchar(255) not null primary key); \
+             insert into schema_migrations values ('20260101120000')",
+            ["schema_migrations (version)", "Rails'"],
+        ),
+        (
+            "create table schema_migrations (version bigint not null primary key, inserted_at timestamp)",
+            ["schema_migrations (version, inserted_at)", "Ecto's"],
+        ),
+        (
+            "create table schema_migrations (version bigint primary key, name text, applied_at bigint); \
+             insert into schema_migrations values (1, 'create people', 0)",
+            ["schema_migrations, somebody else's", "version 1 is called \"create people\""],
+        ),
+        ("create table users (id integer primary key, name text)", ["users (id, name)", "a name that Referral gives"]),
+        (
+            "create table changes (what text); create view jobs as select 1 as one; create table users (id bigint)",
+            ["users (id)", "and 1 more"],
+        ),
+        ("create table installation (machine text)", ["installation (machine)", "a name that Referral gives"]),
+    ] {
         let operator = operator(setup).await;
-        sql(&operator, "create table people (id bigint); insert into people values (1)").await;
-        operator.run(&["migrate"]).well();
-        assert!(operator.run(&["check"]).well().stdout.contains("ok    database: reached"));
-        assert_eq!(texts(&operator, "select 'there' from people").await.len(), 1);
+        sql(&operator, theirs).await;
+        left_alone(&operator, &[parts[0], parts[1], remedy, "Nothing was changed"]).await;
     }
+}
 
-    /// A database from before the table by which ours is known now: it is known by the names of its migrations, and gets
-    /// an id.
-    async fn a_database_from_before_is_known_by_its_first_migrations(setup: Setup) {
-        let operator = operator(setup).await;
-        let engine = if setup == Setup::Sqlite { "sqlite" } else { "postgres" };
-        sql(
-            &operator,
-            "create table schema_migrations (version bigint not null primary key, name text not null, \
-             applied_at bigint not null)",
-        )
-        .await;
-        for version in 0..2 {
-            // The clock is the service's on SQLite.
-            let text = migrate::next(version, engine).expect("a step");
-            let text = if setup == Setup::Sqlite { text.replace("referral_now()", "0") } else { text };
-            sql(&operator, &text).await;
-        }
-        let told = operator.run(&["check"]).well().stdout;
-        assert!(told.contains("reached, schema 2; serve migrates it"), "{told}");
-        operator.run(&["migrate"]).well();
-        let newest = format!("reached, schema {}", migrate::newest());
-        assert!(operator.run(&["check"]).well().stdout.contains(&newest));
-        let id = "select case when count(*) = 1 and min(made_at) > 0 then 'one' else 'none' end from installation";
-        assert!(texts(&operator, id).await.contains("one"));
-        // Known by its table from then on, whatever else is called how.
-        sql(&operator, "update schema_migrations set name = 'renamed' where version = 1").await;
-        assert!(operator.run(&["check"]).well().stdout.contains(&newest));
-        // The control: without the table the names decide.
-        sql(&operator, "drop table installation").await;
-        assert!(operator.run(&["check"]).stdout.contains("version 1 is called \"renamed\""));
+on_both_engines!(tables_with_other_names_may_stay_beside_ours);
+/// Only what is in the way is in the way.
+async fn tables_with_other_names_may_stay_beside_ours(setup: Setup) {
+    let operator = operator(setup).await;
+    sql(&operator, "create table people (id bigint); insert into people values (1)").await;
+    operator.run(&["migrate"]).well();
+    assert!(operator.run(&["check"]).well().stdout.contains("ok    database: reached"));
+    assert_eq!(texts(&operator, "select 'there' from people").await.len(), 1);
+}
+
+on_both_engines!(a_database_from_before_is_known_by_its_first_migrations);
+/// A database from before the table by which ours is known now: it is known by the names of its migrations, and gets
+/// an id.
+async fn a_database_from_before_is_known_by_its_first_migrations(setup: Setup) {
+    let operator = operator(setup).await;
+    let engine = if setup == Setup::Sqlite { "sqlite" } else { "postgres" };
+    sql(
+        &operator,
+        "create table schema_migrations (version bigint not null primary key, name text not null, \
+         applied_at bigint not null)",
+    )
+    .await;
+    for version in 0..2 {
+        // The clock is the service's on SQLite.
+        let text = migrate::next(version, engine).expect("a step");
+        let text = if setup == Setup::Sqlite { text.replace("referral_now()", "0") } else { text };
+        sql(&operator, &text).await;
     }
+    let told = operator.run(&["check"]).well().stdout;
+    assert!(told.contains("reached, schema 2; serve migrates it"), "{told}");
+    operator.run(&["migrate"]).well();
+    let newest = format!("reached, schema {}", migrate::newest());
+    assert!(operator.run(&["check"]).well().stdout.contains(&newest));
+    let id = "select case when count(*) = 1 and min(made_at) > 0 then 'one' else 'none' end from installation";
+    assert!(texts(&operator, id).await.contains("one"));
+    // Known by its table from then on, whatever else is called how.
+    sql(&operator, "update schema_migrations set name = 'renamed' where version = 1").await;
+    assert!(operator.run(&["check"]).well().stdout.contains(&newest));
+    // The control: without the table the names decide.
+    sql(&operator, "drop table installation").await;
+    assert!(operator.run(&["check"]).stdout.contains("version 1 is called \"renamed\""));
 }
 
 /// The remedy that the sentences name.

@@ -33,16 +33,15 @@ fn refused(answer: Answer, word: &str) {
     assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
 }
 
-on_every_setup! {
-    async fn who_does_not_send_the_rest_of_a_request_is_told_so_when_its_time_is_up(setup: Setup) {
-        let test = impatient(setup, "1").await;
-        let head = raw::request("POST", "/api/v1/auth/user", &[("Content-Length", "100")], b"{");
-        let began = Instant::now();
-        let (_, answer) = raw::talk(&test.nodes[1].url, &head).await;
-        answer.expect("an answer").expect_problem(408, "request_timeout");
-        // Ten seconds are what every body has.
-        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
-    }
+on_every_setup!(who_does_not_send_the_rest_of_a_request_is_told_so_when_its_time_is_up);
+async fn who_does_not_send_the_rest_of_a_request_is_told_so_when_its_time_is_up(setup: Setup) {
+    let test = impatient(setup, "1").await;
+    let head = raw::request("POST", "/api/v1/auth/user", &[("Content-Length", "100")], b"{");
+    let began = Instant::now();
+    let (_, answer) = raw::talk(&test.nodes[1].url, &head).await;
+    answer.expect("an answer").expect_problem(408, "request_timeout");
+    // Ten seconds are what every body has.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
 /// Another process holds the file. What the writer has begun may still be done; what it has not is not, and says so.

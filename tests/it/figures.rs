@@ -24,68 +24,71 @@ fn value(text: &str, sample: &str) -> f64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {sample} in {text}"))
 }
 
-on_every_setup! {
-    async fn what_people_do_is_counted(setup: Setup) {
-        let test = setup.start().await;
-        let olga = test.user("olga").await;
-        olga.create_code("SPRING2030AB").await.expect(201);
-        let client = test.client();
-        client.register("ivan", Some("SPRING2030AB")).await.expect(201);
-        client.register("ivan", None).await.expect(409);
-        client.log_in("ivan", "a wrong password").await.expect(401);
-        client.log_in("nobody-of-that-name", "a wrong password").await.expect(401);
-        let disposable = json!({"username": "petr", "email": "petr@mailinator.com", "password": "stone-bridge-19"});
-        client.post("/api/v1/auth/user", &disposable).await.expect(201);
-        let text = figures(&test).await;
-        assert_eq!(value(&text, "referral_registrations_total{way=\"password\"}"), 3.0);
-        assert_eq!(value(&text, "referral_registrations_total{way=\"provider\"}"), 0.0);
-        assert_eq!(value(&text, "referral_referrals_total{status=\"confirmed\"}"), 1.0);
-        assert_eq!(value(&text, "referral_log_ins_total{outcome=\"ok\"}"), 1.0);
-        assert_eq!(value(&text, "referral_log_ins_total{outcome=\"bad_credentials\"}"), 2.0);
-        assert_eq!(value(&text, "referral_email_verdicts_total{verdict=\"disposable\"}"), 1.0);
-        // Olga's token: its signature was looked at once, and remembered from then on.
-        assert_eq!(value(&text, "referral_tokens_verified_total{from=\"signature\"}"), 1.0);
-        assert!(value(&text, "referral_tokens_verified_total{from=\"memory\"}") >= 1.0, "{text}");
-        assert_eq!(value(&text, "referral_password_queue_limit"), 64.0);
+on_every_setup!(what_people_do_is_counted);
+async fn what_people_do_is_counted(setup: Setup) {
+    let test = setup.start().await;
+    let olga = test.user("olga").await;
+    olga.create_code("SPRING2030AB").await.expect(201);
+    let client = test.client();
+    client.register("ivan", Some("SPRING2030AB")).await.expect(201);
+    client.register("ivan", None).await.expect(409);
+    client.log_in("ivan", "a wrong password").await.expect(401);
+    client.log_in("nobody-of-that-name", "a wrong password").await.expect(401);
+    let disposable = json!({"username": "petr", "email": "petr@mailinator.com", "password": "stone-bridge-19"});
+    client.post("/api/v1/auth/user", &disposable).await.expect(201);
+    let text = figures(&test).await;
+    assert_eq!(value(&text, "referral_registrations_total{way=\"password\"}"), 3.0);
+    assert_eq!(value(&text, "referral_registrations_total{way=\"provider\"}"), 0.0);
+    assert_eq!(value(&text, "referral_referrals_total{status=\"confirmed\"}"), 1.0);
+    assert_eq!(value(&text, "referral_log_ins_total{outcome=\"ok\"}"), 1.0);
+    assert_eq!(value(&text, "referral_log_ins_total{outcome=\"bad_credentials\"}"), 2.0);
+    assert_eq!(value(&text, "referral_email_verdicts_total{verdict=\"disposable\"}"), 1.0);
+    // Olga's token: its signature was looked at once, and remembered from then on.
+    assert_eq!(value(&text, "referral_tokens_verified_total{from=\"signature\"}"), 1.0);
+    assert!(value(&text, "referral_tokens_verified_total{from=\"memory\"}") >= 1.0, "{text}");
+    assert_eq!(value(&text, "referral_password_queue_limit"), 64.0);
 
-        let count = |text: &str, from| value(text, &format!("referral_code_lookups_total{{from=\"{from}\"}}"));
-        assert_eq!(count(&text, "database") + count(&text, "redis") + count(&text, "process"), 0.0);
+    let count = |text: &str, from| value(text, &format!("referral_code_lookups_total{{from=\"{from}\"}}"));
+    assert_eq!(count(&text, "database") + count(&text, "redis") + count(&text, "process"), 0.0);
+    olga.get(&format!("/api/v1/codes/{}", olga.email)).await.expect(200);
+    assert_eq!(count(&figures(&test).await, "database"), 1.0);
+    // A node that has not kept up with the feed for a moment asks the database again.
+    eventually("a look-up from memory", || async {
         olga.get(&format!("/api/v1/codes/{}", olga.email)).await.expect(200);
-        assert_eq!(count(&figures(&test).await, "database"), 1.0);
-        // A node that has not kept up with the feed for a moment asks the database again.
-        eventually("a look-up from memory", || async {
-            olga.get(&format!("/api/v1/codes/{}", olga.email)).await.expect(200);
-            count(&figures(&test).await, "process") >= 1.0
-        })
-        .await;
-    }
+        count(&figures(&test).await, "process") >= 1.0
+    })
+    .await;
+}
 
-    async fn what_the_dashboard_and_the_alerts_ask_for_is_served(setup: Setup) {
-        let test = setup.start().await;
-        test.user("olga").await;
-        // Jobs are counted from the first one on.
-        test.app().metrics.job("check_email", "done");
-        let text = figures(&test).await;
-        let served: BTreeSet<&str> = samples(&text).collect();
-        let (rules, dashboard) = (read("deploy/alerts.yml"), expressions(&read("deploy/grafana.json")));
-        let asked: BTreeSet<&str> = dashboard.iter().chain([&rules]).flat_map(|text| names(text)).collect();
-        assert!(asked.len() > 20, "{asked:?}");
-        // SQLite has threads where PostgreSQL has connections.
-        let known = |name: &str| served.contains(name) || (matches!(setup, Setup::Sqlite) && name.contains("database_connections"));
-        let missing: Vec<&&str> = asked.iter().filter(|name| !known(name)).collect();
-        assert!(missing.is_empty(), "{missing:?} are not among {served:?}");
-        // A name that nobody serves would be found.
-        assert!(!known("referral_http_request_total") && known("referral_http_requests_total"));
+on_every_setup!(what_the_dashboard_and_the_alerts_ask_for_is_served);
+async fn what_the_dashboard_and_the_alerts_ask_for_is_served(setup: Setup) {
+    let test = setup.start().await;
+    test.user("olga").await;
+    // Jobs are counted from the first one on.
+    test.app().metrics.job("check_email", "done");
+    let text = figures(&test).await;
+    let served: BTreeSet<&str> = samples(&text).collect();
+    let (rules, dashboard) = (read("deploy/alerts.yml"), expressions(&read("deploy/grafana.json")));
+    let asked: BTreeSet<&str> = dashboard.iter().chain([&rules]).flat_map(|text| names(text)).collect();
+    assert!(asked.len() > 20, "{asked:?}");
+    // SQLite has threads where PostgreSQL has connections.
+    let known =
+        |name: &str| served.contains(name) || (matches!(setup, Setup::Sqlite) && name.contains("database_connections"));
+    let missing: Vec<&&str> = asked.iter().filter(|name| !known(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not among {served:?}");
+    // A name that nobody serves would be found.
+    assert!(!known("referral_http_request_total") && known("referral_http_requests_total"));
 
-        let guide = read("docs/operations.md");
-        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name);
-        let untold: Vec<&str> = families.clone().filter(|name| !guide.contains(&format!("`{name}"))).collect();
-        assert!(untold.is_empty(), "{untold:?} are not in the guide for operators");
-        let shown: BTreeSet<&str> = dashboard.iter().flat_map(|text| names(text)).collect();
-        let is_shown = |name: &&str| ["", "_total", "_bucket", "_info"].iter().any(|end| shown.contains(format!("{name}{end}").as_str()));
-        let unseen: Vec<&str> = families.filter(|name| !is_shown(name)).collect();
-        assert!(unseen.is_empty(), "{unseen:?} are not on the dashboard");
-    }
+    let guide = read("docs/operations.md");
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name);
+    let untold: Vec<&str> = families.clone().filter(|name| !guide.contains(&format!("`{name}"))).collect();
+    assert!(untold.is_empty(), "{untold:?} are not in the guide for operators");
+    let shown: BTreeSet<&str> = dashboard.iter().flat_map(|text| names(text)).collect();
+    let is_shown = |name: &&str| {
+        ["", "_total", "_bucket", "_info"].iter().any(|end| shown.contains(format!("{name}{end}").as_str()))
+    };
+    let unseen: Vec<&str> = families.filter(|name| !is_shown(name)).collect();
+    assert!(unseen.is_empty(), "{unseen:?} are not on the dashboard");
 }
 
 /// Prometheus itself reads the rules, tries them on made-up figures, and reads what the dashboard asks.

@@ -191,112 +191,113 @@ async fn assert_marks(test: &TestApp, marked: i64) {
 
 // ----------------------------------------------------------------------------------------------------- every row
 
-on_every_setup! {
-    async fn a_walk_over_codes_meets_each_once_in_one_order_whichever_way_it_goes(setup: Setup) {
-        let test = setup.start().await;
-        let owner = test.user("owner").await;
-        let mut length = 0;
-        for next in LENGTHS {
-            add_codes(&test, &owner, length + 1, next).await;
-            length = next;
-            let expected: Vec<String> = (1..=length).map(|number| format!("CODE{number}")).collect();
-            walk(&owner, "/api/v1/codes", &expected).await;
-        }
-    }
-
-    async fn a_walk_over_referees_meets_each_once_in_one_order_whichever_way_it_goes(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        let path = format!("/api/v1/users/{}", owner.id);
-        let mut length = 0;
-        for next in LENGTHS {
-            add_referees(&test, &owner, length + 1, next).await;
-            length = next;
-            let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
-            walk(&owner, &path, &expected).await;
-        }
-        // The same under its other name, and for somebody who sees less of each.
-        let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
-        let other = test.user("other").await;
-        assert_eq!(by_cursor(&other, &format!("{path}/referrals"), 100, 250).await, expected);
-        assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], 250);
+on_every_setup!(a_walk_over_codes_meets_each_once_in_one_order_whichever_way_it_goes);
+async fn a_walk_over_codes_meets_each_once_in_one_order_whichever_way_it_goes(setup: Setup) {
+    let test = setup.start().await;
+    let owner = test.user("owner").await;
+    let mut length = 0;
+    for next in LENGTHS {
+        add_codes(&test, &owner, length + 1, next).await;
+        length = next;
+        let expected: Vec<String> = (1..=length).map(|number| format!("CODE{number}")).collect();
+        walk(&owner, "/api/v1/codes", &expected).await;
     }
 }
 
-on_both_engines! {
-    async fn marks_change_no_page_and_no_total(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        let path = format!("/api/v1/users/{}", owner.id);
-        let mut length = 0;
-        for next in LENGTHS {
-            add_referees(&test, &owner, length + 1, next).await;
-            length = next;
-            fold(&test, &owner).await;
-            assert_marks(&test, length).await;
-            let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
-            walk(&owner, &path, &expected).await;
-            assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], length);
-        }
-    }
-
-    async fn marks_are_right_after_any_number_of_folds(setup: Setup) {
-        let test = setup.start().await;
-        let (owner, other) = (referrer(&test).await, test.user("other").await);
-        other.create_code("OTHER2030AB2").await.expect(201);
-        fold(&test, &owner).await;
-        assert_marks(&test, 0).await;
-        let mut length = 0;
-        for (round, more) in [99, 1, 1, 98, 100, 201, 350, 0, 150].into_iter().enumerate() {
-            // Somebody else's referees lie between these.
-            let others = 1_000_000 + round as i64 * 10;
-            add_referees(&test, &other, others, others + 6).await;
-            add_referees(&test, &owner, length + 1, length + more).await;
-            length += more;
-            fold(&test, &owner).await;
-            assert_marks(&test, length).await;
-            fold(&test, &owner).await;
-            assert_marks(&test, length).await;
-        }
-        let path = format!("/api/v1/users/{}", owner.id);
+on_every_setup!(a_walk_over_referees_meets_each_once_in_one_order_whichever_way_it_goes);
+async fn a_walk_over_referees_meets_each_once_in_one_order_whichever_way_it_goes(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    let path = format!("/api/v1/users/{}", owner.id);
+    let mut length = 0;
+    for next in LENGTHS {
+        add_referees(&test, &owner, length + 1, next).await;
+        length = next;
         let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
-        assert_eq!(by_page(&owner, &path, 100, expected.len()).await, expected);
-        assert_eq!(by_cursor(&owner, &path, 99, expected.len()).await, expected);
+        walk(&owner, &path, &expected).await;
     }
+    // The same under its other name, and for somebody who sees less of each.
+    let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
+    let other = test.user("other").await;
+    assert_eq!(by_cursor(&other, &format!("{path}/referrals"), 100, 250).await, expected);
+    assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], 250);
+}
 
-    async fn folds_at_once_set_each_mark_once(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        add_referees(&test, &owner, 1, 1050).await;
-        let folds = (0..8).map(|_| referrals::actions::fold(test.app(), &owner.id));
-        for fold in join_all(folds).await {
-            fold.expect("the list is folded");
-        }
-        assert_marks(&test, 1050).await;
+on_both_engines!(marks_change_no_page_and_no_total);
+async fn marks_change_no_page_and_no_total(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    let path = format!("/api/v1/users/{}", owner.id);
+    let mut length = 0;
+    for next in LENGTHS {
+        add_referees(&test, &owner, length + 1, next).await;
+        length = next;
+        fold(&test, &owner).await;
+        assert_marks(&test, length).await;
+        let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
+        walk(&owner, &path, &expected).await;
+        assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], length);
     }
+}
 
-    /// Registrations bring the job that sets the marks with them: one in 64 does, chosen by the end of an id.
-    async fn registrations_ask_for_marks_now_and_then(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        add_referees(&test, &owner, 1, 110).await;
-        let numbered = match setup {
-            Setup::Sqlite => "unhex(printf('%032x', n - 1000))",
-            _ => "lpad(to_hex(n - 1000), 32, '0')::uuid",
-        };
-        add_users(&test, &owner, 1001, 1064, numbered).await;
-        let held = HeldCode { owner: UserId::parse(&owner.id).expect("an id"), ordinal: 1, now: Time(0) };
-        let unit: Work<(HeldCode, UserId), ()> = |tx, (held, referee)| {
-            Box::pin(referrals::actions::record(tx, *held, *referee, Status::Confirmed, Time(0)))
-        };
-        for number in 1..=64 {
-            let referee = UserId(Uuid::from_u128(number));
-            test.app().db.write((held, referee), unit).await.expect("a referral");
-        }
-        assert_eq!(jobs::waiting(&test.app().db).await.expect("a count"), 1);
-        assert_eq!(test.drain().await, 1);
-        assert_marks(&test, 110 + 64).await;
+on_both_engines!(marks_are_right_after_any_number_of_folds);
+async fn marks_are_right_after_any_number_of_folds(setup: Setup) {
+    let test = setup.start().await;
+    let (owner, other) = (referrer(&test).await, test.user("other").await);
+    other.create_code("OTHER2030AB2").await.expect(201);
+    fold(&test, &owner).await;
+    assert_marks(&test, 0).await;
+    let mut length = 0;
+    for (round, more) in [99, 1, 1, 98, 100, 201, 350, 0, 150].into_iter().enumerate() {
+        // Somebody else's referees lie between these.
+        let others = 1_000_000 + round as i64 * 10;
+        add_referees(&test, &other, others, others + 6).await;
+        add_referees(&test, &owner, length + 1, length + more).await;
+        length += more;
+        fold(&test, &owner).await;
+        assert_marks(&test, length).await;
+        fold(&test, &owner).await;
+        assert_marks(&test, length).await;
     }
+    let path = format!("/api/v1/users/{}", owner.id);
+    let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
+    assert_eq!(by_page(&owner, &path, 100, expected.len()).await, expected);
+    assert_eq!(by_cursor(&owner, &path, 99, expected.len()).await, expected);
+}
+
+on_both_engines!(folds_at_once_set_each_mark_once);
+async fn folds_at_once_set_each_mark_once(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    add_referees(&test, &owner, 1, 1050).await;
+    let folds = (0..8).map(|_| referrals::actions::fold(test.app(), &owner.id));
+    for fold in join_all(folds).await {
+        fold.expect("the list is folded");
+    }
+    assert_marks(&test, 1050).await;
+}
+
+on_both_engines!(registrations_ask_for_marks_now_and_then);
+/// Registrations bring the job that sets the marks with them: one in 64 does, chosen by the end of an id.
+async fn registrations_ask_for_marks_now_and_then(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    add_referees(&test, &owner, 1, 110).await;
+    let numbered = match setup {
+        Setup::Sqlite => "unhex(printf('%032x', n - 1000))",
+        _ => "lpad(to_hex(n - 1000), 32, '0')::uuid",
+    };
+    add_users(&test, &owner, 1001, 1064, numbered).await;
+    let held = HeldCode { owner: UserId::parse(&owner.id).expect("an id"), ordinal: 1, now: Time(0) };
+    let unit: Work<(HeldCode, UserId), ()> =
+        |tx, (held, referee)| Box::pin(referrals::actions::record(tx, *held, *referee, Status::Confirmed, Time(0)));
+    for number in 1..=64 {
+        let referee = UserId(Uuid::from_u128(number));
+        test.app().db.write((held, referee), unit).await.expect("a referral");
+    }
+    assert_eq!(jobs::waiting(&test.app().db).await.expect("a count"), 1);
+    assert_eq!(test.drain().await, 1);
+    assert_marks(&test, 110 + 64).await;
 }
 
 /// A registration that is under way when the list is folded.
@@ -376,156 +377,156 @@ async fn lists_that_wait_keep_nobody_from_writing_on_postgresql() {
 
 // ---------------------------------------------------------------------------------------------------- past the end
 
-on_both_engines! {
-    async fn a_page_past_the_end_is_empty_and_tells_the_total(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        add_codes(&test, &owner, 2, 120).await;
-        add_referees(&test, &owner, 1, 120).await;
-        let referees = format!("/api/v1/users/{}", owner.id);
-        for folded in [false, true] {
-            if folded {
-                fold(&test, &owner).await;
-            }
-            for path in ["/api/v1/codes", &referees] {
-                for page in ["4", "1000", "9223372036854775807"] {
-                    let answer = owner.get(&format!("{path}?page={page}")).await.expect(200);
-                    let body = answer.json();
-                    assert_eq!((&body["items"], &body["total"], &body["pages"]), (&json!([]), &json!(120), &json!(3)));
-                    assert_eq!(body["page"].to_string(), page);
-                    assert_eq!((&body["next_cursor"], answer.header("link")), (&Value::Null, ""));
-                }
-                let end = Cursor(i64::MAX).to_string();
-                let body = owner.get(&format!("{path}?cursor={end}")).await.expect(200).json();
-                assert_eq!((&body["items"], &body["total"]), (&json!([]), &json!(120)));
-                assert_eq!(body["next_cursor"], Value::Null);
-            }
+on_both_engines!(a_page_past_the_end_is_empty_and_tells_the_total);
+async fn a_page_past_the_end_is_empty_and_tells_the_total(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    add_codes(&test, &owner, 2, 120).await;
+    add_referees(&test, &owner, 1, 120).await;
+    let referees = format!("/api/v1/users/{}", owner.id);
+    for folded in [false, true] {
+        if folded {
+            fold(&test, &owner).await;
         }
-        // A stranger's list is as empty as that of nobody.
-        let nobody = UserId::new();
-        let body = owner.get(&format!("/api/v1/users/{nobody}?page=7")).await.expect(200).json();
-        assert_eq!((&body["items"], &body["total"], &body["pages"]), (&json!([]), &json!(0), &json!(0)));
-    }
-
-    async fn what_is_no_page_is_refused_by_name(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        for path in ["/api/v1/codes", &format!("/api/v1/users/{}", owner.id)] {
-            for (query, field) in [
-                ("page=0", "page"),
-                ("page=-1", "page"),
-                ("page=x", "page"),
-                ("page=9223372036854775808", "page"),
-                ("page=1.5", "page"),
-                ("page=", "page"),
-                ("size=0", "size"),
-                ("size=101", "size"),
-                ("size=x", "size"),
-                ("cursor=x", "cursor"),
-                ("cursor=", "cursor"),
-                ("cursor=__________8", "cursor"),
-                ("cursor=AAAAAAAAAAA&page=1", "cursor"),
-            ] {
-                let refused = owner.get(&format!("{path}?{query}")).await.expect_problem(422, "invalid").json();
-                assert_eq!(refused["errors"][0]["loc"], json!(["query", field]), "{query}");
+        for path in ["/api/v1/codes", &referees] {
+            for page in ["4", "1000", "9223372036854775807"] {
+                let answer = owner.get(&format!("{path}?page={page}")).await.expect(200);
+                let body = answer.json();
+                assert_eq!((&body["items"], &body["total"], &body["pages"]), (&json!([]), &json!(120), &json!(3)));
+                assert_eq!(body["page"].to_string(), page);
+                assert_eq!((&body["next_cursor"], answer.header("link")), (&Value::Null, ""));
             }
+            let end = Cursor(i64::MAX).to_string();
+            let body = owner.get(&format!("{path}?cursor={end}")).await.expect(200).json();
+            assert_eq!((&body["items"], &body["total"]), (&json!([]), &json!(120)));
+            assert_eq!(body["next_cursor"], Value::Null);
+        }
+    }
+    // A stranger's list is as empty as that of nobody.
+    let nobody = UserId::new();
+    let body = owner.get(&format!("/api/v1/users/{nobody}?page=7")).await.expect(200).json();
+    assert_eq!((&body["items"], &body["total"], &body["pages"]), (&json!([]), &json!(0), &json!(0)));
+}
+
+on_both_engines!(what_is_no_page_is_refused_by_name);
+async fn what_is_no_page_is_refused_by_name(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    for path in ["/api/v1/codes", &format!("/api/v1/users/{}", owner.id)] {
+        for (query, field) in [
+            ("page=0", "page"),
+            ("page=-1", "page"),
+            ("page=x", "page"),
+            ("page=9223372036854775808", "page"),
+            ("page=1.5", "page"),
+            ("page=", "page"),
+            ("size=0", "size"),
+            ("size=101", "size"),
+            ("size=x", "size"),
+            ("cursor=x", "cursor"),
+            ("cursor=", "cursor"),
+            ("cursor=__________8", "cursor"),
+            ("cursor=AAAAAAAAAAA&page=1", "cursor"),
+        ] {
+            let refused = owner.get(&format!("{path}?{query}")).await.expect_problem(422, "invalid").json();
+            assert_eq!(refused["errors"][0]["loc"], json!(["query", field]), "{query}");
         }
     }
 }
 
 // ------------------------------------------------------------------------------------------------ while it grows
 
-on_both_engines! {
-    /// Four friends at a time register, the list is folded over and over, and a reader walks it all the while.
-    async fn totals_are_exact_and_rows_stay_while_registrations_go_on(setup: Setup) {
-        const FRIENDS: i64 = 60;
-        let test = Arc::new(setup.start().await);
-        let owner = referrer(&test).await;
-        add_referees(&test, &owner, 1, 180).await;
-        let (begun, done, over) = (Arc::new(AtomicI64::new(180)), Arc::new(AtomicI64::new(180)), Arc::new(AtomicBool::new(false)));
-        let folding = tokio::spawn({
-            let (test, owner, over) = (test.clone(), owner.clone(), over.clone());
-            async move {
-                while !over.load(Ordering::SeqCst) {
-                    fold(&test, &owner).await;
+on_both_engines!(totals_are_exact_and_rows_stay_while_registrations_go_on);
+/// Four friends at a time register, the list is folded over and over, and a reader walks it all the while.
+async fn totals_are_exact_and_rows_stay_while_registrations_go_on(setup: Setup) {
+    const FRIENDS: i64 = 60;
+    let test = Arc::new(setup.start().await);
+    let owner = referrer(&test).await;
+    add_referees(&test, &owner, 1, 180).await;
+    let (begun, done, over) =
+        (Arc::new(AtomicI64::new(180)), Arc::new(AtomicI64::new(180)), Arc::new(AtomicBool::new(false)));
+    let folding = tokio::spawn({
+        let (test, owner, over) = (test.clone(), owner.clone(), over.clone());
+        async move {
+            while !over.load(Ordering::SeqCst) {
+                fold(&test, &owner).await;
+            }
+        }
+    });
+    let registering: Vec<_> = (0..4)
+        .map(|who| {
+            let (client, begun, done) = (test.client(), begun.clone(), done.clone());
+            tokio::spawn(async move {
+                for number in 0..FRIENDS / 4 {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    client.register(&format!("friend{who}x{number}"), Some("SPRING2030AB")).await.expect(201);
+                    done.fetch_add(1, Ordering::SeqCst);
                 }
-            }
-        });
-        let registering: Vec<_> = (0..4)
-            .map(|who| {
-                let (client, begun, done) = (test.client(), begun.clone(), done.clone());
-                tokio::spawn(async move {
-                    for number in 0..FRIENDS / 4 {
-                        begun.fetch_add(1, Ordering::SeqCst);
-                        client.register(&format!("friend{who}x{number}"), Some("SPRING2030AB")).await.expect(201);
-                        done.fetch_add(1, Ordering::SeqCst);
-                    }
-                })
             })
-            .collect();
-        let path = format!("/api/v1/users/{}", owner.id);
-        let (mut walks, mut longest) = (0, 0);
-        while registering.iter().any(|task| !task.is_finished()) || walks == 0 {
-            for target in [format!("{path}?page=2&size=99"), format!("{path}?cursor=AAAAAAAAAAA"), "/api/v1/me".to_owned()] {
-                let least = done.load(Ordering::SeqCst);
-                let body = owner.get(&target).await.expect(200).json();
-                let most = begun.load(Ordering::SeqCst);
-                let total = body.get("total").or(body.get("referral_count")).and_then(Value::as_i64).expect("a total");
-                assert!((least..=most).contains(&total), "{target}: {total} is not {least} to {most}");
-                assert!(total >= longest, "{target}: {total} after {longest}");
-                longest = total;
-            }
-            walks += 1;
+        })
+        .collect();
+    let path = format!("/api/v1/users/{}", owner.id);
+    let (mut walks, mut longest) = (0, 0);
+    while registering.iter().any(|task| !task.is_finished()) || walks == 0 {
+        for target in [format!("{path}?page=2&size=99"), format!("{path}?cursor=AAAAAAAAAAA"), "/api/v1/me".to_owned()]
+        {
+            let least = done.load(Ordering::SeqCst);
+            let body = owner.get(&target).await.expect(200).json();
+            let most = begun.load(Ordering::SeqCst);
+            let total = body.get("total").or(body.get("referral_count")).and_then(Value::as_i64).expect("a total");
+            assert!((least..=most).contains(&total), "{target}: {total} is not {least} to {most}");
+            assert!(total >= longest, "{target}: {total} after {longest}");
+            longest = total;
         }
-        for task in registering {
-            task.await.expect("everybody registers");
-        }
-        over.store(true, Ordering::SeqCst);
-        folding.await.expect("the list is folded");
-        fold(&test, &owner).await;
-        assert_marks(&test, 180 + FRIENDS).await;
-        let ways = [by_page(&owner, &path, 7, 240).await, by_cursor(&owner, &path, 11, 240).await];
-        assert_eq!(ways[0], ways[1]);
-        let mut sorted = ways[0].clone();
-        sorted.sort();
-        sorted.dedup();
-        assert_eq!(sorted.len(), 240, "each once");
+        walks += 1;
     }
+    for task in registering {
+        task.await.expect("everybody registers");
+    }
+    over.store(true, Ordering::SeqCst);
+    folding.await.expect("the list is folded");
+    fold(&test, &owner).await;
+    assert_marks(&test, 180 + FRIENDS).await;
+    let ways = [by_page(&owner, &path, 7, 240).await, by_cursor(&owner, &path, 11, 240).await];
+    assert_eq!(ways[0], ways[1]);
+    let mut sorted = ways[0].clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(sorted.len(), 240, "each once");
 }
 
 // --------------------------------------------------------------------------------------------------- erased people
 
-on_both_engines! {
-    async fn who_is_erased_keeps_a_row_without_a_face(setup: Setup) {
-        let test = setup.start().await;
-        let owner = referrer(&test).await;
-        add_referees(&test, &owner, 1, 60).await;
-        test.client().register("friend", Some("SPRING2030AB")).await.expect(201);
-        add_referees(&test, &owner, 61, 150).await;
-        fold(&test, &owner).await;
-        let path = format!("/api/v1/users/{}", owner.id);
-        let before = by_page(&owner, &path, 50, 151).await;
-        assert_eq!(before[60], "friend");
-        let friend = test.client().logged_in("friend").await;
-        friend.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
+on_both_engines!(who_is_erased_keeps_a_row_without_a_face);
+async fn who_is_erased_keeps_a_row_without_a_face(setup: Setup) {
+    let test = setup.start().await;
+    let owner = referrer(&test).await;
+    add_referees(&test, &owner, 1, 60).await;
+    test.client().register("friend", Some("SPRING2030AB")).await.expect(201);
+    add_referees(&test, &owner, 61, 150).await;
+    fold(&test, &owner).await;
+    let path = format!("/api/v1/users/{}", owner.id);
+    let before = by_page(&owner, &path, 50, 151).await;
+    assert_eq!(before[60], "friend");
+    let friend = test.client().logged_in("friend").await;
+    friend.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
 
-        let page = owner.get(&format!("{path}?page=61&size=1")).await.expect(200).json();
-        let row = &page["items"][0];
-        assert_eq!((&row["username"], &row["email"]), (&json!("erased"), &json!("erased@erased.invalid")));
-        assert_eq!((&row["id"], &row["code"]), (&json!(friend.id), &json!("SPRING2030AB")));
-        let mut expected = before;
-        expected[60] = "erased".to_owned();
-        assert_eq!(by_page(&owner, &path, 50, 151).await, expected);
-        assert_eq!(by_cursor(&owner, &path, 50, 151).await, expected);
-        assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], 151);
+    let page = owner.get(&format!("{path}?page=61&size=1")).await.expect(200).json();
+    let row = &page["items"][0];
+    assert_eq!((&row["username"], &row["email"]), (&json!("erased"), &json!("erased@erased.invalid")));
+    assert_eq!((&row["id"], &row["code"]), (&json!(friend.id), &json!("SPRING2030AB")));
+    let mut expected = before;
+    expected[60] = "erased".to_owned();
+    assert_eq!(by_page(&owner, &path, 50, 151).await, expected);
+    assert_eq!(by_cursor(&owner, &path, 50, 151).await, expected);
+    assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], 151);
 
-        // The list of a referrer who is erased stays as well; the code that tells who they were does not.
-        let other = test.user("other").await;
-        owner.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
-        assert_eq!(by_cursor(&other, &path, 50, 151).await, expected);
-        let page = other.get(&path).await.expect(200).json();
-        assert!(page["items"].as_array().expect("items").iter().all(|item| item["code"] == Value::Null));
-    }
+    // The list of a referrer who is erased stays as well; the code that tells who they were does not.
+    let other = test.user("other").await;
+    owner.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
+    assert_eq!(by_cursor(&other, &path, 50, 151).await, expected);
+    let page = other.get(&path).await.expect(200).json();
+    assert!(page["items"].as_array().expect("items").iter().all(|item| item["code"] == Value::Null));
 }
 
 // ------------------------------------------------------------------------------------------------ what a page costs
@@ -648,23 +649,22 @@ fn count_rows(statement: &mut rusqlite::Statement<'_>, values: &[(&str, &dyn rus
     count
 }
 
-on_both_engines! {
-    async fn a_long_list_is_whole_at_both_ends(setup: Setup) {
-        let (test, owner) = long_list(setup).await;
-        let id = UserId::parse(&owner.id).expect("an id");
-        let list = async |start: Start| {
-            let viewer = Viewer::Person { user: id, may_manage: false, may_read_codes: true };
-            let page = referrals::actions::list(test.app(), id, viewer, PageRequest { start, size: 50 }).await;
-            let page = page.expect("a page");
-            assert_eq!(page.total, MANY + 30);
-            (page.items.iter().map(|item| item.joined_at).collect::<Vec<_>>(), page.next)
-        };
-        let times = |from: i64, to: i64| (from..=to).map(Time).collect::<Vec<_>>();
-        assert_eq!(list(Start::Page(1)).await.0, times(1, 50));
-        assert_eq!(list(Start::Page(1001)).await.0, times(50_001, 50_050));
-        let (items, next) = list(Start::Page(MANY / 50)).await;
-        assert_eq!(items, times(MANY - 49, MANY));
-        assert_eq!(list(Start::After(next.expect("there are more"))).await, (times(MANY + 1, MANY + 30), None));
-        assert_eq!(list(Start::Page(MANY / 50 + 1)).await, (times(MANY + 1, MANY + 30), None));
-    }
+on_both_engines!(a_long_list_is_whole_at_both_ends);
+async fn a_long_list_is_whole_at_both_ends(setup: Setup) {
+    let (test, owner) = long_list(setup).await;
+    let id = UserId::parse(&owner.id).expect("an id");
+    let list = async |start: Start| {
+        let viewer = Viewer::Person { user: id, may_manage: false, may_read_codes: true };
+        let page = referrals::actions::list(test.app(), id, viewer, PageRequest { start, size: 50 }).await;
+        let page = page.expect("a page");
+        assert_eq!(page.total, MANY + 30);
+        (page.items.iter().map(|item| item.joined_at).collect::<Vec<_>>(), page.next)
+    };
+    let times = |from: i64, to: i64| (from..=to).map(Time).collect::<Vec<_>>();
+    assert_eq!(list(Start::Page(1)).await.0, times(1, 50));
+    assert_eq!(list(Start::Page(1001)).await.0, times(50_001, 50_050));
+    let (items, next) = list(Start::Page(MANY / 50)).await;
+    assert_eq!(items, times(MANY - 49, MANY));
+    assert_eq!(list(Start::After(next.expect("there are more"))).await, (times(MANY + 1, MANY + 30), None));
+    assert_eq!(list(Start::Page(MANY / 50 + 1)).await, (times(MANY + 1, MANY + 30), None));
 }

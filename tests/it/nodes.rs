@@ -84,158 +84,144 @@ impl Word {
     }
 }
 
-/// One test for each kind of word.
+/// Makes a test of the function of this name, which stands right below, for each kind of word.
 macro_rules! with_any_word {
-    ($($(#[$doc:meta])* async fn $name:ident($word:ident: Word) $body:block)*) => {
-        $(
-            $(#[$doc])*
-            mod $name {
-                use super::*;
-
-                async fn body($word: Word) $body
-
-                with_any_word! { @
-                    redis Redis,
-                    redis_killed_first RedisKilledFirst,
-                    redis_killed_last RedisKilledLast,
-                    redis_paused RedisPaused,
-                    notifications Notifications,
-                    no_word None,
-                }
-            }
-        )*
-    };
-    (@ $($test:ident $word:ident,)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                body(Word::$word).await;
-            }
-        )*
+    ($name:ident) => {
+        $crate::in_each_case!(
+            $name(super::Word):
+            redis Redis,
+            redis_killed_first RedisKilledFirst,
+            redis_killed_last RedisKilledLast,
+            redis_paused RedisPaused,
+            notifications Notifications,
+            no_word None
+        );
     };
 }
 
-with_any_word! {
-    /// Law 2: registration on every node from the answer on, look-ups within a second.
-    async fn a_revoked_code_is_refused_elsewhere_at_once_and_found_no_longer_than_a_second(word: Word) {
-        let mut test = word.start().await;
-        let owner = test.user("owner").await;
-        let there = owner.at(&test.nodes[1].url);
-        for round in 0..3 {
-            let code = format!("SPRING2030{round}AB");
-            owner.create_code(&code).await.expect(201);
-            for client in [&owner, &there, &owner, &there] {
-                assert_eq!(find(client, "owner").await.json()["code"], code);
-            }
-            for node in &test.nodes {
-                eventually("the node remembers the code", || remembers(node, "owner")).await;
-            }
-            word.strike(&mut test);
-            owner.revoke_code(&code).await.expect(204);
-            let revoked = Instant::now();
-            let (held, _, ()) = tokio::join!(
-                hold(&test.nodes[1].app, &code),
-                refers_nobody(&there, "guest", &code),
-                gone_in_time(&there, "owner@example.com", revoked),
-            );
-            assert_eq!(held, Err(Refusal::CodeNotUsable));
-            owner.get("/api/v1/codes/owner@example.com").await.expect_problem(404, "no_active_code");
-            word.mend(&mut test).await;
-        }
-        assert_eq!(test.number("select count(*) from referrals").await, 0);
-    }
-
-    /// Replacing moves a look-up from one code to the next, and never back.
-    async fn a_replaced_code_gives_way_elsewhere_within_a_second(word: Word) {
-        let mut test = word.start().await;
-        let owner = test.user("owner").await;
-        let there = owner.at(&test.nodes[1].url);
-        owner.create_code("FIRST2030ABC").await.expect(201);
-        assert_eq!(find(&there, "owner").await.json()["code"], "FIRST2030ABC");
-        eventually("the node remembers the code", || remembers(&test.nodes[1], "owner")).await;
-        word.strike(&mut test);
-        let body = json!({"code": "SECOND2030AB", "expires_at": FAR});
-        owner.post("/api/v1/codes?replace=true", &body).await.expect(201);
-        let replaced = Instant::now();
-        while find(&there, "owner").await.json()["code"] == "FIRST2030ABC" {
-            assert!(replaced.elapsed() < PATIENCE, "the old one is still found after {:?}", replaced.elapsed());
-        }
-        for client in [&owner, &there].repeat(20) {
-            assert_eq!(find(client, "owner").await.json()["code"], "SECOND2030AB");
-        }
-    }
-
-    /// Who does not want to be found any more is not, on every node within a second, but by themselves.
-    async fn who_hides_is_hidden_elsewhere_within_a_second(word: Word) {
-        let mut test = word.start().await;
-        let (owner, stranger) = (test.user("owner").await, test.user("stranger").await);
-        let (owner_there, there) = (owner.at(&test.nodes[1].url), stranger.at(&test.nodes[1].url));
-        owner.create_code("SPRING2030AB").await.expect(201);
-        for client in [&stranger, &there] {
-            find(client, "owner").await;
+with_any_word!(a_revoked_code_is_refused_elsewhere_at_once_and_found_no_longer_than_a_second);
+/// Law 2: registration on every node from the answer on, look-ups within a second.
+async fn a_revoked_code_is_refused_elsewhere_at_once_and_found_no_longer_than_a_second(word: Word) {
+    let mut test = word.start().await;
+    let owner = test.user("owner").await;
+    let there = owner.at(&test.nodes[1].url);
+    for round in 0..3 {
+        let code = format!("SPRING2030{round}AB");
+        owner.create_code(&code).await.expect(201);
+        for client in [&owner, &there, &owner, &there] {
+            assert_eq!(find(client, "owner").await.json()["code"], code);
         }
         for node in &test.nodes {
             eventually("the node remembers the code", || remembers(node, "owner")).await;
         }
         word.strike(&mut test);
-        owner.patch("/api/v1/me", &json!({"discoverable": false})).await.expect(200);
-        gone_in_time(&there, "owner@example.com", Instant::now()).await;
-        for client in [&owner, &owner_there] {
-            find(client, "owner").await;
-        }
-        // That the owner has looked does not show it to others.
-        for client in [&stranger, &there] {
-            client.get("/api/v1/codes/owner@example.com").await.expect_problem(404, "no_active_code");
-        }
-        test.client().register("guest", Some("SPRING2030AB")).await.expect(201);
+        owner.revoke_code(&code).await.expect(204);
+        let revoked = Instant::now();
+        let (held, _, ()) = tokio::join!(
+            hold(&test.nodes[1].app, &code),
+            refers_nobody(&there, "guest", &code),
+            gone_in_time(&there, "owner@example.com", revoked),
+        );
+        assert_eq!(held, Err(Refusal::CodeNotUsable));
+        owner.get("/api/v1/codes/owner@example.com").await.expect_problem(404, "no_active_code");
+        word.mend(&mut test).await;
     }
+    assert_eq!(test.number("select count(*) from referrals").await, 0);
+}
 
-    /// Log-out, a changed password, erasure and being disabled: tokens stop on every node, refreshing at once.
-    async fn an_ended_session_ends_elsewhere_within_seconds(word: Word) {
-        let mut test = word.start().await;
-        for (place, end) in ["log_out", "change_password", "erase", "disable"].into_iter().enumerate() {
-            let user = test.user(end).await;
-            let there = user.at(&test.nodes[1].url);
-            let code = format!("SPRING2030X{place}");
-            user.create_code(&code).await.expect(201);
-            for _ in 0..3 {
-                there.get("/api/v1/codes").await.expect(200);
-            }
-            word.strike(&mut test);
-            match end {
-                "log_out" => drop(user.post("/api/v1/auth/logout", &json!({})).await.expect(204)),
-                "change_password" => {
-                    let body = json!({"current_password": PASSWORD, "new_password": "a longer, better one"});
-                    user.post("/api/v1/me/password", &body).await.expect(204);
-                }
-                "erase" => drop(user.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204)),
-                _ => admin::disable(test.app(), UserId::parse(&user.id).expect("an id")).await.expect("disabled"),
-            }
-            let ended = Instant::now();
-            let refresh_token = user.refresh_token.clone().expect("a refresh token");
-            let refreshed = there.refresh(&refresh_token).await;
-            refreshed.expect_problem(401, "invalid_refresh_token");
-            user.get("/api/v1/codes").await.expect_problem(401, "invalid_token");
-            loop {
-                let answer = there.get("/api/v1/codes").await;
-                if answer.status == 401 {
-                    answer.expect_problem(401, "invalid_token");
-                    break;
-                }
-                assert!(ended.elapsed() < SESSION_LAG, "{end}: the token is still good after {:?}", ended.elapsed());
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            let again = there.log_in(end, PASSWORD).await;
-            match end {
-                "log_out" => drop(again.expect(200)),
-                _ => drop(again.expect_problem(401, "bad_credentials")),
-            }
-            // Who is gone or kept out refers nobody either.
-            if matches!(end, "erase" | "disable") {
-                refers_nobody(&there, "guest", &code).await;
-            }
-            word.mend(&mut test).await;
+with_any_word!(a_replaced_code_gives_way_elsewhere_within_a_second);
+/// Replacing moves a look-up from one code to the next, and never back.
+async fn a_replaced_code_gives_way_elsewhere_within_a_second(word: Word) {
+    let mut test = word.start().await;
+    let owner = test.user("owner").await;
+    let there = owner.at(&test.nodes[1].url);
+    owner.create_code("FIRST2030ABC").await.expect(201);
+    assert_eq!(find(&there, "owner").await.json()["code"], "FIRST2030ABC");
+    eventually("the node remembers the code", || remembers(&test.nodes[1], "owner")).await;
+    word.strike(&mut test);
+    let body = json!({"code": "SECOND2030AB", "expires_at": FAR});
+    owner.post("/api/v1/codes?replace=true", &body).await.expect(201);
+    let replaced = Instant::now();
+    while find(&there, "owner").await.json()["code"] == "FIRST2030ABC" {
+        assert!(replaced.elapsed() < PATIENCE, "the old one is still found after {:?}", replaced.elapsed());
+    }
+    for client in [&owner, &there].repeat(20) {
+        assert_eq!(find(client, "owner").await.json()["code"], "SECOND2030AB");
+    }
+}
+
+with_any_word!(who_hides_is_hidden_elsewhere_within_a_second);
+/// Who does not want to be found any more is not, on every node within a second, but by themselves.
+async fn who_hides_is_hidden_elsewhere_within_a_second(word: Word) {
+    let mut test = word.start().await;
+    let (owner, stranger) = (test.user("owner").await, test.user("stranger").await);
+    let (owner_there, there) = (owner.at(&test.nodes[1].url), stranger.at(&test.nodes[1].url));
+    owner.create_code("SPRING2030AB").await.expect(201);
+    for client in [&stranger, &there] {
+        find(client, "owner").await;
+    }
+    for node in &test.nodes {
+        eventually("the node remembers the code", || remembers(node, "owner")).await;
+    }
+    word.strike(&mut test);
+    owner.patch("/api/v1/me", &json!({"discoverable": false})).await.expect(200);
+    gone_in_time(&there, "owner@example.com", Instant::now()).await;
+    for client in [&owner, &owner_there] {
+        find(client, "owner").await;
+    }
+    // That the owner has looked does not show it to others.
+    for client in [&stranger, &there] {
+        client.get("/api/v1/codes/owner@example.com").await.expect_problem(404, "no_active_code");
+    }
+    test.client().register("guest", Some("SPRING2030AB")).await.expect(201);
+}
+
+with_any_word!(an_ended_session_ends_elsewhere_within_seconds);
+/// Log-out, a changed password, erasure and being disabled: tokens stop on every node, refreshing at once.
+async fn an_ended_session_ends_elsewhere_within_seconds(word: Word) {
+    let mut test = word.start().await;
+    for (place, end) in ["log_out", "change_password", "erase", "disable"].into_iter().enumerate() {
+        let user = test.user(end).await;
+        let there = user.at(&test.nodes[1].url);
+        let code = format!("SPRING2030X{place}");
+        user.create_code(&code).await.expect(201);
+        for _ in 0..3 {
+            there.get("/api/v1/codes").await.expect(200);
         }
+        word.strike(&mut test);
+        match end {
+            "log_out" => drop(user.post("/api/v1/auth/logout", &json!({})).await.expect(204)),
+            "change_password" => {
+                let body = json!({"current_password": PASSWORD, "new_password": "a longer, better one"});
+                user.post("/api/v1/me/password", &body).await.expect(204);
+            }
+            "erase" => drop(user.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204)),
+            _ => admin::disable(test.app(), UserId::parse(&user.id).expect("an id")).await.expect("disabled"),
+        }
+        let ended = Instant::now();
+        let refresh_token = user.refresh_token.clone().expect("a refresh token");
+        let refreshed = there.refresh(&refresh_token).await;
+        refreshed.expect_problem(401, "invalid_refresh_token");
+        user.get("/api/v1/codes").await.expect_problem(401, "invalid_token");
+        loop {
+            let answer = there.get("/api/v1/codes").await;
+            if answer.status == 401 {
+                answer.expect_problem(401, "invalid_token");
+                break;
+            }
+            assert!(ended.elapsed() < SESSION_LAG, "{end}: the token is still good after {:?}", ended.elapsed());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let again = there.log_in(end, PASSWORD).await;
+        match end {
+            "log_out" => drop(again.expect(200)),
+            _ => drop(again.expect_problem(401, "bad_credentials")),
+        }
+        // Who is gone or kept out refers nobody either.
+        if matches!(end, "erase" | "disable") {
+            refers_nobody(&there, "guest", &code).await;
+        }
+        word.mend(&mut test).await;
     }
 }
 

@@ -438,31 +438,33 @@ fn an_empty_file_switches_no_master_key_off() {
 
 // ------------------------------------------------------------------------------------------- which database
 
-on_both_engines! {
-    async fn commands_say_which_database_they_use_and_make_none(setup: Setup) {
-        let mut operator = Operator::on_a_free_port();
-        let mut name = operator.path("referral.db").canonicalize().unwrap_or_else(|_| {
-            operator.path(".").canonicalize().expect("the folder").join("referral.db")
-        }).display().to_string();
-        if setup != Setup::Sqlite {
-            let url = Postgres::shared().await.database().await;
-            name = url.clone();
-            operator.set("DATABASE_URL", url.replace("postgres@", "postgres:s3cr3t@"));
-            name = name.replace("postgres@", "postgres:***@");
-        }
-        let commands: [&[&str]; 4] =
-            [&["admin", "promote", "boss"], &["admin", "client", "list"], &["keys", "list"], &["keys", "rotate"]];
-        for arguments in commands {
-            let ended = operator.run(arguments).refused(&["there is no database of Referral's", &name, "referral migrate"]);
-            assert!(!ended.stderr.contains("s3cr3t"), "{ended:?}");
-        }
-        // Not even tables, or a file.
-        assert!(operator.files().is_empty(), "{:?}", operator.files());
-        assert!(operator.run(&["migrate"]).well().stdout.contains("applied"));
-        let ended = operator.run_with(&["admin", "create", "boss", "boss@example.com"], "Q123werty!23\n").well();
-        assert!(ended.stderr.contains(&format!("database: {name}\n")), "{ended:?}");
-        assert!(!ended.stdout.contains(&name), "what is printed is for programs: {ended:?}");
+on_both_engines!(commands_say_which_database_they_use_and_make_none);
+async fn commands_say_which_database_they_use_and_make_none(setup: Setup) {
+    let mut operator = Operator::on_a_free_port();
+    let mut name = operator
+        .path("referral.db")
+        .canonicalize()
+        .unwrap_or_else(|_| operator.path(".").canonicalize().expect("the folder").join("referral.db"))
+        .display()
+        .to_string();
+    if setup != Setup::Sqlite {
+        let url = Postgres::shared().await.database().await;
+        name = url.clone();
+        operator.set("DATABASE_URL", url.replace("postgres@", "postgres:s3cr3t@"));
+        name = name.replace("postgres@", "postgres:***@");
     }
+    let commands: [&[&str]; 4] =
+        [&["admin", "promote", "boss"], &["admin", "client", "list"], &["keys", "list"], &["keys", "rotate"]];
+    for arguments in commands {
+        let ended = operator.run(arguments).refused(&["there is no database of Referral's", &name, "referral migrate"]);
+        assert!(!ended.stderr.contains("s3cr3t"), "{ended:?}");
+    }
+    // Not even tables, or a file.
+    assert!(operator.files().is_empty(), "{:?}", operator.files());
+    assert!(operator.run(&["migrate"]).well().stdout.contains("applied"));
+    let ended = operator.run_with(&["admin", "create", "boss", "boss@example.com"], "Q123werty!23\n").well();
+    assert!(ended.stderr.contains(&format!("database: {name}\n")), "{ended:?}");
+    assert!(!ended.stdout.contains(&name), "what is printed is for programs: {ended:?}");
 }
 
 #[test]

@@ -3,103 +3,108 @@
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
+use crate::support::app::Setup;
 use crate::support::client::PASSWORD;
 
-on_every_setup! {
-    /// Every example request of the document, in its order, with the names and success codes printed there.
-    async fn every_example_of_the_document_runs_as_printed(setup: Setup) {
-        let test = setup.start().await;
-        let owner = test.user("owner").await;
-        let printed = json!({"code": "12AF32CF8978", "expires_at": "2030-09-11 12:00"});
-        owner.post("/api/v1/codes", &printed).await.expect(201);
+on_every_setup!(every_example_of_the_document_runs_as_printed);
+/// Every example request of the document, in its order, with the names and success codes printed there.
+async fn every_example_of_the_document_runs_as_printed(setup: Setup) {
+    let test = setup.start().await;
+    let owner = test.user("owner").await;
+    let printed = json!({"code": "12AF32CF8978", "expires_at": "2030-09-11 12:00"});
+    owner.post("/api/v1/codes", &printed).await.expect(201);
 
-        // Register with the code in the path.
-        let body = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"});
-        let user = test.client().post("/api/v1/auth/user/12AF32CF8978", &body).await.expect(201).json();
-        assert_eq!(names(&user), ["email", "id", "username"]);
-        assert_eq!((&user["email"], &user["username"]), (&json!("test4@test.ru"), &json!("admin4")));
+    // Register with the code in the path.
+    let body = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"});
+    let user = test.client().post("/api/v1/auth/user/12AF32CF8978", &body).await.expect(201).json();
+    assert_eq!(names(&user), ["email", "id", "username"]);
+    assert_eq!((&user["email"], &user["username"]), (&json!("test4@test.ru"), &json!("admin4")));
 
-        // Log in.
-        let body = json!({"username": "admin4", "password": "Q123werty!23"});
-        let token = test.client().post("/api/v1/auth/token", &body).await.expect(200).json();
-        assert_eq!(token["token_type"], "Bearer");
-        assert!(token["access_token"].is_string());
+    // Log in.
+    let body = json!({"username": "admin4", "password": "Q123werty!23"});
+    let token = test.client().post("/api/v1/auth/token", &body).await.expect(200).json();
+    assert_eq!(token["token_type"], "Bearer");
+    assert!(token["access_token"].is_string());
 
-        // The list of referees, by an id without hyphens.
-        let plain = owner.id.replace('-', "");
-        let list = owner.get(&format!("/api/v1/users/{plain}")).await.expect(200).json();
-        assert_eq!((&list["total"], &list["page"], &list["size"], &list["pages"]), (&json!(1), &json!(1), &json!(50), &json!(1)));
-        for name in ["id", "email", "username"] {
-            assert_eq!(list["items"][0][name], user[name]);
+    // The list of referees, by an id without hyphens.
+    let plain = owner.id.replace('-', "");
+    let list = owner.get(&format!("/api/v1/users/{plain}")).await.expect(200).json();
+    assert_eq!(
+        (&list["total"], &list["page"], &list["size"], &list["pages"]),
+        (&json!(1), &json!(1), &json!(50), &json!(1))
+    );
+    for name in ["id", "email", "username"] {
+        assert_eq!(list["items"][0][name], user[name]);
+    }
+
+    // A code that has expired before it is made.
+    let body = json!({"code": "FFFF12345678", "expires_at": "2023-10-10 12:00"});
+    let refused = owner.post("/api/v1/codes", &body).await.expect_problem(400, "expires_in_past").json();
+    assert_eq!(refused["detail"], "Expires time less than current time");
+
+    // A code; the printed date has passed, so a later one.
+    owner.revoke_code("12AF32CF8978").await.expect(204);
+    let body = json!({"code": "FFFF12345678", "expires_at": "2035-10-10 12:00"});
+    let code = owner.post("/api/v1/codes", &body).await.expect(201).json();
+    assert_eq!(names(&code), ["code", "expires_at", "id", "is_active", "user_id"]);
+    assert_eq!(code["expires_at"], "2035-10-10T12:00:00Z");
+    assert_eq!((&code["is_active"], &code["user_id"]), (&json!(true), &json!(owner.id)));
+    assert!(code["id"].is_i64());
+
+    // Delete a code.
+    owner.delete("/api/v1/codes/FFFF12345678").await.expect(204);
+
+    // The list of own codes, with a slash at the end.
+    let list = owner.get("/api/v1/codes/").await.expect(200).json();
+    assert_eq!(list["total"], 2);
+    assert_eq!(list["items"][1]["code"], "FFFF12345678");
+    assert_eq!(list["items"][1]["is_active"], false);
+}
+
+on_every_setup!(each_recorded_call_gives_what_is_promised);
+/// Each recorded call of the reference service gives what the design says: its paths, names, success codes and
+/// sentences, without its faults.
+async fn each_recorded_call_gives_what_is_promised(setup: Setup) {
+    let test = setup.start().await;
+    let (owner, second) = (test.user("owner").await, test.user("second").await);
+    let anonymous = test.client();
+    for call in CALLS {
+        let who = match call.who {
+            "owner" => &owner,
+            "second" => &second,
+            _ => &anonymous,
+        };
+        let path = call.path.replace("{owner}", &owner.id).replace("{plain}", &owner.id.replace('-', ""));
+        let method = call.method.parse().expect("a method");
+        let mut request = who.request(method, &path);
+        if let Some(body) = call.body.first() {
+            request = request.header("content-type", "application/json").body(*body);
         }
-
-        // A code that has expired before it is made.
-        let body = json!({"code": "FFFF12345678", "expires_at": "2023-10-10 12:00"});
-        let refused = owner.post("/api/v1/codes", &body).await.expect_problem(400, "expires_in_past").json();
-        assert_eq!(refused["detail"], "Expires time less than current time");
-
-        // A code; the printed date has passed, so a later one.
-        owner.revoke_code("12AF32CF8978").await.expect(204);
-        let body = json!({"code": "FFFF12345678", "expires_at": "2035-10-10 12:00"});
-        let code = owner.post("/api/v1/codes", &body).await.expect(201).json();
-        assert_eq!(names(&code), ["code", "expires_at", "id", "is_active", "user_id"]);
-        assert_eq!(code["expires_at"], "2035-10-10T12:00:00Z");
-        assert_eq!((&code["is_active"], &code["user_id"]), (&json!(true), &json!(owner.id)));
-        assert!(code["id"].is_i64());
-
-        // Delete a code.
-        owner.delete("/api/v1/codes/FFFF12345678").await.expect(204);
-
-        // The list of own codes, with a slash at the end.
-        let list = owner.get("/api/v1/codes/").await.expect(200).json();
-        assert_eq!(list["total"], 2);
-        assert_eq!(list["items"][1]["code"], "FFFF12345678");
-        assert_eq!(list["items"][1]["is_active"], false);
-    }
-
-    /// Each recorded call of the reference service gives what the design says: its paths, names, success codes and
-    /// sentences, without its faults.
-    async fn each_recorded_call_gives_what_is_promised(setup: Setup) {
-        let test = setup.start().await;
-        let (owner, second) = (test.user("owner").await, test.user("second").await);
-        let anonymous = test.client();
-        for call in CALLS {
-            let who = match call.who {
-                "owner" => &owner,
-                "second" => &second,
-                _ => &anonymous,
-            };
-            let path = call.path.replace("{owner}", &owner.id).replace("{plain}", &owner.id.replace('-', ""));
-            let method = call.method.parse().expect("a method");
-            let mut request = who.request(method, &path);
-            if let Some(body) = call.body.first() {
-                request = request.header("content-type", "application/json")        .body(*body);
-            }
-            let answer = who.send(request).await;
-            assert_eq!(answer.status, call.status, "{}: {answer:?}", call.name);
-            if answer.status >= 400 {
-                let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
-                assert!(detail.contains(call.says), "{}: {detail}", call.name);
-            } else if !call.says.is_empty() {
-                assert!(answer.text.contains(call.says), "{}: {}", call.name, answer.text);
-            }
+        let answer = who.send(request).await;
+        assert_eq!(answer.status, call.status, "{}: {answer:?}", call.name);
+        if answer.status >= 400 {
+            let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+            assert!(detail.contains(call.says), "{}: {detail}", call.name);
+        } else if !call.says.is_empty() {
+            assert!(answer.text.contains(call.says), "{}: {}", call.name, answer.text);
         }
     }
+}
 
-    /// A form works as well as JSON, and a body without a content type is read as JSON.
-    async fn bodies_are_json_or_forms_and_a_missing_type_is_json(setup: Setup) {
-        let test = setup.start().await;
-        test.user("admin4").await;
-        let form = "grant_type=password&username=admin4%40example.com&password=Q123werty%2123&scope=&client_id=";
-        test.client().post_form("/api/v1/auth/token", form).await.expect(200);
-        let body = json!({"username": "admin4", "password": PASSWORD}).to_string();
-        let request = test.client().request(reqwest::Method::POST, "/api/v1/auth/token/").body(body.clone());
-        test.client().send(request).await.expect(200);
-        let answer = test.client().post_raw("/api/v1/auth/token", "text/plain", body).await;
-        answer.expect_problem(415, "unsupported_media_type");
-        let answer = test.client().post_form("/api/v1/codes/validate", "code=12AF32CF8978").await;
-        answer.expect_problem(415, "unsupported_media_type");
-    }
+on_every_setup!(bodies_are_json_or_forms_and_a_missing_type_is_json);
+/// A form works as well as JSON, and a body without a content type is read as JSON.
+async fn bodies_are_json_or_forms_and_a_missing_type_is_json(setup: Setup) {
+    let test = setup.start().await;
+    test.user("admin4").await;
+    let form = "grant_type=password&username=admin4%40example.com&password=Q123werty%2123&scope=&client_id=";
+    test.client().post_form("/api/v1/auth/token", form).await.expect(200);
+    let body = json!({"username": "admin4", "password": PASSWORD}).to_string();
+    let request = test.client().request(reqwest::Method::POST, "/api/v1/auth/token/").body(body.clone());
+    test.client().send(request).await.expect(200);
+    let answer = test.client().post_raw("/api/v1/auth/token", "text/plain", body).await;
+    answer.expect_problem(415, "unsupported_media_type");
+    let answer = test.client().post_form("/api/v1/codes/validate", "code=12AF32CF8978").await;
+    answer.expect_problem(415, "unsupported_media_type");
 }
 
 fn names(value: &Value) -> Vec<&str> {

@@ -112,25 +112,25 @@ async fn rows_are_found_by_the_clock_through_an_index() {
     }
 }
 
-on_both_engines! {
-    async fn every_statement_prepares_on_both_engines(setup: Setup) {
-        let test = setup.start().await;
-        for (file, statements) in STORES.iter().chain(&[("these tests", STATEMENTS)]) {
-            assert!(!statements.is_empty(), "{file}");
-            for sql in *statements {
-                let prepared = test.app().db.prepare(sql).await;
-                assert!(prepared.is_ok(), "{file}: {}: {:?}", sql.name, prepared.err());
-            }
+on_both_engines!(every_statement_prepares_on_both_engines);
+async fn every_statement_prepares_on_both_engines(setup: Setup) {
+    let test = setup.start().await;
+    for (file, statements) in STORES.iter().chain(&[("these tests", STATEMENTS)]) {
+        assert!(!statements.is_empty(), "{file}");
+        for sql in *statements {
+            let prepared = test.app().db.prepare(sql).await;
+            assert!(prepared.is_ok(), "{file}: {}: {:?}", sql.name, prepared.err());
         }
     }
+}
 
-    /// The negative control of the test above.
-    async fn a_statement_that_names_what_is_not_there_does_not_prepare(setup: Setup) {
-        static WRONG: Sql = Sql { name: "WRONG", sqlite: "select x from nowhere", postgres: "select x from nowhere" };
-        let test = setup.start().await;
-        let refused = test.app().db.prepare(&WRONG).await;
-        assert!(matches!(&refused, Err(Error::Storage(Storage::Broken(text))) if text.starts_with("WRONG: ")));
-    }
+on_both_engines!(a_statement_that_names_what_is_not_there_does_not_prepare);
+/// The negative control of the test above.
+async fn a_statement_that_names_what_is_not_there_does_not_prepare(setup: Setup) {
+    static WRONG: Sql = Sql { name: "WRONG", sqlite: "select x from nowhere", postgres: "select x from nowhere" };
+    let test = setup.start().await;
+    let refused = test.app().db.prepare(&WRONG).await;
+    assert!(matches!(&refused, Err(Error::Storage(Storage::Broken(text))) if text.starts_with("WRONG: ")));
 }
 
 // ------------------------------------------------------------------------------------------------- constraints
@@ -141,59 +141,59 @@ async fn alone(db: &Db, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Res
     db.write((sql, params.into()), unit).await
 }
 
-on_both_engines! {
-    async fn each_named_constraint_has_one_name_on_both_engines(setup: Setup) {
-        let test = setup.start().await;
-        let db = &test.app().db;
-        let id = |client: Client| UserId::parse(&client.id).expect("an id");
-        let (one, two) = (id(test.user("one").await), id(test.user("two").await));
-        for (sql, params) in [
-            (&ADD_LOGIN, params!["someone@example.com", one].to_vec()),
-            (&ADD_STRING, params![1, vec![7_u8; 32], one].to_vec()),
-            (&ADD_SLOT, params![one].to_vec()),
-            (&ADD_CODE, params![one, 1, 20, None::<i64>].to_vec()),
-            (&ADD_REFERRAL, params![one, two].to_vec()),
-        ] {
-            alone(db, sql, params).await.expect("nothing is violated yet");
-        }
-        let violations: &[(&str, &'static Sql, Vec<Value>)] = &[
-            ("logins_pk", &ADD_LOGIN, params!["someone@example.com", two].to_vec()),
-            ("users_pk", &ADD_USER_AGAIN, params![one].to_vec()),
-            ("code_strings_hash_unique", &ADD_STRING, params![2, vec![7_u8; 32], two].to_vec()),
-            ("codes_pk", &ADD_CODE, params![one, 1, 20, None::<i64>].to_vec()),
-            ("referrals_referee_unique", &ADD_REFERRAL, params![one, two].to_vec()),
-            ("referrals_not_self", &ADD_REFERRAL, params![one, one].to_vec()),
-            // A code that ends when it begins, and one revoked before it was made.
-            ("codes_life", &ADD_CODE, params![two, 1, 10, None::<i64>].to_vec()),
-            ("codes_life", &ADD_CODE, params![two, 1, 20, 9].to_vec()),
-        ];
-        for (name, sql, params) in violations {
-            match alone(db, sql, params.clone()).await {
-                Err(Error::Storage(Storage::Constraint(violated))) => assert_eq!(violated, *name),
-                other => panic!("{name}: {other:?}"),
-            }
-        }
-        let mut tried: Vec<&str> = violations.iter().map(|(name, ..)| *name).collect();
-        tried.dedup();
-        assert_eq!(tried, known_constraints(), "each constraint of the seam's table is violated here");
+on_both_engines!(each_named_constraint_has_one_name_on_both_engines);
+async fn each_named_constraint_has_one_name_on_both_engines(setup: Setup) {
+    let test = setup.start().await;
+    let db = &test.app().db;
+    let id = |client: Client| UserId::parse(&client.id).expect("an id");
+    let (one, two) = (id(test.user("one").await), id(test.user("two").await));
+    for (sql, params) in [
+        (&ADD_LOGIN, params!["someone@example.com", one].to_vec()),
+        (&ADD_STRING, params![1, vec![7_u8; 32], one].to_vec()),
+        (&ADD_SLOT, params![one].to_vec()),
+        (&ADD_CODE, params![one, 1, 20, None::<i64>].to_vec()),
+        (&ADD_REFERRAL, params![one, two].to_vec()),
+    ] {
+        alone(db, sql, params).await.expect("nothing is violated yet");
     }
+    let violations: &[(&str, &'static Sql, Vec<Value>)] = &[
+        ("logins_pk", &ADD_LOGIN, params!["someone@example.com", two].to_vec()),
+        ("users_pk", &ADD_USER_AGAIN, params![one].to_vec()),
+        ("code_strings_hash_unique", &ADD_STRING, params![2, vec![7_u8; 32], two].to_vec()),
+        ("codes_pk", &ADD_CODE, params![one, 1, 20, None::<i64>].to_vec()),
+        ("referrals_referee_unique", &ADD_REFERRAL, params![one, two].to_vec()),
+        ("referrals_not_self", &ADD_REFERRAL, params![one, one].to_vec()),
+        // A code that ends when it begins, and one revoked before it was made.
+        ("codes_life", &ADD_CODE, params![two, 1, 10, None::<i64>].to_vec()),
+        ("codes_life", &ADD_CODE, params![two, 1, 20, 9].to_vec()),
+    ];
+    for (name, sql, params) in violations {
+        match alone(db, sql, params.clone()).await {
+            Err(Error::Storage(Storage::Constraint(violated))) => assert_eq!(violated, *name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let mut tried: Vec<&str> = violations.iter().map(|(name, ..)| *name).collect();
+    tried.dedup();
+    assert_eq!(tried, known_constraints(), "each constraint of the seam's table is violated here");
+}
 
-    /// Constraints that nobody answers for are faults of ours, and the log gets no value of a row.
-    async fn any_other_violation_is_a_fault_of_ours_without_values(setup: Setup) {
-        let test = setup.start().await;
-        let db = &test.app().db;
-        let nobody = UserId::new();
-        for (what, sql, params) in [
-            ("an unknown user", &ADD_LOGIN, params!["someone@example.com", nobody].to_vec()),
-            ("null", &ADD_LOGIN, params!["someone@example.com", None::<i64>].to_vec()),
-        ] {
-            match alone(db, sql, params).await {
-                Err(Error::Storage(Storage::Broken(text))) => {
-                    assert!(text.starts_with("ADD_LOGIN: "), "{what}: {text}");
-                    assert!(!text.contains("someone"), "{what}: {text}");
-                }
-                other => panic!("{what}: {other:?}"),
+on_both_engines!(any_other_violation_is_a_fault_of_ours_without_values);
+/// Constraints that nobody answers for are faults of ours, and the log gets no value of a row.
+async fn any_other_violation_is_a_fault_of_ours_without_values(setup: Setup) {
+    let test = setup.start().await;
+    let db = &test.app().db;
+    let nobody = UserId::new();
+    for (what, sql, params) in [
+        ("an unknown user", &ADD_LOGIN, params!["someone@example.com", nobody].to_vec()),
+        ("null", &ADD_LOGIN, params!["someone@example.com", None::<i64>].to_vec()),
+    ] {
+        match alone(db, sql, params).await {
+            Err(Error::Storage(Storage::Broken(text))) => {
+                assert!(text.starts_with("ADD_LOGIN: "), "{what}: {text}");
+                assert!(!text.contains("someone"), "{what}: {text}");
             }
+            other => panic!("{what}: {other:?}"),
         }
     }
 }
@@ -207,112 +207,114 @@ fn known_constraints() -> Vec<&'static str> {
 
 // ------------------------------------------------------------------------------- statements that differ
 
-on_both_engines! {
-    async fn claiming_takes_what_is_due_and_not_leased_with_the_same_effect(setup: Setup) {
-        let test = setup.start().await;
-        for row in [
-            "('due', 1000, 0, null, null)",
-            "('overdue', 1, 3, null, null)",
-            "('early', 1001, 0, null, null)",
-            "('leased', 1, 1, 1001, null)",
-            "('lease ran out', 1, 1, 1000, null)",
-            "('done', 1, 1, null, 5)",
-        ] {
-            let (subject, rest) = row.trim_start_matches('(').split_once(", ").expect("a subject");
-            test.sql(&format!(
-                "insert into jobs (kind, subject, created_at, run_at, attempts, lease_until, done_at)
-                 values ('check_email', {subject}, 0, {rest}"
-            ))
-            .await;
-        }
-        for kind in ["fold_referrals", "a kind of tomorrow"] {
-            alone(&test.app().db, &ADD_JOB, params![kind, "another kind"]).await.expect("a job");
-        }
-        let mut taken: Vec<(String, i64)> = jobs::claim(&test.app().db, Kind::CheckEmail, 16, Time(1000))
-            .await
-            .expect("a claim")
-            .into_iter()
-            .map(|job| (job.subject, job.attempts))
-            .collect();
-        taken.sort();
-        assert_eq!(taken, [("due".into(), 1), ("lease ran out".into(), 2), ("overdue".into(), 4)]);
-        let leases = test.query("select subject, lease_until from jobs order by subject, kind").await;
-        let leases: Vec<(&str, Option<&str>)> =
-            leases.iter().map(|row| (row[0].as_deref().expect("a subject"), row[1].as_deref())).collect();
-        // Two minutes of microseconds behind the time of the claim.
-        let ours = Some("120001000");
-        assert_eq!(
-            leases,
-            [
-                ("another kind", None),
-                ("another kind", None),
-                ("done", None),
-                ("due", ours),
-                ("early", None),
-                ("lease ran out", ours),
-                ("leased", Some("1001")),
-                ("overdue", ours)
-            ]
-        );
+on_both_engines!(claiming_takes_what_is_due_and_not_leased_with_the_same_effect);
+async fn claiming_takes_what_is_due_and_not_leased_with_the_same_effect(setup: Setup) {
+    let test = setup.start().await;
+    for row in [
+        "('due', 1000, 0, null, null)",
+        "('overdue', 1, 3, null, null)",
+        "('early', 1001, 0, null, null)",
+        "('leased', 1, 1, 1001, null)",
+        "('lease ran out', 1, 1, 1000, null)",
+        "('done', 1, 1, null, 5)",
+    ] {
+        let (subject, rest) = row.trim_start_matches('(').split_once(", ").expect("a subject");
+        test.sql(&format!(
+            "insert into jobs (kind, subject, created_at, run_at, attempts, lease_until, done_at)
+             values ('check_email', {subject}, 0, {rest}"
+        ))
+        .await;
     }
+    for kind in ["fold_referrals", "a kind of tomorrow"] {
+        alone(&test.app().db, &ADD_JOB, params![kind, "another kind"]).await.expect("a job");
+    }
+    let mut taken: Vec<(String, i64)> = jobs::claim(&test.app().db, Kind::CheckEmail, 16, Time(1000))
+        .await
+        .expect("a claim")
+        .into_iter()
+        .map(|job| (job.subject, job.attempts))
+        .collect();
+    taken.sort();
+    assert_eq!(taken, [("due".into(), 1), ("lease ran out".into(), 2), ("overdue".into(), 4)]);
+    let leases = test.query("select subject, lease_until from jobs order by subject, kind").await;
+    let leases: Vec<(&str, Option<&str>)> =
+        leases.iter().map(|row| (row[0].as_deref().expect("a subject"), row[1].as_deref())).collect();
+    // Two minutes of microseconds behind the time of the claim.
+    let ours = Some("120001000");
+    assert_eq!(
+        leases,
+        [
+            ("another kind", None),
+            ("another kind", None),
+            ("done", None),
+            ("due", ours),
+            ("early", None),
+            ("lease ran out", ours),
+            ("leased", Some("1001")),
+            ("overdue", ours)
+        ]
+    );
+}
 
-    async fn the_oldest_jobs_are_claimed_first_and_none_twice(setup: Setup) {
-        let test = setup.start().await;
-        for number in 0..40 {
-            test.sql(&format!(
-                "insert into jobs (kind, subject, created_at, run_at, attempts)
-                 values ('check_email', '{number:02}', 0, {number}, 0)"
-            ))
-            .await;
-        }
-        let db = &test.app().db;
-        let claim = async || {
-            let taken = jobs::claim(db, Kind::CheckEmail, 16, Time(1000)).await.expect("a claim");
-            let mut subjects: Vec<String> = taken.into_iter().map(|job| job.subject).collect();
-            subjects.sort();
-            subjects
-        };
-        let expected: Vec<String> = (0..16).map(|number| format!("{number:02}")).collect();
-        assert_eq!(claim().await, expected);
-        let mut rest = join_all((0..6).map(|_| claim())).await.concat();
-        // On PostgreSQL a claim passes over rows that another is just taking, so some may be left for the next.
-        rest.extend(claim().await);
-        rest.sort();
-        let expected: Vec<String> = (16..40).map(|number| format!("{number:02}")).collect();
-        assert_eq!(rest, expected);
+on_both_engines!(the_oldest_jobs_are_claimed_first_and_none_twice);
+async fn the_oldest_jobs_are_claimed_first_and_none_twice(setup: Setup) {
+    let test = setup.start().await;
+    for number in 0..40 {
+        test.sql(&format!(
+            "insert into jobs (kind, subject, created_at, run_at, attempts)
+             values ('check_email', '{number:02}', 0, {number}, 0)"
+        ))
+        .await;
     }
+    let db = &test.app().db;
+    let claim = async || {
+        let taken = jobs::claim(db, Kind::CheckEmail, 16, Time(1000)).await.expect("a claim");
+        let mut subjects: Vec<String> = taken.into_iter().map(|job| job.subject).collect();
+        subjects.sort();
+        subjects
+    };
+    let expected: Vec<String> = (0..16).map(|number| format!("{number:02}")).collect();
+    assert_eq!(claim().await, expected);
+    let mut rest = join_all((0..6).map(|_| claim())).await.concat();
+    // On PostgreSQL a claim passes over rows that another is just taking, so some may be left for the next.
+    rest.extend(claim().await);
+    rest.sort();
+    let expected: Vec<String> = (16..40).map(|number| format!("{number:02}")).collect();
+    assert_eq!(rest, expected);
+}
 
-    async fn a_locked_slot_tells_the_same_whichever_way_it_was_locked(setup: Setup) {
-        let test = setup.start().await;
-        let owner = test.user("owner").await;
-        let code = owner.create_code("SPRING2030AB").await.expect(201).json();
-        let id = UserId::parse(&owner.id).expect("an id");
-        let db = &test.app().db;
-        let before = now(db).await;
-        let exclusive = db.write(id, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
-        let shared = db.write(id, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault").expect("a slot");
-        let after = now(db).await;
-        for slot in [&exclusive, &shared] {
-            assert_eq!((slot.owner, slot.issued, slot.version), (id, 1, 1));
-            let current = slot.active().expect("the code is alive");
-            assert_eq!(json!(current.id), code["id"]);
-            assert_eq!(json!(current.expires_at), code["expires_at"]);
-        }
-        assert!(before <= exclusive.now && exclusive.now <= shared.now && shared.now <= after);
+on_both_engines!(a_locked_slot_tells_the_same_whichever_way_it_was_locked);
+async fn a_locked_slot_tells_the_same_whichever_way_it_was_locked(setup: Setup) {
+    let test = setup.start().await;
+    let owner = test.user("owner").await;
+    let code = owner.create_code("SPRING2030AB").await.expect(201).json();
+    let id = UserId::parse(&owner.id).expect("an id");
+    let db = &test.app().db;
+    let before = now(db).await;
+    let exclusive = db.write(id, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
+    let shared = db.write(id, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault").expect("a slot");
+    let after = now(db).await;
+    for slot in [&exclusive, &shared] {
+        assert_eq!((slot.owner, slot.issued, slot.version), (id, 1, 1));
+        let current = slot.active().expect("the code is alive");
+        assert_eq!(json!(current.id), code["id"]);
+        assert_eq!(json!(current.expires_at), code["expires_at"]);
     }
+    assert!(before <= exclusive.now && exclusive.now <= shared.now && shared.now <= after);
+}
 
-    async fn a_slot_is_made_by_who_changes_it_and_not_by_who_uses_it(setup: Setup) {
-        let test = setup.start().await;
-        let owner = UserId::parse(&test.user("owner").await.id).expect("an id");
-        let db = &test.app().db;
-        let none = db.write(owner, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault");
-        assert!(none.is_none());
-        assert_eq!(test.number("select count(*) from code_slots").await, 0);
-        let made = db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
-        assert_eq!((made.issued, made.version), (0, 0));
-        assert!(made.current.is_none());
-        assert_eq!(test.number("select count(*) from code_slots").await, 1);
-    }
+on_both_engines!(a_slot_is_made_by_who_changes_it_and_not_by_who_uses_it);
+async fn a_slot_is_made_by_who_changes_it_and_not_by_who_uses_it(setup: Setup) {
+    let test = setup.start().await;
+    let owner = UserId::parse(&test.user("owner").await.id).expect("an id");
+    let db = &test.app().db;
+    let none = db.write(owner, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault");
+    assert!(none.is_none());
+    assert_eq!(test.number("select count(*) from code_slots").await, 0);
+    let made = db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
+    assert_eq!((made.issued, made.version), (0, 0));
+    assert!(made.current.is_none());
+    assert_eq!(test.number("select count(*) from code_slots").await, 1);
 }
 
 async fn now(db: &Db) -> Time {
@@ -516,22 +518,21 @@ async fn a_unit_that_fails_rolls_back_alone_on_postgresql() {
     every_third_fails(Setup::Postgres, &[Fate::Refused, Fate::Violates]).await;
 }
 
-on_both_engines! {
-    /// On PostgreSQL it panics in its caller's task, where the server's guard catches it.
-    async fn after_a_unit_that_panicked_the_next_ones_run(setup: Setup) {
-        let test = setup.start_with(&[("REFERRAL_DATABASE_CONNECTIONS", "1")]).await;
-        let db = test.app().db.clone();
-        for number in 0..5 {
-            let outcome = tokio::spawn(run(db.clone(), number, Fate::Panics)).await;
-            match (setup, outcome) {
-                (Setup::Sqlite, Ok(Err(Error::Internal(text)))) => assert!(text.contains("panicked"), "{text}"),
-                (Setup::Postgres, Err(failed)) => assert!(failed.is_panic()),
-                (_, outcome) => panic!("{outcome:?}"),
-            }
-            assert_eq!(run(db.clone(), 100 + number, Fate::Fine).await.expect("the next one runs"), 100 + number);
+on_both_engines!(after_a_unit_that_panicked_the_next_ones_run);
+/// On PostgreSQL it panics in its caller's task, where the server's guard catches it.
+async fn after_a_unit_that_panicked_the_next_ones_run(setup: Setup) {
+    let test = setup.start_with(&[("REFERRAL_DATABASE_CONNECTIONS", "1")]).await;
+    let db = test.app().db.clone();
+    for number in 0..5 {
+        let outcome = tokio::spawn(run(db.clone(), number, Fate::Panics)).await;
+        match (setup, outcome) {
+            (Setup::Sqlite, Ok(Err(Error::Internal(text)))) => assert!(text.contains("panicked"), "{text}"),
+            (Setup::Postgres, Err(failed)) => assert!(failed.is_panic()),
+            (_, outcome) => panic!("{outcome:?}"),
         }
-        assert_eq!(test.number("select count(*) from jobs").await, 10);
+        assert_eq!(run(db.clone(), 100 + number, Fate::Fine).await.expect("the next one runs"), 100 + number);
     }
+    assert_eq!(test.number("select count(*) from jobs").await, 10);
 }
 
 #[tokio::test]
@@ -564,35 +565,34 @@ async fn leaving_after<F: Future>(polls: usize, future: F) -> Option<F::Output> 
     .await
 }
 
-on_both_engines! {
-    async fn a_caller_that_leaves_leaves_no_transaction_open(setup: Setup) {
-        for connections in ["1", "2"] {
-            let test = setup.start_with(&[("REFERRAL_DATABASE_CONNECTIONS", connections)]).await;
-            let db = &test.app().db;
-            let (mut left, mut answered) = (0, Vec::new());
-            for number in 0..200 {
-                match leaving_after(number % 25, run(db.clone(), number, Fate::Fine)).await {
-                    Some(outcome) => answered.push(outcome.expect("no fault").to_string()),
-                    None => left += 1,
-                }
-                // Readers leave as well, and their connection goes back to the same pool.
-                let _ = leaving_after(number % 7, db.scan(&ALL_JOBS, params![])).await;
+on_both_engines!(a_caller_that_leaves_leaves_no_transaction_open);
+async fn a_caller_that_leaves_leaves_no_transaction_open(setup: Setup) {
+    for connections in ["1", "2"] {
+        let test = setup.start_with(&[("REFERRAL_DATABASE_CONNECTIONS", connections)]).await;
+        let db = &test.app().db;
+        let (mut left, mut answered) = (0, Vec::new());
+        for number in 0..200 {
+            match leaving_after(number % 25, run(db.clone(), number, Fate::Fine)).await {
+                Some(outcome) => answered.push(outcome.expect("no fault").to_string()),
+                None => left += 1,
             }
-            assert!(left > 10, "some callers left: {left}");
-            // With a transaction still open on the only connections this would wait for one and fail.
-            for number in 1000..1010 {
-                let answer = run(db.clone(), number, Fate::Fine).await.expect("a write still works");
-                answered.push(answer.to_string());
-            }
-            let halves = "select count(*) from (select subject from jobs group by subject having count(*) <> 2) halves";
-            assert_eq!(test.number(halves).await, 0, "each unit happened or did not");
-            let rows = test.query("select distinct subject from jobs").await;
-            for number in answered {
-                assert!(rows.iter().any(|row| row[0].as_deref() == Some(&number)), "{number} was answered");
-            }
-            if setup == Setup::Postgres {
-                eventually("no transaction is open", || async { open_transactions(&test.database_url).await == 0 }).await;
-            }
+            // Readers leave as well, and their connection goes back to the same pool.
+            let _ = leaving_after(number % 7, db.scan(&ALL_JOBS, params![])).await;
+        }
+        assert!(left > 10, "some callers left: {left}");
+        // With a transaction still open on the only connections this would wait for one and fail.
+        for number in 1000..1010 {
+            let answer = run(db.clone(), number, Fate::Fine).await.expect("a write still works");
+            answered.push(answer.to_string());
+        }
+        let halves = "select count(*) from (select subject from jobs group by subject having count(*) <> 2) halves";
+        assert_eq!(test.number(halves).await, 0, "each unit happened or did not");
+        let rows = test.query("select distinct subject from jobs").await;
+        for number in answered {
+            assert!(rows.iter().any(|row| row[0].as_deref() == Some(&number)), "{number} was answered");
+        }
+        if setup == Setup::Postgres {
+            eventually("no transaction is open", || async { open_transactions(&test.database_url).await == 0 }).await;
         }
     }
 }
@@ -1042,60 +1042,62 @@ fn settings(database_url: &str) -> config::Config {
     config::load(None, &environment).expect("the settings of the test")
 }
 
-on_both_engines! {
-    async fn five_nodes_that_start_at_once_apply_a_migration_once(setup: Setup) {
-        for _ in 0..5 {
-            let test = setup.prepare(&[]).await;
-            let nodes: Vec<_> = (0..5)
-                .map(|_| tokio::spawn(referral::start::open(settings(&test.database_url), Clock::default())))
-                .collect();
-            let mut keys = Vec::new();
-            for node in nodes {
-                let app = node.await.expect("no panic").unwrap_or_else(|error| panic!("a node does not start: {error}"));
-                keys.push(format!("{:?}", app.keyring.published()));
-            }
-            keys.dedup();
-            assert_eq!(keys.len(), 1, "all sign with the same key");
-            let applied = test.query("select version, name from schema_migrations order by version").await;
-            assert_eq!(applied.len() as i64, migrate::newest(), "{applied:?}");
+on_both_engines!(five_nodes_that_start_at_once_apply_a_migration_once);
+async fn five_nodes_that_start_at_once_apply_a_migration_once(setup: Setup) {
+    for _ in 0..5 {
+        let test = setup.prepare(&[]).await;
+        let nodes: Vec<_> = (0..5)
+            .map(|_| tokio::spawn(referral::start::open(settings(&test.database_url), Clock::default())))
+            .collect();
+        let mut keys = Vec::new();
+        for node in nodes {
+            let app = node.await.expect("no panic").unwrap_or_else(|error| panic!("a node does not start: {error}"));
+            keys.push(format!("{:?}", app.keyring.published()));
         }
+        keys.dedup();
+        assert_eq!(keys.len(), 1, "all sign with the same key");
+        let applied = test.query("select version, name from schema_migrations order by version").await;
+        assert_eq!(applied.len() as i64, migrate::newest(), "{applied:?}");
     }
+}
 
-    async fn a_newer_schema_is_refused_with_a_remedy(setup: Setup) {
-        let test = setup.start().await;
-        test.sql("insert into schema_migrations values (999, 'from the future', 0)").await;
-        let Err(sentence) = referral::start::open(settings(&test.database_url), Clock::default()).await else {
-            panic!("a node starts on a schema that it does not know");
-        };
-        assert!(sentence.contains("schema 999") && sentence.contains("run the newer binary"), "{sentence}");
-        assert_eq!(test.number("select count(*) from schema_migrations where version = 999").await, 1);
-    }
+on_both_engines!(a_newer_schema_is_refused_with_a_remedy);
+async fn a_newer_schema_is_refused_with_a_remedy(setup: Setup) {
+    let test = setup.start().await;
+    test.sql("insert into schema_migrations values (999, 'from the future', 0)").await;
+    let Err(sentence) = referral::start::open(settings(&test.database_url), Clock::default()).await else {
+        panic!("a node starts on a schema that it does not know");
+    };
+    assert!(sentence.contains("schema 999") && sentence.contains("run the newer binary"), "{sentence}");
+    assert_eq!(test.number("select count(*) from schema_migrations where version = 999").await, 1);
+}
 
-    async fn a_migration_that_left_only_its_table_of_versions_is_begun_again(setup: Setup) {
-        let test = setup.prepare(&[]).await;
-        test.sql(
-            "create table schema_migrations (version bigint not null primary key, name text not null, \
-             applied_at bigint not null)",
-        )
-        .await;
-        let db = open(&test.database_url).await.expect("the database");
-        assert_eq!(migrate::version(&db).await.expect("a version"), Some(0));
-        assert_eq!(migrate::run(&db).await.expect("the migrations"), migrate::newest());
-        assert_eq!(migrate::version(&db).await.expect("a version"), Some(migrate::newest()));
-        assert_eq!(migrate::run(&db).await.expect("nothing to do"), 0);
-        whole(&db).await;
-    }
+on_both_engines!(a_migration_that_left_only_its_table_of_versions_is_begun_again);
+async fn a_migration_that_left_only_its_table_of_versions_is_begun_again(setup: Setup) {
+    let test = setup.prepare(&[]).await;
+    test.sql(
+        "create table schema_migrations (version bigint not null primary key, name text not null, \
+         applied_at bigint not null)",
+    )
+    .await;
+    let db = open(&test.database_url).await.expect("the database");
+    assert_eq!(migrate::version(&db).await.expect("a version"), Some(0));
+    assert_eq!(migrate::run(&db).await.expect("the migrations"), migrate::newest());
+    assert_eq!(migrate::version(&db).await.expect("a version"), Some(migrate::newest()));
+    assert_eq!(migrate::run(&db).await.expect("nothing to do"), 0);
+    whole(&db).await;
+}
 
-    async fn reading_the_version_of_an_empty_database_makes_nothing(setup: Setup) {
-        let test = setup.prepare(&[]).await;
-        let db = open(&test.database_url).await.expect("the database");
-        assert_eq!(migrate::version(&db).await.expect("a version"), None);
-        let tables = match setup {
-            Setup::Sqlite => "select count(*) from sqlite_master",
-            _ => "select count(*) from pg_tables where schemaname = 'public'",
-        };
-        assert_eq!(test.number(tables).await, 0);
-    }
+on_both_engines!(reading_the_version_of_an_empty_database_makes_nothing);
+async fn reading_the_version_of_an_empty_database_makes_nothing(setup: Setup) {
+    let test = setup.prepare(&[]).await;
+    let db = open(&test.database_url).await.expect("the database");
+    assert_eq!(migrate::version(&db).await.expect("a version"), None);
+    let tables = match setup {
+        Setup::Sqlite => "select count(*) from sqlite_master",
+        _ => "select count(*) from pg_tables where schemaname = 'public'",
+    };
+    assert_eq!(test.number(tables).await, 0);
 }
 
 /// Everything that the service asks of the schema is there.

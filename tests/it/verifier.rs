@@ -187,48 +187,51 @@ fn answers() -> Vec<(&'static str, Reply, Leads)> {
     ]
 }
 
-on_both_engines! {
-    async fn every_answer_leads_to_a_verdict_or_to_another_question(setup: Setup) {
-        let by_name: HashMap<String, Reply> =
-            answers().into_iter().map(|(name, reply, _)| (format!("{name}@asked.test"), reply)).collect();
-        let hunter = Hunter::saying(move |asked| by_name[&asked.email()].clone()).await;
-        let mut settings = hunter.settings("flag").to_vec();
-        // None gives up while this test moves the clock.
-        settings.push(("REFERRAL_EMAIL_GIVE_UP_MINUTES", "10000"));
-        let test = setup.start_with(&settings).await;
-        let mut ids = HashMap::new();
-        for (name, ..) in answers() {
-            ids.insert(name, register(&test, name, None).await);
-        }
-        let outcomes = ask_once(&test).await;
-        for (name, _, leads) in answers() {
-            let (open, _, why) = job(&test, &ids[name]).await;
-            let verdict = verdict(&test, &ids[name]).await;
-            match (leads, &outcomes[&ids[name]]) {
-                (Leads::To(expected), Outcome::Done(word)) => {
-                    assert_eq!((*word, open, verdict.as_str(), why.as_str()), (expected, false, expected, expected), "{name}");
-                }
-                (Leads::Again(seconds), Outcome::Again { after, why: said }) => {
-                    assert_eq!(after.as_secs(), seconds, "{name}");
-                    assert_eq!((open, verdict.as_str(), why.as_str()), (true, "pending", *said), "{name}");
-                }
-                _ => panic!("{name}: {verdict}, {why}"),
+on_both_engines!(every_answer_leads_to_a_verdict_or_to_another_question);
+async fn every_answer_leads_to_a_verdict_or_to_another_question(setup: Setup) {
+    let by_name: HashMap<String, Reply> =
+        answers().into_iter().map(|(name, reply, _)| (format!("{name}@asked.test"), reply)).collect();
+    let hunter = Hunter::saying(move |asked| by_name[&asked.email()].clone()).await;
+    let mut settings = hunter.settings("flag").to_vec();
+    // None gives up while this test moves the clock.
+    settings.push(("REFERRAL_EMAIL_GIVE_UP_MINUTES", "10000"));
+    let test = setup.start_with(&settings).await;
+    let mut ids = HashMap::new();
+    for (name, ..) in answers() {
+        ids.insert(name, register(&test, name, None).await);
+    }
+    let outcomes = ask_once(&test).await;
+    for (name, _, leads) in answers() {
+        let (open, _, why) = job(&test, &ids[name]).await;
+        let verdict = verdict(&test, &ids[name]).await;
+        match (leads, &outcomes[&ids[name]]) {
+            (Leads::To(expected), Outcome::Done(word)) => {
+                assert_eq!(
+                    (*word, open, verdict.as_str(), why.as_str()),
+                    (expected, false, expected, expected),
+                    "{name}"
+                );
             }
+            (Leads::Again(seconds), Outcome::Again { after, why: said }) => {
+                assert_eq!(after.as_secs(), seconds, "{name}");
+                assert_eq!((open, verdict.as_str(), why.as_str()), (true, "pending", *said), "{name}");
+            }
+            _ => panic!("{name}: {verdict}, {why}"),
         }
+    }
 
-        // Hunter recovers, and everything drains.
-        hunter.says(|_| Reply::verdict("webmail"));
-        test.move_clock(Duration::from_secs(3601));
-        test.drain().await;
-        assert_eq!(open_jobs(&test).await, 0);
-        for (name, _, leads) in answers() {
-            let word = if let Leads::To(word) = leads { word } else { "webmail" };
-            assert_eq!(verdict(&test, &ids[name]).await, word, "{name}");
-        }
-        for (name, _, leads) in answers() {
-            let times = hunter.asked().iter().filter(|asked| asked.email() == format!("{name}@asked.test")).count();
-            assert_eq!(times, if matches!(leads, Leads::To(_)) { 1 } else { 2 }, "{name}");
-        }
+    // Hunter recovers, and everything drains.
+    hunter.says(|_| Reply::verdict("webmail"));
+    test.move_clock(Duration::from_secs(3601));
+    test.drain().await;
+    assert_eq!(open_jobs(&test).await, 0);
+    for (name, _, leads) in answers() {
+        let word = if let Leads::To(word) = leads { word } else { "webmail" };
+        assert_eq!(verdict(&test, &ids[name]).await, word, "{name}");
+    }
+    for (name, _, leads) in answers() {
+        let times = hunter.asked().iter().filter(|asked| asked.email() == format!("{name}@asked.test")).count();
+        assert_eq!(times, if matches!(leads, Leads::To(_)) { 1 } else { 2 }, "{name}");
     }
 }
 
@@ -287,41 +290,40 @@ async fn a_hunter_that_is_not_there_is_asked_again() {
 
 // --------------------------------------------------------------------------------------- a Hunter that is silent
 
-on_both_engines! {
-    /// Half-open: connections are taken and nothing is ever said.
-    async fn while_hunter_is_silent_registrations_complete_and_other_work_goes_on(setup: Setup) {
-        let hunter = Hunter::saying(|_| Reply::Silence).await;
-        let test = setup.start_with(&hunter.settings("flag")).await;
-        let (_stop, stopped) = tokio::sync::watch::channel(false);
-        let working = tokio::spawn(worker::work(test.app().clone(), stopped));
-        let first = register(&test, "first", None).await;
-        eventually("Hunter is asked", || async { hunter.asked().len() == 1 }).await;
+on_both_engines!(while_hunter_is_silent_registrations_complete_and_other_work_goes_on);
+/// Half-open: connections are taken and nothing is ever said.
+async fn while_hunter_is_silent_registrations_complete_and_other_work_goes_on(setup: Setup) {
+    let hunter = Hunter::saying(|_| Reply::Silence).await;
+    let test = setup.start_with(&hunter.settings("flag")).await;
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let working = tokio::spawn(worker::work(test.app().clone(), stopped));
+    let first = register(&test, "first", None).await;
+    eventually("Hunter is asked", || async { hunter.asked().len() == 1 }).await;
 
-        let second = register(&test, "second", None).await;
-        log_in(&test, "second").await.expect(200);
-        test.sql(&format!(
-            "insert into jobs (kind, subject, created_at, run_at, attempts) values ('fold_referrals', '{first}', 0, 0, 0)"
-        ))
-        .await;
-        eventually("other jobs are done", || async {
-            test.number("select count(*) from jobs where kind = 'fold_referrals' and done_at is not null").await == 1
-        })
-        .await;
-        for id in [&first, &second] {
-            assert!(job(&test, id).await.0, "the job is still open");
-            assert_eq!(verdict(&test, id).await, "pending");
-        }
+    let second = register(&test, "second", None).await;
+    log_in(&test, "second").await.expect(200);
+    test.sql(&format!(
+        "insert into jobs (kind, subject, created_at, run_at, attempts) values ('fold_referrals', '{first}', 0, 0, 0)"
+    ))
+    .await;
+    eventually("other jobs are done", || async {
+        test.number("select count(*) from jobs where kind = 'fold_referrals' and done_at is not null").await == 1
+    })
+    .await;
+    for id in [&first, &second] {
+        assert!(job(&test, id).await.0, "the job is still open");
+        assert_eq!(verdict(&test, id).await, "pending");
+    }
 
-        // The node dies over it. When its lease has run out another one asks, and by then Hunter speaks.
-        working.abort();
-        let _ = working.await;
-        hunter.says(|_| Reply::verdict("valid"));
-        test.move_clock(Duration::from_secs(121));
-        test.drain().await;
-        assert_eq!(open_jobs(&test).await, 0);
-        for id in [&first, &second] {
-            assert_eq!(verdict(&test, id).await, "valid");
-        }
+    // The node dies over it. When its lease has run out another one asks, and by then Hunter speaks.
+    working.abort();
+    let _ = working.await;
+    hunter.says(|_| Reply::verdict("valid"));
+    test.move_clock(Duration::from_secs(121));
+    test.drain().await;
+    assert_eq!(open_jobs(&test).await, 0);
+    for id in [&first, &second] {
+        assert_eq!(verdict(&test, id).await, "valid");
     }
 }
 
@@ -356,331 +358,344 @@ async fn hunter_by_name() -> Hunter {
 
 const WORDS: [&str; 6] = ["valid", "invalid", "accept_all", "webmail", "disposable", "unknown"];
 
-on_both_engines! {
-    async fn under_off_nothing_is_asked_and_nobody_waits(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("off")).await;
-        let owner = owner(&test).await;
-        register(&test, "invalid", Some("SPRING2030AB")).await;
-        let me = test.client().logged_in("invalid").await;
-        assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "unchecked");
-        let body = json!({"username": "short", "email": "short@mailinator.com", "password": PASSWORD});
-        test.client().post("/api/v1/auth/user", &body).await.expect(201);
-        let me = test.client().logged_in("short").await;
-        assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "unchecked");
-        test.drain().await;
-        assert_eq!(questions(&test).await, 0);
-        assert!(hunter.asked().is_empty());
-        assert_eq!(statuses(&owner).await["invalid"], "confirmed");
-    }
+on_both_engines!(under_off_nothing_is_asked_and_nobody_waits);
+async fn under_off_nothing_is_asked_and_nobody_waits(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("off")).await;
+    let owner = owner(&test).await;
+    register(&test, "invalid", Some("SPRING2030AB")).await;
+    let me = test.client().logged_in("invalid").await;
+    assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "unchecked");
+    let body = json!({"username": "short", "email": "short@mailinator.com", "password": PASSWORD});
+    test.client().post("/api/v1/auth/user", &body).await.expect(201);
+    let me = test.client().logged_in("short").await;
+    assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "unchecked");
+    test.drain().await;
+    assert_eq!(questions(&test).await, 0);
+    assert!(hunter.asked().is_empty());
+    assert_eq!(statuses(&owner).await["invalid"], "confirmed");
+}
 
-    async fn under_flag_the_verdict_is_shown_and_bars_nobody(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("flag")).await;
-        let owner = owner(&test).await;
-        for word in WORDS {
-            register(&test, word, Some("SPRING2030AB")).await;
-            let me = test.client().logged_in(word).await;
-            assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "pending");
-            assert_eq!(statuses(&owner).await[word], "confirmed");
-        }
-        test.drain().await;
-        for word in WORDS {
-            let me = test.client().logged_in(word).await;
-            assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], word);
-            assert_eq!(statuses(&owner).await[word], "confirmed");
-        }
-        // A domain on our own list is flagged without a question.
-        let asked = hunter.asked().len();
-        let body = json!({"username": "short", "email": "short@mailinator.com", "password": PASSWORD, "code": "SPRING2030AB"});
-        test.client().post("/api/v1/auth/user", &body).await.expect(201);
-        test.drain().await;
-        assert_eq!(questions(&test).await as usize, asked);
-        assert_eq!(hunter.asked().len(), asked);
-        let me = test.client().logged_in("short").await;
-        assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "disposable");
-        assert_eq!(statuses(&owner).await["short"], "confirmed");
+on_both_engines!(under_flag_the_verdict_is_shown_and_bars_nobody);
+async fn under_flag_the_verdict_is_shown_and_bars_nobody(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("flag")).await;
+    let owner = owner(&test).await;
+    for word in WORDS {
+        register(&test, word, Some("SPRING2030AB")).await;
+        let me = test.client().logged_in(word).await;
+        assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "pending");
+        assert_eq!(statuses(&owner).await[word], "confirmed");
     }
+    test.drain().await;
+    for word in WORDS {
+        let me = test.client().logged_in(word).await;
+        assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], word);
+        assert_eq!(statuses(&owner).await[word], "confirmed");
+    }
+    // A domain on our own list is flagged without a question.
+    let asked = hunter.asked().len();
+    let body =
+        json!({"username": "short", "email": "short@mailinator.com", "password": PASSWORD, "code": "SPRING2030AB"});
+    test.client().post("/api/v1/auth/user", &body).await.expect(201);
+    test.drain().await;
+    assert_eq!(questions(&test).await as usize, asked);
+    assert_eq!(hunter.asked().len(), asked);
+    let me = test.client().logged_in("short").await;
+    assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "disposable");
+    assert_eq!(statuses(&owner).await["short"], "confirmed");
+}
 
-    async fn under_block_log_in_and_the_referral_wait_for_the_verdict(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("block")).await;
-        let owner = owner(&test).await;
+on_both_engines!(under_block_log_in_and_the_referral_wait_for_the_verdict);
+async fn under_block_log_in_and_the_referral_wait_for_the_verdict(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("block")).await;
+    let owner = owner(&test).await;
+    for word in WORDS {
+        register(&test, word, Some("SPRING2030AB")).await;
+        log_in(&test, word).await.expect_problem(403, "email_check_pending");
+        test.client().log_in(&format!("{word}@asked.test"), PASSWORD).await.expect(403);
+        // Why somebody does not get in is told only to who has the password.
+        test.client().log_in(word, "not the password").await.expect_problem(401, "bad_credentials");
+        assert_eq!(statuses(&owner).await[word], "pending");
+    }
+    test.drain().await;
+    assert_eq!(open_jobs(&test).await, 0);
+    let after = async || {
         for word in WORDS {
-            register(&test, word, Some("SPRING2030AB")).await;
-            log_in(&test, word).await.expect_problem(403, "email_check_pending");
-            test.client().log_in(&format!("{word}@asked.test"), PASSWORD).await.expect(403);
-            // Why somebody does not get in is told only to who has the password.
-            test.client().log_in(word, "not the password").await.expect_problem(401, "bad_credentials");
-            assert_eq!(statuses(&owner).await[word], "pending");
-        }
-        test.drain().await;
-        assert_eq!(open_jobs(&test).await, 0);
-        let after = async || {
-            for word in WORDS {
-                if matches!(word, "invalid" | "disposable") {
-                    log_in(&test, word).await.expect_problem(403, "email_refused");
-                    test.client().log_in(word, "not the password").await.expect_problem(401, "bad_credentials");
-                } else {
-                    log_in(&test, word).await.expect(200);
-                }
+            if matches!(word, "invalid" | "disposable") {
+                log_in(&test, word).await.expect_problem(403, "email_refused");
+                test.client().log_in(word, "not the password").await.expect_problem(401, "bad_credentials");
+            } else {
+                log_in(&test, word).await.expect(200);
             }
-            let owner = test.client().logged_in("owner").await;
-            for (word, status) in statuses(&owner).await {
-                let bad = matches!(word.as_str(), "invalid" | "disposable");
-                assert_eq!(status, if bad { "pending" } else { "confirmed" }, "{word}");
-            }
-        };
-        after().await;
-        // Bad addresses do not become good by waiting.
-        test.move_clock(2 * DAY);
-        assert_eq!(test.drain().await, 0);
-        after().await;
-        assert_eq!(hunter.asked().len(), 1 + WORDS.len());
-    }
-
-    async fn under_block_an_address_without_a_verdict_passes_when_the_time_is_up(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("block")).await;
-        let owner = owner(&test).await;
-        hunter.says(|_| Reply::new(500, &[], ""));
-        let id = register(&test, "waits", Some("SPRING2030AB")).await;
-        test.drain().await;
-        test.move_clock(59 * MINUTE);
-        test.drain().await;
-        log_in(&test, "waits").await.expect_problem(403, "email_check_pending");
-        assert_eq!(verdict(&test, &id).await, "pending");
-        test.move_clock(MINUTE);
-        // Nobody waits for the job to say so.
-        let waits = log_in(&test, "waits").await.expect(200).json();
-        assert!(waits["access_token"].is_string());
-        let owner = test.client().logged_in(&owner.username).await;
-        assert_eq!(statuses(&owner).await["waits"], "pending");
-        let asked = hunter.asked().len();
-        assert_eq!(test.drain().await, 1, "the job is due at the end of the time, however long its last pause was");
-        assert_eq!(hunter.asked().len(), asked, "it is too late to ask");
-        assert_eq!(verdict(&test, &id).await, "unknown");
-        assert_eq!(statuses(&owner).await["waits"], "confirmed");
-        assert_eq!(open_jobs(&test).await, 0);
-    }
-
-    async fn the_time_after_which_an_address_passes_is_a_setting(setup: Setup) {
-        let hunter = Hunter::saying(|_| Reply::new(429, &[("retry-after", "3000")], "")).await;
-        let mut settings = hunter.settings("block").to_vec();
-        settings.push(("REFERRAL_EMAIL_GIVE_UP_MINUTES", "5"));
-        let test = setup.start_with(&settings).await;
-        let id = register(&test, "waits", None).await;
-        test.drain().await;
-        test.move_clock(4 * MINUTE);
-        log_in(&test, "waits").await.expect_problem(403, "email_check_pending");
-        test.move_clock(MINUTE);
-        log_in(&test, "waits").await.expect(200);
-        assert_eq!(test.drain().await, 1, "Retry-After is not waited for past the end of the time");
-        assert_eq!(verdict(&test, &id).await, "unknown");
-    }
-
-    async fn under_block_a_disposable_domain_is_refused_at_registration(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("block")).await;
-        for email in ["short@mailinator.com", "short@MAILINATOR.com"] {
-            let body = json!({"username": "short", "email": email, "password": PASSWORD});
-            let refused = test.client().post("/api/v1/auth/user", &body).await.expect_problem(422, "invalid").json();
-            assert_eq!(refused["errors"][0]["loc"], json!(["body", "email"]));
-            assert_eq!(refused["errors"][0]["type"], "disposable_address");
         }
-        assert_eq!(test.number("select count(*) from users").await, 0);
-        assert_eq!(test.number("select count(*) from jobs").await, 0);
-        assert!(hunter.asked().is_empty());
-    }
+        let owner = test.client().logged_in("owner").await;
+        for (word, status) in statuses(&owner).await {
+            let bad = matches!(word.as_str(), "invalid" | "disposable");
+            assert_eq!(status, if bad { "pending" } else { "confirmed" }, "{word}");
+        }
+    };
+    after().await;
+    // Bad addresses do not become good by waiting.
+    test.move_clock(2 * DAY);
+    assert_eq!(test.drain().await, 0);
+    after().await;
+    assert_eq!(hunter.asked().len(), 1 + WORDS.len());
+}
 
-    /// `block` with nobody to ask: only our own list speaks.
-    async fn without_a_key_nobody_is_asked_and_nobody_waits(setup: Setup) {
-        let test = setup.start_with(&[("REFERRAL_EMAIL_CHECK", "block")]).await;
-        let owner = owner(&test).await;
-        register(&test, "friend", Some("SPRING2030AB")).await;
-        let me = test.client().logged_in("friend").await;
-        assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "unchecked");
-        assert_eq!(statuses(&owner).await["friend"], "confirmed");
-        let body = json!({"username": "short", "email": "short@mailinator.com", "password": PASSWORD});
-        test.client().post("/api/v1/auth/user", &body).await.expect_problem(422, "invalid");
-        assert_eq!(questions(&test).await, 0);
-    }
+on_both_engines!(under_block_an_address_without_a_verdict_passes_when_the_time_is_up);
+async fn under_block_an_address_without_a_verdict_passes_when_the_time_is_up(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("block")).await;
+    let owner = owner(&test).await;
+    hunter.says(|_| Reply::new(500, &[], ""));
+    let id = register(&test, "waits", Some("SPRING2030AB")).await;
+    test.drain().await;
+    test.move_clock(59 * MINUTE);
+    test.drain().await;
+    log_in(&test, "waits").await.expect_problem(403, "email_check_pending");
+    assert_eq!(verdict(&test, &id).await, "pending");
+    test.move_clock(MINUTE);
+    // Nobody waits for the job to say so.
+    let waits = log_in(&test, "waits").await.expect(200).json();
+    assert!(waits["access_token"].is_string());
+    let owner = test.client().logged_in(&owner.username).await;
+    assert_eq!(statuses(&owner).await["waits"], "pending");
+    let asked = hunter.asked().len();
+    assert_eq!(test.drain().await, 1, "the job is due at the end of the time, however long its last pause was");
+    assert_eq!(hunter.asked().len(), asked, "it is too late to ask");
+    assert_eq!(verdict(&test, &id).await, "unknown");
+    assert_eq!(statuses(&owner).await["waits"], "confirmed");
+    assert_eq!(open_jobs(&test).await, 0);
+}
 
-    async fn nothing_is_asked_about_who_was_erased_meanwhile(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("flag")).await;
-        let id = register(&test, "valid", None).await;
-        let me = test.client().logged_in("valid").await;
-        me.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
-        assert_eq!(test.drain().await, 1);
-        assert!(hunter.asked().is_empty());
-        assert!(!job(&test, &id).await.0, "the job is done");
+on_both_engines!(the_time_after_which_an_address_passes_is_a_setting);
+async fn the_time_after_which_an_address_passes_is_a_setting(setup: Setup) {
+    let hunter = Hunter::saying(|_| Reply::new(429, &[("retry-after", "3000")], "")).await;
+    let mut settings = hunter.settings("block").to_vec();
+    settings.push(("REFERRAL_EMAIL_GIVE_UP_MINUTES", "5"));
+    let test = setup.start_with(&settings).await;
+    let id = register(&test, "waits", None).await;
+    test.drain().await;
+    test.move_clock(4 * MINUTE);
+    log_in(&test, "waits").await.expect_problem(403, "email_check_pending");
+    test.move_clock(MINUTE);
+    log_in(&test, "waits").await.expect(200);
+    assert_eq!(test.drain().await, 1, "Retry-After is not waited for past the end of the time");
+    assert_eq!(verdict(&test, &id).await, "unknown");
+}
+
+on_both_engines!(under_block_a_disposable_domain_is_refused_at_registration);
+async fn under_block_a_disposable_domain_is_refused_at_registration(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("block")).await;
+    for email in ["short@mailinator.com", "short@MAILINATOR.com"] {
+        let body = json!({"username": "short", "email": email, "password": PASSWORD});
+        let refused = test.client().post("/api/v1/auth/user", &body).await.expect_problem(422, "invalid").json();
+        assert_eq!(refused["errors"][0]["loc"], json!(["body", "email"]));
+        assert_eq!(refused["errors"][0]["type"], "disposable_address");
     }
+    assert_eq!(test.number("select count(*) from users").await, 0);
+    assert_eq!(test.number("select count(*) from jobs").await, 0);
+    assert!(hunter.asked().is_empty());
+}
+
+on_both_engines!(without_a_key_nobody_is_asked_and_nobody_waits);
+/// `block` with nobody to ask: only our own list speaks.
+async fn without_a_key_nobody_is_asked_and_nobody_waits(setup: Setup) {
+    let test = setup.start_with(&[("REFERRAL_EMAIL_CHECK", "block")]).await;
+    let owner = owner(&test).await;
+    register(&test, "friend", Some("SPRING2030AB")).await;
+    let me = test.client().logged_in("friend").await;
+    assert_eq!(me.get("/api/v1/me").await.expect(200).json()["email_verdict"], "unchecked");
+    assert_eq!(statuses(&owner).await["friend"], "confirmed");
+    let body = json!({"username": "short", "email": "short@mailinator.com", "password": PASSWORD});
+    test.client().post("/api/v1/auth/user", &body).await.expect_problem(422, "invalid");
+    assert_eq!(questions(&test).await, 0);
+}
+
+on_both_engines!(nothing_is_asked_about_who_was_erased_meanwhile);
+async fn nothing_is_asked_about_who_was_erased_meanwhile(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("flag")).await;
+    let id = register(&test, "valid", None).await;
+    let me = test.client().logged_in("valid").await;
+    me.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
+    assert_eq!(test.drain().await, 1);
+    assert!(hunter.asked().is_empty());
+    assert!(!job(&test, &id).await.0, "the job is done");
 }
 
 // ----------------------------------------------------------------------------------------------------- the queue
 
-on_both_engines! {
-    async fn a_lease_runs_out_and_then_another_node_may_take_the_job(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("flag")).await;
-        let id = register(&test, "valid", None).await;
-        let claim = async || {
-            let taken = jobs::claim(&test.app().db, Kind::CheckEmail, 16, test.app().clock.now()).await.expect("a claim");
-            taken.into_iter().map(|job| (job.subject, job.attempts)).collect::<Vec<_>>()
-        };
-        assert_eq!(claim().await, [(id.clone(), 1)]);
-        assert_eq!(claim().await, []);
-        test.move_clock(Duration::from_secs(119));
-        assert_eq!(claim().await, []);
-        test.move_clock(Duration::from_secs(2));
-        assert_eq!(claim().await, [(id, 2)]);
-        assert_eq!(claim().await, []);
-    }
+on_both_engines!(a_lease_runs_out_and_then_another_node_may_take_the_job);
+async fn a_lease_runs_out_and_then_another_node_may_take_the_job(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("flag")).await;
+    let id = register(&test, "valid", None).await;
+    let claim = async || {
+        let taken = jobs::claim(&test.app().db, Kind::CheckEmail, 16, test.app().clock.now()).await.expect("a claim");
+        taken.into_iter().map(|job| (job.subject, job.attempts)).collect::<Vec<_>>()
+    };
+    assert_eq!(claim().await, [(id.clone(), 1)]);
+    assert_eq!(claim().await, []);
+    test.move_clock(Duration::from_secs(119));
+    assert_eq!(claim().await, []);
+    test.move_clock(Duration::from_secs(2));
+    assert_eq!(claim().await, [(id, 2)]);
+    assert_eq!(claim().await, []);
+}
 
-    async fn whose_lease_has_run_out_has_no_say_in_what_another_is_at(setup: Setup) {
-        let hunter = hunter_by_name().await;
-        let test = setup.start_with(&hunter.settings("flag")).await;
-        let id = register(&test, "valid", None).await;
-        let (db, clock) = (&test.app().db, &test.app().clock);
-        let slow = jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").pop().expect("a job");
-        test.move_clock(Duration::from_secs(121));
-        let other = jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").pop().expect("a job");
-        let again = jobs::Outcome::Again { after: Duration::ZERO, why: "slow" };
-        jobs::settle(db, &slow, again, clock.now()).await.expect("nothing fails");
-        jobs::give_back(db, &slow).await.expect("nothing fails");
-        assert!(jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").is_empty());
-        jobs::settle(db, &other, jobs::Outcome::Done("valid"), clock.now()).await.expect("nothing fails");
-        let (open, _, outcome) = job(&test, &id).await;
-        assert_eq!((open, outcome.as_str()), (false, "valid"));
-    }
+on_both_engines!(whose_lease_has_run_out_has_no_say_in_what_another_is_at);
+async fn whose_lease_has_run_out_has_no_say_in_what_another_is_at(setup: Setup) {
+    let hunter = hunter_by_name().await;
+    let test = setup.start_with(&hunter.settings("flag")).await;
+    let id = register(&test, "valid", None).await;
+    let (db, clock) = (&test.app().db, &test.app().clock);
+    let slow = jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").pop().expect("a job");
+    test.move_clock(Duration::from_secs(121));
+    let other = jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").pop().expect("a job");
+    let again = jobs::Outcome::Again { after: Duration::ZERO, why: "slow" };
+    jobs::settle(db, &slow, again, clock.now()).await.expect("nothing fails");
+    jobs::give_back(db, &slow).await.expect("nothing fails");
+    assert!(jobs::claim(db, Kind::CheckEmail, 16, clock.now()).await.expect("a claim").is_empty());
+    jobs::settle(db, &other, jobs::Outcome::Done("valid"), clock.now()).await.expect("nothing fails");
+    let (open, _, outcome) = job(&test, &id).await;
+    assert_eq!((open, outcome.as_str()), (false, "valid"));
+}
 
-    /// More of them than one claim takes, behind one that is not answered.
-    async fn one_slow_answer_holds_up_no_other_job(setup: Setup) {
-        let hunter = Hunter::saying(|asked| match asked.email().starts_with("slow") {
-            true => Reply::Silence,
-            false => Reply::verdict("valid"),
-        })
-        .await;
-        let test = setup.start_with(&hunter.settings("flag")).await;
-        let (_stop, stopped) = tokio::sync::watch::channel(false);
-        let slow = register(&test, "slow", None).await;
-        let working = tokio::spawn(worker::work(test.app().clone(), stopped));
-        eventually("Hunter is asked", || async { hunter.asked().len() == 1 }).await;
-        let names: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
-        join_all(names.iter().map(|name| register(&test, name, None))).await;
-        eventually("all others are done", || async { open_jobs(&test).await == 1 }).await;
-        // Still the first question, and nobody else's.
-        let leased = "select count(*) from jobs where done_at is null and lease_until is not null and attempts = 1";
-        assert_eq!(test.number(leased).await, 1);
-        assert_eq!(verdict(&test, &slow).await, "pending");
-        working.abort();
-    }
+on_both_engines!(one_slow_answer_holds_up_no_other_job);
+/// More of them than one claim takes, behind one that is not answered.
+async fn one_slow_answer_holds_up_no_other_job(setup: Setup) {
+    let hunter = Hunter::saying(|asked| match asked.email().starts_with("slow") {
+        true => Reply::Silence,
+        false => Reply::verdict("valid"),
+    })
+    .await;
+    let test = setup.start_with(&hunter.settings("flag")).await;
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let slow = register(&test, "slow", None).await;
+    let working = tokio::spawn(worker::work(test.app().clone(), stopped));
+    eventually("Hunter is asked", || async { hunter.asked().len() == 1 }).await;
+    let names: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+    join_all(names.iter().map(|name| register(&test, name, None))).await;
+    eventually("all others are done", || async { open_jobs(&test).await == 1 }).await;
+    // Still the first question, and nobody else's.
+    let leased = "select count(*) from jobs where done_at is null and lease_until is not null and attempts = 1";
+    assert_eq!(test.number(leased).await, 1);
+    assert_eq!(verdict(&test, &slow).await, "pending");
+    working.abort();
+}
 
-    async fn two_nodes_never_run_one_job_at_once(setup: Setup) {
-        // Each question is noted before it is answered: an address that is asked about twice is noted twice.
-        let noted: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
-        let notes = noted.clone();
-        let hunter = Hunter::saying(move |asked| {
-            *notes.lock().expect("no panic in here").entry(asked.email()).or_default() += 1;
-            Reply::verdict("valid")
-        })
-        .await;
-        let mut test = setup.start_with(&hunter.settings("flag")).await;
-        test.add_node().await;
-        let names: Vec<String> = (0..24).map(|number| format!("user{number}")).collect();
-        join_all(names.iter().map(|name| register(&test, name, None))).await;
-        let drain = async |node: usize| {
-            let app = &test.nodes[node].app;
-            let mut ran = 0;
-            // Until nothing is open anywhere: who finds nothing due looks again while the other still has some.
-            while jobs::waiting(&app.db).await.expect("a count") > 0 {
-                ran += worker::drain(app).await.expect("the jobs run");
-            }
-            ran
-        };
-        let (one, two) = join(drain(0), drain(1)).await;
-        assert_eq!(one + two, names.len(), "{one} and {two}");
-        let noted = noted.lock().expect("no panic in here").clone();
-        assert_eq!(noted.len(), names.len());
-        assert!(noted.values().all(|times| *times == 1), "{noted:?}");
-    }
-
-    async fn kinds_that_only_a_newer_node_knows_are_left_to_it(setup: Setup) {
-        let test = setup.start().await;
-        test.sql(
-            "insert into jobs (kind, subject, created_at, run_at, attempts) values ('a kind of tomorrow', 'x', 0, 0, 0)",
-        )
-        .await;
-        assert_eq!(test.drain().await, 0);
-        test.move_clock(400 * DAY);
-        assert_eq!(test.drain().await, 0);
-        worker::clean(test.app()).await.expect("housekeeping");
-        let untouched = "select count(*) from jobs where attempts = 0 and run_at = 0 and lease_until is null \
-                         and done_at is null and outcome is null";
-        assert_eq!(test.number(untouched).await, 1);
-    }
-
-    async fn finished_jobs_are_kept_for_their_time_and_open_ones_for_ever(setup: Setup) {
-        for (days, settings) in [(7, &[][..]), (2, &[("REFERRAL_RETENTION_JOBS_DAYS", "2")])] {
-            let hunter = hunter_by_name().await;
-            let settings = [&hunter.settings("flag"), settings].concat();
-            let test = setup.start_with(&settings).await;
-            register(&test, "valid", None).await;
-            test.drain().await;
-            test.sql("insert into jobs (kind, subject, created_at, run_at, attempts) values ('open', 'x', 0, 0, 0)").await;
-            let done = "select count(*) from jobs where done_at is not null";
-            test.move_clock(days * DAY - MINUTE);
-            worker::clean(test.app()).await.expect("housekeeping");
-            assert_eq!(test.number(done).await, 1);
-            test.move_clock(2 * MINUTE);
-            worker::clean(test.app()).await.expect("housekeeping");
-            assert_eq!(test.number(done).await, 0);
-            assert_eq!(test.number("select count(*) from jobs where kind = 'open'").await, 1);
+on_both_engines!(two_nodes_never_run_one_job_at_once);
+async fn two_nodes_never_run_one_job_at_once(setup: Setup) {
+    // Each question is noted before it is answered: an address that is asked about twice is noted twice.
+    let noted: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let notes = noted.clone();
+    let hunter = Hunter::saying(move |asked| {
+        *notes.lock().expect("no panic in here").entry(asked.email()).or_default() += 1;
+        Reply::verdict("valid")
+    })
+    .await;
+    let mut test = setup.start_with(&hunter.settings("flag")).await;
+    test.add_node().await;
+    let names: Vec<String> = (0..24).map(|number| format!("user{number}")).collect();
+    join_all(names.iter().map(|name| register(&test, name, None))).await;
+    let drain = async |node: usize| {
+        let app = &test.nodes[node].app;
+        let mut ran = 0;
+        // Until nothing is open anywhere: who finds nothing due looks again while the other still has some.
+        while jobs::waiting(&app.db).await.expect("a count") > 0 {
+            ran += worker::drain(app).await.expect("the jobs run");
         }
-    }
+        ran
+    };
+    let (one, two) = join(drain(0), drain(1)).await;
+    assert_eq!(one + two, names.len(), "{one} and {two}");
+    let noted = noted.lock().expect("no panic in here").clone();
+    assert_eq!(noted.len(), names.len());
+    assert!(noted.values().all(|times| *times == 1), "{noted:?}");
+}
 
-    async fn ended_and_expired_sessions_are_kept_for_their_time(setup: Setup) {
-        let test = setup.start().await;
-        let ended = test.user("owner").await;
-        log_in(&test, "owner").await.expect(200);
-        ended.post("/api/v1/auth/logout", &json!({})).await.expect(204);
-        let families = async || test.number("select count(*) from token_families").await;
-        let clean = async || worker::clean(test.app()).await.expect("housekeeping");
-        test.move_clock(30 * DAY - MINUTE);
-        clean().await;
-        assert_eq!(families().await, 2);
-        // Thirty days after its end the first goes; the second has only just expired.
-        test.move_clock(2 * MINUTE);
-        clean().await;
-        assert_eq!(families().await, 1);
-        test.move_clock(30 * DAY - 2 * MINUTE);
-        clean().await;
-        assert_eq!(families().await, 1);
-        test.move_clock(2 * MINUTE);
-        clean().await;
-        assert_eq!(families().await, 0);
-    }
+on_both_engines!(kinds_that_only_a_newer_node_knows_are_left_to_it);
+async fn kinds_that_only_a_newer_node_knows_are_left_to_it(setup: Setup) {
+    let test = setup.start().await;
+    test.sql(
+        "insert into jobs (kind, subject, created_at, run_at, attempts) values ('a kind of tomorrow', 'x', 0, 0, 0)",
+    )
+    .await;
+    assert_eq!(test.drain().await, 0);
+    test.move_clock(400 * DAY);
+    assert_eq!(test.drain().await, 0);
+    worker::clean(test.app()).await.expect("housekeeping");
+    let untouched = "select count(*) from jobs where attempts = 0 and run_at = 0 and lease_until is null \
+                     and done_at is null and outcome is null";
+    assert_eq!(test.number(untouched).await, 1);
+}
 
-    async fn changes_are_kept_as_long_as_a_node_may_need_them(setup: Setup) {
-        let test = setup.start().await;
-        let owner = test.user("owner").await;
-        owner.create_code("SPRING2030AB").await.expect(201);
-        owner.revoke_code("SPRING2030AB").await.expect(204);
-        let changes = async || test.number("select count(*) from changes").await;
-        let clean = async || worker::clean(test.app()).await.expect("housekeeping");
-        clean().await;
-        // The first key, the code, its end.
-        assert_eq!(changes().await, 3);
-        // By the database's clock, on which they are dated.
-        test.move_clock(DAY);
-        clean().await;
-        assert_eq!(changes().await, 3);
-        test.move_database_clock(14 * 60 * 1_000_000).await;
-        clean().await;
-        assert_eq!(changes().await, 3);
-        test.move_database_clock(16 * 60 * 1_000_000).await;
-        clean().await;
-        assert_eq!(changes().await, 0);
+on_both_engines!(finished_jobs_are_kept_for_their_time_and_open_ones_for_ever);
+async fn finished_jobs_are_kept_for_their_time_and_open_ones_for_ever(setup: Setup) {
+    for (days, settings) in [(7, &[][..]), (2, &[("REFERRAL_RETENTION_JOBS_DAYS", "2")])] {
+        let hunter = hunter_by_name().await;
+        let settings = [&hunter.settings("flag"), settings].concat();
+        let test = setup.start_with(&settings).await;
+        register(&test, "valid", None).await;
+        test.drain().await;
+        test.sql("insert into jobs (kind, subject, created_at, run_at, attempts) values ('open', 'x', 0, 0, 0)").await;
+        let done = "select count(*) from jobs where done_at is not null";
+        test.move_clock(days * DAY - MINUTE);
+        worker::clean(test.app()).await.expect("housekeeping");
+        assert_eq!(test.number(done).await, 1);
+        test.move_clock(2 * MINUTE);
+        worker::clean(test.app()).await.expect("housekeeping");
+        assert_eq!(test.number(done).await, 0);
+        assert_eq!(test.number("select count(*) from jobs where kind = 'open'").await, 1);
     }
+}
+
+on_both_engines!(ended_and_expired_sessions_are_kept_for_their_time);
+async fn ended_and_expired_sessions_are_kept_for_their_time(setup: Setup) {
+    let test = setup.start().await;
+    let ended = test.user("owner").await;
+    log_in(&test, "owner").await.expect(200);
+    ended.post("/api/v1/auth/logout", &json!({})).await.expect(204);
+    let families = async || test.number("select count(*) from token_families").await;
+    let clean = async || worker::clean(test.app()).await.expect("housekeeping");
+    test.move_clock(30 * DAY - MINUTE);
+    clean().await;
+    assert_eq!(families().await, 2);
+    // Thirty days after its end the first goes; the second has only just expired.
+    test.move_clock(2 * MINUTE);
+    clean().await;
+    assert_eq!(families().await, 1);
+    test.move_clock(30 * DAY - 2 * MINUTE);
+    clean().await;
+    assert_eq!(families().await, 1);
+    test.move_clock(2 * MINUTE);
+    clean().await;
+    assert_eq!(families().await, 0);
+}
+
+on_both_engines!(changes_are_kept_as_long_as_a_node_may_need_them);
+async fn changes_are_kept_as_long_as_a_node_may_need_them(setup: Setup) {
+    let test = setup.start().await;
+    let owner = test.user("owner").await;
+    owner.create_code("SPRING2030AB").await.expect(201);
+    owner.revoke_code("SPRING2030AB").await.expect(204);
+    let changes = async || test.number("select count(*) from changes").await;
+    let clean = async || worker::clean(test.app()).await.expect("housekeeping");
+    clean().await;
+    // The first key, the code, its end.
+    assert_eq!(changes().await, 3);
+    // By the database's clock, on which they are dated.
+    test.move_clock(DAY);
+    clean().await;
+    assert_eq!(changes().await, 3);
+    test.move_database_clock(14 * 60 * 1_000_000).await;
+    clean().await;
+    assert_eq!(changes().await, 3);
+    test.move_database_clock(16 * 60 * 1_000_000).await;
+    clean().await;
+    assert_eq!(changes().await, 0);
 }

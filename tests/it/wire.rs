@@ -22,81 +22,81 @@ const MOST_BODY: usize = 64 * 1024;
 /// Pages beside the API, with the operations that are for programs.
 const PAGES: &str = "/docs|/redoc|/openapi.json|/problems|/problems/invalid|/docs/assets/docs.css|/docs/assets/docs.js";
 
-on_every_setup! {
-    async fn percent_encoded_garbage_in_paths_finds_nothing(setup: Setup) {
-        let test = setup.start().await;
-        let user = test.user("user").await;
-        user.create_code("AMSEL2030XYZ").await.expect(201);
-        let authorization = bearer(&user);
-        let body = json!({"username": "late", "email": "late@example.com", "password": PASSWORD}).to_string();
-        let length = body.len().to_string();
-        let garbage = each(
-            "%ff|%FF%FE|%00|AMSEL2030XYZ%00|%2F|%2f%2f|..%2f..%2fetc%2fpasswd|%2e%2e|..|%5c|%|%z|%zz|%4|%C0%AF|\
-             %E0%80%80|%ED%A0%80|%F4%90%80%80|%F0%9F%98%80|%E2%80%AE|%0d%0aSet-Cookie:%20a=b|%3Cscript%3E|\
-             %27%20or%201=1|%25%30%30|+|a;b|~|*|%3F|%23|user%00@example.com|%40|user%40example.com%2F|AMSEL2030XYY",
-        );
-        let (long, encoded) = ("a".repeat(4000), "%61".repeat(2500));
-        for text in garbage.chain([long.as_str(), encoded.as_str()]) {
-            for (method, path) in [
-                ("GET", format!("{CODES}/{text}")),
-                ("DELETE", format!("{CODES}/{text}")),
-                ("GET", format!("/api/v1/users/{text}")),
-                ("GET", format!("/api/v1/users/{text}/referrals")),
-                ("POST", format!("{USER}/{text}")),
-                ("GET", format!("/problems/{text}")),
-                ("GET", format!("/docs/assets/{text}")),
-            ] {
-                let mut headers = vec![("Authorization", authorization.as_str())];
-                let mut content: &[u8] = b"";
-                if method == "POST" {
-                    headers.push(("Content-Length", &length));
-                    content = body.as_bytes();
-                }
-                let answer = raw::ask(&user.base, method, &path, &headers, content).await;
-                assert!([404, 422].contains(&answer.status), "{method} {path:.80}: {answer:?}");
-                assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path:.80}");
+on_every_setup!(percent_encoded_garbage_in_paths_finds_nothing);
+async fn percent_encoded_garbage_in_paths_finds_nothing(setup: Setup) {
+    let test = setup.start().await;
+    let user = test.user("user").await;
+    user.create_code("AMSEL2030XYZ").await.expect(201);
+    let authorization = bearer(&user);
+    let body = json!({"username": "late", "email": "late@example.com", "password": PASSWORD}).to_string();
+    let length = body.len().to_string();
+    let garbage = each(
+        "%ff|%FF%FE|%00|AMSEL2030XYZ%00|%2F|%2f%2f|..%2f..%2fetc%2fpasswd|%2e%2e|..|%5c|%|%z|%zz|%4|%C0%AF|\
+         %E0%80%80|%ED%A0%80|%F4%90%80%80|%F0%9F%98%80|%E2%80%AE|%0d%0aSet-Cookie:%20a=b|%3Cscript%3E|\
+         %27%20or%201=1|%25%30%30|+|a;b|~|*|%3F|%23|user%00@example.com|%40|user%40example.com%2F|AMSEL2030XYY",
+    );
+    let (long, encoded) = ("a".repeat(4000), "%61".repeat(2500));
+    for text in garbage.chain([long.as_str(), encoded.as_str()]) {
+        for (method, path) in [
+            ("GET", format!("{CODES}/{text}")),
+            ("DELETE", format!("{CODES}/{text}")),
+            ("GET", format!("/api/v1/users/{text}")),
+            ("GET", format!("/api/v1/users/{text}/referrals")),
+            ("POST", format!("{USER}/{text}")),
+            ("GET", format!("/problems/{text}")),
+            ("GET", format!("/docs/assets/{text}")),
+        ] {
+            let mut headers = vec![("Authorization", authorization.as_str())];
+            let mut content: &[u8] = b"";
+            if method == "POST" {
+                headers.push(("Content-Length", &length));
+                content = body.as_bytes();
             }
+            let answer = raw::ask(&user.base, method, &path, &headers, content).await;
+            assert!([404, 422].contains(&answer.status), "{method} {path:.80}: {answer:?}");
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path:.80}");
         }
-        assert_eq!(test.number("select count(*) from users").await, 1);
-        assert_eq!(user.get(ME).await.expect(200).json()["active_code"]["code"], "AMSEL2030XYZ");
     }
+    assert_eq!(test.number("select count(*) from users").await, 1);
+    assert_eq!(user.get(ME).await.expect(200).json()["active_code"]["code"], "AMSEL2030XYZ");
+}
 
-    /// Half a request, no request, a request that takes its time: nobody else notices.
-    async fn broken_off_and_slow_requests_hold_nobody_up(setup: Setup) {
-        let test = setup.start().await;
-        let user = test.user("user").await;
-        let body = json!({"username": "late", "email": "late@example.com", "password": PASSWORD}).to_string();
-        let whole = raw::request("POST", USER, &[("Content-Length", &body.len().to_string())], body.as_bytes());
-        let (all, head) = (whole.len(), whole.len() - body.len());
-        let mut slow = Vec::new();
-        for length in [0, 1, 10, head / 2, head, head + 1, all - 1] {
-            for stays in [false, true] {
-                let mut stream = raw::connect(&user.base).await;
-                stream.write_all(&whole[..length]).await.expect("the node reads");
-                if stays {
-                    slow.push(stream);
-                }
+on_every_setup!(broken_off_and_slow_requests_hold_nobody_up);
+/// Half a request, no request, a request that takes its time: nobody else notices.
+async fn broken_off_and_slow_requests_hold_nobody_up(setup: Setup) {
+    let test = setup.start().await;
+    let user = test.user("user").await;
+    let body = json!({"username": "late", "email": "late@example.com", "password": PASSWORD}).to_string();
+    let whole = raw::request("POST", USER, &[("Content-Length", &body.len().to_string())], body.as_bytes());
+    let (all, head) = (whole.len(), whole.len() - body.len());
+    let mut slow = Vec::new();
+    for length in [0, 1, 10, head / 2, head, head + 1, all - 1] {
+        for stays in [false, true] {
+            let mut stream = raw::connect(&user.base).await;
+            stream.write_all(&whole[..length]).await.expect("the node reads");
+            if stays {
+                slow.push(stream);
             }
         }
-        let began = Instant::now();
-        for _ in 0..50 {
-            let mut stream = raw::connect(&user.base).await;
-            stream.write_all(&whole[..head + 1]).await.expect("the node reads");
-            slow.push(stream);
-        }
-        // Others are served meanwhile, and nothing has come of what is not complete.
-        user.get("/readyz").await.expect(200);
-        user.get(ME).await.expect(200);
-        user.create_code("AMSEL2030XYZ").await.expect(201);
-        user.register("friend", Some("AMSEL2030XYZ")).await.expect(201);
-        assert_eq!(test.number("select count(*) from users").await, 2);
-        // One that comes to its end in ten seconds is a request like others; a late one hears so, if it still can.
-        let mut last = slow.pop().expect("a slow one");
-        let _ = last.write_all(&whole[head + 1..]).await;
-        let status = raw::listen(&mut last).await.map(|answer| answer.status);
-        let in_time = began.elapsed() < Duration::from_secs(10);
-        assert!(status == Some(201) || (!in_time && [None, Some(408)].contains(&status)), "{status:?}");
     }
+    let began = Instant::now();
+    for _ in 0..50 {
+        let mut stream = raw::connect(&user.base).await;
+        stream.write_all(&whole[..head + 1]).await.expect("the node reads");
+        slow.push(stream);
+    }
+    // Others are served meanwhile, and nothing has come of what is not complete.
+    user.get("/readyz").await.expect(200);
+    user.get(ME).await.expect(200);
+    user.create_code("AMSEL2030XYZ").await.expect(201);
+    user.register("friend", Some("AMSEL2030XYZ")).await.expect(201);
+    assert_eq!(test.number("select count(*) from users").await, 2);
+    // One that comes to its end in ten seconds is a request like others; a late one hears so, if it still can.
+    let mut last = slow.pop().expect("a slow one");
+    let _ = last.write_all(&whole[head + 1..]).await;
+    let status = raw::listen(&mut last).await.map(|answer| answer.status);
+    let in_time = began.elapsed() < Duration::from_secs(10);
+    assert!(status == Some(201) || (!in_time && [None, Some(408)].contains(&status)), "{status:?}");
 }
 
 /// A body is refused by the length it announces, and by the length it turns out to have. It is read to its end all the
