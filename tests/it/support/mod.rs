@@ -4,15 +4,28 @@ pub mod app;
 pub mod browser;
 pub mod certificates;
 pub mod client;
+pub mod clock;
+pub mod codes;
 pub mod document;
+pub mod gallery;
 pub mod hunter;
 pub mod log;
+pub mod oauth;
 pub mod operations;
+pub mod operator;
+pub mod paths;
 pub mod process;
 pub mod provider;
 pub mod raw;
+pub mod record;
+pub mod registration;
 pub mod relay;
+pub mod router;
 pub mod servers;
+pub mod sources;
+pub mod spending;
+pub mod spy;
+pub mod tokens;
 pub mod visit;
 
 /// Makes a test of the function of this name, on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis.
