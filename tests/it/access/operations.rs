@@ -1,5 +1,5 @@
-//! What is expected of each operation stands here once more, so that a route that is not in the table fails, and so does a
-//! document that states something else than is asked for.
+//! What is expected of each operation stands here once more, so that a route that is not in the table fails, and so
+//! does a document that states something else than is asked for.
 
 use std::collections::BTreeSet;
 

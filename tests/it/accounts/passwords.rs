@@ -139,7 +139,10 @@ on_every_setup!(one_password_in_two_spellings_is_one_and_old_hashes_go_on);
 async fn one_password_in_two_spellings_is_one_and_old_hashes_go_on(setup: Setup) {
     let test = setup.start().await;
     let (composed, taken_apart) = ("Zaunk\u{f6}nig-vom-7890", "Zaunko\u{308}nig-vom-7890");
-    let body = |name: &str, password: &str| json!({"username": name, "email": format!("{name}@example.com"), "password": password});
+    let body = |name: &str, password: &str| {
+        let email = format!("{name}@example.com");
+        json!({"username": name, "email": email, "password": password})
+    };
     test.client().post(USER, &body("olga", taken_apart)).await.expect(201);
     test.client().post(USER, &body("ivan", composed)).await.expect(201);
     for name in ["olga", "ivan"] {

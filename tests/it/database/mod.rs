@@ -1,5 +1,5 @@
-//! The database: one text has one effect on two engines, one fault has one name, and no caller, unit or lost connection leaves
-//! anything open behind it.
+//! The database: one text has one effect on two engines, one fault has one name, and no caller, unit or lost connection
+//! leaves anything open behind it.
 
 mod addresses;
 mod certificates;

@@ -50,8 +50,8 @@ fn begins_statements(line: &str) -> bool {
     !line.starts_with("//") && line.contains("sql! {") && !line.starts_with("macro_rules!")
 }
 
-/// What is asked every second, or for many rows, by the clock: a plan that may not scan finds its rows by the index only
-/// if the clock is one value to it.
+/// What is asked every second, or for many rows, by the clock: a plan that may not scan finds its rows by the index
+/// only if the clock is one value to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_are_found_by_the_clock_through_an_index() {
     let test = Setup::Postgres.start().await;

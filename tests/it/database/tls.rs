@@ -1,4 +1,5 @@
-//! Whom a server's certificate convinces: PostgreSQL's own client is asked beside us, of the same server at the same time.
+//! Whom a server's certificate convinces: PostgreSQL's own client is asked beside us, of the same server at the same
+//! time.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -141,8 +141,8 @@ fn every_object_is_a_schema_with_a_name_and_is_there() {
     }
 }
 
-/// What the service chooses out of a list has a Rust type that the document lists; and no list of words is told in prose
-/// alone.
+/// What the service chooses out of a list has a Rust type that the document lists; and no list of words is told in
+/// prose alone.
 #[test]
 fn every_word_is_one_of_a_list() {
     for (place, schema) in schemas(&document()) {

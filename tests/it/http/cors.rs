@@ -206,8 +206,8 @@ async fn errors_can_be_read_like_answers_whoever_gives_them() {
 
 // ------------------------------------------------------------------------------------------------------ in a browser
 
-/// A program without a server: it logs somebody in, calls the API, refreshes and ends its tokens, and notes in `said` what
-/// came of each call: the status and what it could read, or that the browser has refused.
+/// A program without a server: it logs somebody in, calls the API, refreshes and ends its tokens, and notes in `said`
+/// what came of each call: the status and what it could read, or that the browser has refused.
 const PROGRAM: &str = r#"<!doctype html><title>Program</title><link rel="icon" href="data:,">
 <button onclick="begin()">Log in</button><script>
 const service = "SERVICE", client_id = "CLIENT", redirect_uri = location.origin + "/back";

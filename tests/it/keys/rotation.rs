@@ -27,7 +27,8 @@ use crate::support::tokens::{bytes, opened};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// By which a key's time may still be off: longer than a busy machine takes for a few requests, shorter than the leeway.
+/// By which a key's time may still be off: longer than a busy machine takes for a few requests, shorter than the
+/// leeway.
 const MOMENT: Duration = Duration::from_secs(40);
 
 fn id_token(app: &App, algorithm: IdTokenAlgorithm) -> Option<String> {

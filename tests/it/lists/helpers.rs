@@ -32,8 +32,8 @@ pub fn numbers(test: &TestApp, from: i64, to: i64) -> String {
     }
 }
 
-/// Adds users number `from` to `to` without hashing a password for each: copies of somebody, with names and addresses of
-/// their own, and with ids of this SQL, in which `n` is the number.
+/// Adds users number `from` to `to` without hashing a password for each: copies of somebody, with names and addresses
+/// of their own, and with ids of this SQL, in which `n` is the number.
 pub async fn add_users(test: &TestApp, whom: &Client, from: i64, to: i64, id: &str) {
     let columns = match test.setup {
         Setup::Sqlite => "select name from pragma_table_info('users')",

@@ -105,8 +105,8 @@ struct Underway {
     go_on: Notify,
 }
 
-/// Numbers are given at once and seen at the commit: a mark that did not wait for who got a lower number would count one
-/// too few.
+/// Numbers are given at once and seen at the commit: a mark that did not wait for who got a lower number would count
+/// one too few.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
     let test = Setup::Postgres.start().await;

@@ -1,5 +1,5 @@
-//! The pages of log-in and consent in a real browser: every state of each, in both languages, on screens of three sizes,
-//! by day and by night.
+//! The pages of log-in and consent in a real browser: every state of each, in both languages, on screens of three
+//! sizes, by day and by night.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;

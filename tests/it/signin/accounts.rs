@@ -46,7 +46,8 @@ async fn of_an_erased_person_nothing_is_left_and_they_may_come_again(setup: Setu
     let (test, corp) = start(setup, &[TRUSTED]).await;
     let traces = ["wanderfalke", "kolkrabe", "elster-domain"];
     let person = json!({
-        "sub": "Wanderfalke-7", "email": "kolkrabe@elster-domain.example", "email_verified": true, "name": "Wanderfalke",
+        "sub": "Wanderfalke-7", "email": "kolkrabe@elster-domain.example", "email_verified": true,
+        "name": "Wanderfalke",
     });
     is_now(&corp, person);
     let mut visit = browser_of(&test);
@@ -115,8 +116,8 @@ async fn an_account_without_a_password_is_changed_by_who_has_just_logged_in(setu
     assert_eq!(test.number("select count(*) from identities").await, 0);
 }
 
-/// A transaction of somebody else's that has changed an account and not yet said so. PostgreSQL shows those who wait for
-/// it the account as it is then, and of other tables what was there when their statement began.
+/// A transaction of somebody else's that has changed an account and not yet said so. PostgreSQL shows those who wait
+/// for it the account as it is then, and of other tables what was there when their statement began.
 struct Underway(tokio_postgres::Client);
 
 impl Underway {
