@@ -124,8 +124,8 @@ pub async fn give_back(db: &Db, job: &Job) -> Result<()> {
     db.write((job.id, job.attempts), work).await
 }
 
-/// Makes jobs due, and takes leases back, that a clock has put off which was ahead. Kinds that only a newer binary knows
-/// are left to it.
+/// Makes jobs due, and takes leases back, that a clock has put off which was ahead. Kinds that only a newer binary
+/// knows are left to it.
 pub async fn mend_times(db: &Db, now: Time) -> Result<u64> {
     let work: Work<Time, u64> = |tx, now| {
         Box::pin(async move {

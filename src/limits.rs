@@ -15,8 +15,8 @@ use crate::config;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 
-/// Callers are forgotten at least once in so many calls: from many addresses (whoever has an IPv6 network has them) more
-/// would be remembered than there is memory, for a minute each.
+/// Callers are forgotten at least once in so many calls: from many addresses (whoever has an IPv6 network has them)
+/// more would be remembered than there is memory, for a minute each.
 const FORGET_EVERY: u32 = 1 << 16;
 
 pub struct Limits {
@@ -24,8 +24,8 @@ pub struct Limits {
     clock: DefaultClock,
     codes_per_user_and_day: i64,
     sessions_per_user: i64,
-    /// By the account and whom it is tried from: nobody locks out a person who comes from elsewhere. As hashes, for what
-    /// is typed may be long.
+    /// By the account and whom it is tried from: nobody locks out a person who comes from elsewhere. As hashes, for
+    /// what is typed may be long.
     logins_per_account: Limiter<[u8; 32]>,
     logins_per_address: Limiter<IpAddr>,
     registrations_per_address: Limiter<IpAddr>,

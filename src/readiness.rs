@@ -174,7 +174,8 @@ impl Probe {
         match tokio::time::timeout(left, answer.wait_for(Option::is_some)).await {
             Ok(Ok(verdict)) => verdict.unwrap_or(Err(Unready::Broken)),
             Ok(Err(_)) => Err(Unready::Broken),
-            // What was the matter the last time still is: the next try says nothing for as long as it waits for it to end.
+            // What was the matter the last time still is: the next try says nothing for as long as it waits for it to
+            // end.
             Err(_) => Err(before.unwrap_or(Unready::Silent)),
         }
     }

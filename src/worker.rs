@@ -333,8 +333,8 @@ async fn look_after(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Brings back what a clock has written that was ahead, and says how much that was. Otherwise it would stay so until the
-/// time that the clock showed.
+/// Brings back what a clock has written that was ahead, and says how much that was. Otherwise it would stay so until
+/// the time that the clock showed.
 pub async fn mend_times(app: &App) -> Result<u64> {
     let now = app.clock.now();
     let mended = jobs::mend_times(&app.db, now).await?

@@ -84,8 +84,8 @@ impl Row {
         Spread::of(self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours.rate() / theirs.rate()))
     }
 
-    /// How many we could answer for each of theirs if the processors were all that counts: everybody's processor time is
-    /// in it, the client's too, for on one machine it is taken from the server.
+    /// How many we could answer for each of theirs if the processors were all that counts: everybody's processor time
+    /// is in it, the client's too, for on one machine it is taken from the server.
     pub fn by_processor(&self) -> Spread {
         Spread::of(self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| theirs.whole_cost() / ours.whole_cost()))
     }

@@ -83,7 +83,8 @@ pub fn page(
     Ok((http::request("GET", &path, Some(token), None), length))
 }
 
-/// New people, each with one of these codes in turn. The counter goes on from row to row, so that nobody registers twice.
+/// New people, each with one of these codes in turn. The counter goes on from row to row, so that nobody registers
+/// twice.
 pub fn registrations(people: People, codes: Vec<String>, client: usize, newcomers: &Arc<AtomicU64>) -> Source {
     let newcomers = newcomers.clone();
     let mut turn = client;

@@ -1,5 +1,5 @@
-//! What `log.level` may be. The filter that it becomes takes any unknown word for the name of a part of the program, and
-//! then says nothing of all others.
+//! What `log.level` may be. The filter that it becomes takes any unknown word for the name of a part of the program,
+//! and then says nothing of all others.
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -200,8 +200,8 @@ impl Merge {
     }
 }
 
-/// What a file holds whose name a variable has, without a mark at its beginning and the blanks around it; or why not, and
-/// what to do.
+/// What a file holds whose name a variable has, without a mark at its beginning and the blanks around it; or why not,
+/// and what to do.
 fn content(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     // Devices may have no end.

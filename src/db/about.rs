@@ -14,9 +14,9 @@ sql! {
         sqlite: "select 'SQLite ' || sqlite_version()",
         postgres: "select 'PostgreSQL ' || current_setting('server_version')",
     };
-    /// The schema that tables are made in (empty: none), whether they may be, which of ours there somebody else owns, which
-    /// of them may not be read and written, whether nothing can be written at all, who asks, and whether our function may
-    /// not be called.
+    /// The schema that tables are made in (empty: none), whether they may be, which of ours there somebody else owns,
+    /// which of them may not be read and written, whether nothing can be written at all, who asks, and whether our
+    /// function may not be called.
     RIGHTS = {
         sqlite: "select 'main', 1, null, null, $1 is null, '', 0",
         postgres: "select coalesce(current_schema()::text, ''),

@@ -93,8 +93,8 @@ impl Db {
         }
     }
 
-    /// The same database for somebody who must not wait for the others: on PostgreSQL with connections of their own, made
-    /// when they are needed. The error is a sentence with a remedy.
+    /// The same database for somebody who must not wait for the others: on PostgreSQL with connections of their own,
+    /// made when they are needed. The error is a sentence with a remedy.
     pub fn apart(&self, url: &str, options: Options) -> Result<Self, String> {
         match self {
             Self::Sqlite(_) => Ok(self.clone()),
@@ -165,9 +165,9 @@ impl Db {
         }
     }
 
-    /// Tries a unit of work as one statement that has all of its effect and gives a row, or has none. False when it gave
-    /// none or failed: then the unit is to be run, which can tell why, and notices if the statement was carried out and
-    /// only its answer got lost. On SQLite always false: a statement is not faster there than a unit.
+    /// Tries a unit of work as one statement that has all of its effect and gives a row, or has none. False when it
+    /// gave none or failed: then the unit is to be run, which can tell why, and notices if the statement was carried
+    /// out and only its answer got lost. On SQLite always false: a statement is not faster there than a unit.
     pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
         match self {
             Self::Sqlite(_) => Ok(false),

@@ -319,8 +319,8 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, mapped_mib: u32, read_only: bool
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    // A mapped page that cannot be read, for its sector is bad or the file was cut, ends the process by a signal. A page
-    // that is read into memory is an error.
+    // A mapped page that cannot be read, for its sector is bad or the file was cut, ends the process by a signal. A
+    // page that is read into memory is an error.
     let mapped = u64::from(mapped_mib) << 20;
     connection
         .execute_batch(&format!("pragma foreign_keys = on; pragma temp_store = memory; pragma mmap_size = {mapped};"))

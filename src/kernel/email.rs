@@ -9,8 +9,8 @@ use idna::uts46::{DnsLength, Hyphens, Uts46};
 use super::fold::{former_look_alike, is_blank, is_ignorable, look_alike, nfkc, plain_width};
 use super::precis::{begins_with_mark, has_lost_mark, is_visible};
 
-/// An address as it was typed, in NFC (RFC 6532), with its domain in lower-case ASCII (IDNA), and the form it is compared
-/// by.
+/// An address as it was typed, in NFC (RFC 6532), with its domain in lower-case ASCII (IDNA), and the form it is
+/// compared by.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Email {
     text: String,
@@ -36,7 +36,8 @@ impl Email {
         let Some((local, domain)) = text.rsplit_once('@') else {
             return Err("An e-mail address must have an @-sign");
         };
-        // RFC 6531 takes every character beyond ASCII; here each must be seen. What it is compared by is an address too.
+        // RFC 6531 takes every character beyond ASCII; here each must be seen. What it is compared by is an address
+        // too.
         let compared = nfkc(local);
         if !is_local(local) || !is_local(&compared) {
             return Err(INVALID);
@@ -108,8 +109,8 @@ fn ascii(domain: &str) -> Result<String, &'static str> {
 
 fn whole(local: &str, domain: &str) -> Result<String, &'static str> {
     let text = format!("{local}@{domain}");
-    // The library takes letters and digits alone for characters beyond ASCII; they were looked at, so letters of the same
-    // length stand for them.
+    // The library takes letters and digits alone for characters beyond ASCII; they were looked at, so letters of the
+    // same length stand for them.
     let stand_in = |byte: u8| if byte.is_ascii() { char::from(byte) } else { 'x' };
     let ascii = if text.is_ascii() { Cow::from(&text) } else { text.bytes().map(stand_in).collect() };
     EmailAddress::parse_with_options(&ascii, OPTIONS).map_err(|_| INVALID)?;

@@ -144,7 +144,8 @@ refusals! {
     RequestTimeout "request_timeout" "The request did not arrive in time";
     TooLarge "too_large" "The body is larger than 64 KiB";
     UriTooLong "uri_too_long" "The address is longer than 8 KiB";
-    UnsupportedMediaType "unsupported_media_type" "The body is compressed, or neither JSON nor, where that is accepted, a form";
+    UnsupportedMediaType "unsupported_media_type"
+        "The body is compressed, or neither JSON nor, where that is accepted, a form";
     RateLimited "rate_limited" "Too many requests; try again later";
     Overloaded "overloaded" "More work than this service takes on at once; try again shortly";
     Unavailable "unavailable" "The service cannot do this just now; try again shortly";

@@ -59,8 +59,8 @@ pub fn look_alike(text: &str) -> String {
     folded
 }
 
-/// As [`look_alike`], with what shows nothing: keys that were stored before are found by it. Folding can undo the normal
-/// form, hence the second pass.
+/// As [`look_alike`], with what shows nothing: keys that were stored before are found by it. Folding can undo the
+/// normal form, hence the second pass.
 pub fn former_look_alike(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();

@@ -3,7 +3,8 @@
 use super::fold::{former_look_alike, is_blank, is_ignorable, look_alike, nfkc, plain_width};
 use super::precis::{begins_with_mark, has_lost_mark, is_identifier, keeps_direction};
 
-/// A user name as it was typed, in NFC (the UsernameCasePreserved profile of RFC 8265), with the form it is compared by.
+/// A user name as it was typed, in NFC (the UsernameCasePreserved profile of RFC 8265), with the form it is compared
+/// by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username {
     text: String,
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_name_is_shown_as_it_was_typed() {
-        // Ya, nukta: what Bengali types as two characters stays so, and what has one is composed; Thai am is not taken apart.
+        // Ya, nukta: what Bengali types as two characters stays so, and what has one is composed; Thai am is not taken
+        // apart.
         for (typed, shown) in
             [("Zo\u{308}e", "Zöe"), ("\u{9af}\u{9bc}", "\u{9af}\u{9bc}"), ("น้ำฝน", "น้ำฝน"), ("ａｄｍｉｎ", "admin")]
         {

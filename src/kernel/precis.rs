@@ -92,16 +92,16 @@ fn is_valid(c: char, before: Option<char>, after: Option<char>, text: &str) -> b
         // RFC 8264, 9.6: what the categories would have wrong.
         'ß' | 'ς' | '\u{6fd}' | '\u{6fe}' | '\u{f0b}' | '〇' => true,
         '\u{640}' | '\u{7fa}' | '\u{302e}' | '\u{302f}' | '\u{3031}'..='\u{3035}' | '\u{303b}' => false,
-        // RFC 5892, A.3 to A.9: the dot of Catalan, the Greek and the Hebrew sign for numerals, the dot of Katakana, and
-        // either kind of Arabic digits.
+        // RFC 5892, A.3 to A.9: the dot of Catalan, the Greek and the Hebrew sign for numerals, the dot of Katakana,
+        // and either kind of Arabic digits.
         '·' => before == Some('l') && after == Some('l'),
         '\u{375}' => after.is_some_and(|c| SCRIPT.get(c) == Script::Greek),
         '\u{5f3}' | '\u{5f4}' => before.is_some_and(|c| SCRIPT.get(c) == Script::Hebrew),
         '・' => text.chars().any(|c| matches!(SCRIPT.get(c), Script::Hiragana | Script::Katakana | Script::Han)),
         '\u{660}'..='\u{669}' => !text.contains(|c| matches!(c, '\u{6f0}'..='\u{6f9}')),
         '\u{6f0}'..='\u{6f9}' => !text.contains(|c| matches!(c, '\u{660}'..='\u{669}')),
-        // Ours: Thai and Lao write this vowel as one character, which Unicode takes for a compatibility form. Without it
-        // the commonest words could not be written.
+        // Ours: Thai and Lao write this vowel as one character, which Unicode takes for a compatibility form. Without
+        // it the commonest words could not be written.
         '\u{e33}' | '\u{eb3}' => true,
         c if is_ignorable(c) || is_blank(c) || is_jamo(c) => false,
         c => LETTER_DIGITS.contains(CATEGORY.get(c)) && !has_compatibility_form(c),
@@ -120,8 +120,8 @@ fn has_compatibility_form(c: char) -> bool {
     nfkc(alone) != alone
 }
 
-/// Whether each part of a text, between its @-signs, is written in one direction (RFC 5893, 2): else what is shown is not
-/// what is stored.
+/// Whether each part of a text, between its @-signs, is written in one direction (RFC 5893, 2): else what is shown is
+/// not what is stored.
 pub fn keeps_direction(text: &str) -> bool {
     text.is_ascii() || text.split('@').all(one_direction)
 }

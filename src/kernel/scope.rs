@@ -64,8 +64,8 @@ impl Scopes {
         words.try_fold(Self::NONE, |set, word| Some(set.with(Scope::parse(word)?)))
     }
 
-    /// The scopes named that are known, where others may be named: by another version of this binary, or by a client that
-    /// asks every server for the same.
+    /// The scopes named that are known, where others may be named: by another version of this binary, or by a client
+    /// that asks every server for the same.
     pub fn known(text: &str) -> Self {
         text.split_ascii_whitespace().filter_map(Scope::parse).fold(Self::NONE, Self::with)
     }

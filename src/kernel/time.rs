@@ -48,8 +48,8 @@ impl Time {
     }
 
     /// Reads what the reference service reads: `2030-10-10`, `2030-10-10 12:00`, `2030-10-10T12:00:00[.ffffff]`,
-    /// the latter two with `Z`, an offset or neither (then UTC), years 1 to 9999. Fractions may have nine digits, as .NET,
-    /// Go and Java write them; what is below a microsecond is cut. A leap second is the first of the next minute.
+    /// the latter two with `Z`, an offset or neither (then UTC), years 1 to 9999. Fractions may have nine digits, as
+    /// .NET, Go and Java write them; what is below a microsecond is cut. A leap second is the first of the next minute.
     pub fn parse(text: &str) -> Option<Self> {
         if !text.is_ascii() {
             return None;

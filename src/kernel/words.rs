@@ -3,8 +3,8 @@
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
-/// Makes an enum of words. The document lists them as a schema with the name behind `as`, so that generated clients know
-/// them, and a field of this type cannot be described as any text.
+/// Makes an enum of words. The document lists them as a schema with the name behind `as`, so that generated clients
+/// know them, and a field of this type cannot be described as any text.
 #[macro_export]
 macro_rules! words {
     (

@@ -7,7 +7,8 @@ use crate::web::views::language::thousandths;
 /// Entries that are looked at: no browser sends more.
 const MOST_RANGES: usize = 64;
 
-/// Whether `Accept` likes a page better than JSON (RFC 9110, 12.5.1). Who likes both alike, or says nothing, is a program.
+/// Whether `Accept` likes a page better than JSON (RFC 9110, 12.5.1). Who likes both alike, or says nothing, is a
+/// program.
 pub fn prefers_page(accept: &[HeaderValue]) -> bool {
     let values = accept.iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<(String, u16)> =

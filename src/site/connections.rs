@@ -1,8 +1,8 @@
 //! The connections there are, and which of them are closed when there are too many.
 //!
 //! Only then does anything here decide. A client that has a large part of the room makes room itself. Where nobody has,
-//! idle connections go first, since nothing is lost with them; then those of the client that has the most. Behind a proxy
-//! that is not named in the settings all clients are one.
+//! idle connections go first, since nothing is lost with them; then those of the client that has the most. Behind a
+//! proxy that is not named in the settings all clients are one.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -272,8 +272,8 @@ struct Seen {
     waits: bool,
 }
 
-/// Those to close: so many at most, all of one client, and no more than half of what that client has. `room` is how many
-/// there may be in all.
+/// Those to close: so many at most, all of one client, and no more than half of what that client has. `room` is how
+/// many there may be in all.
 fn choose(mut seen: Vec<Seen>, room: usize, most: usize) -> Vec<Seen> {
     seen.retain(|one| one.doing != Doing::Closing);
     let mut of_client: HashMap<IpAddr, usize> = HashMap::new();

@@ -24,8 +24,8 @@ pub struct Trace {
 }
 
 impl Correlation {
-    /// Takes what came with the request. A proxy that we trust names it; a UUID of the proxy's becomes our own id. A trace
-    /// is believed from everybody: it is hexadecimal digits and decides nothing.
+    /// Takes what came with the request. A proxy that we trust names it; a UUID of the proxy's becomes our own id. A
+    /// trace is believed from everybody: it is hexadecimal digits and decides nothing.
     pub fn of(peer: Option<&Peer>, headers: &HeaderMap) -> Self {
         let trusted = peer.is_some_and(|peer| peer.trusted);
         let named = if trusted { one(headers, "x-request-id").filter(|name| is_name(name)) } else { None };

@@ -1,8 +1,10 @@
-//! What browsers let pages of other origins read of our answers (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
+//! What browsers let pages of other origins read of our answers (CORS,
+//! https://fetch.spec.whatwg.org/#http-cors-protocol).
 //!
 //! What is public is open to all, the API to the origins in the settings, our pages to nobody; and nothing to requests
-//! with credentials, for the cookie is for our own pages. It is part of the guard: a layer around it would answer without
-//! id, figures and the headers that protect, and one within would leave what the guard itself answers unreadable.
+//! with credentials, for the cookie is for our own pages. It is part of the guard: a layer around it would answer
+//! without id, figures and the headers that protect, and one within would leave what the guard itself answers
+//! unreadable.
 
 use axum::extract::Request;
 use axum::http::header::{

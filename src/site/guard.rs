@@ -37,8 +37,8 @@ const DEADLINES: &[(&str, Duration)] = &[
     ("/oauth/callback/{provider}", Duration::from_secs(25)),
 ];
 
-/// How long a 429 is held back. Whoever asks again at once would otherwise be refused as fast as the processors can, and
-/// others would wait for them.
+/// How long a 429 is held back. Whoever asks again at once would otherwise be refused as fast as the processors can,
+/// and others would wait for them.
 const REFUSED: Duration = Duration::from_millis(500);
 
 /// What the requests of a listener are guarded with.

@@ -67,10 +67,10 @@ problems!(ReadyProblems: []);
 ///
 /// Writes to the database and reads from it, once a second at most, and answers within two seconds. When writes do not
 /// succeed it is 503, and `reason` says why: `background` when a part of the service that runs beside the requests has
-/// ended and is begun again, `keys` when this node lacks the master key that the signing keys are sealed under, `stopping`
-/// when the process is about to end, everything else of the database. With `?reads` only reading counts: 200 as long as
-/// reads are answered. It is 503 as well for half a minute after a request met something that cannot be read back. Without
-/// Redis the service is degraded, and ready.
+/// ended and is begun again, `keys` when this node lacks the master key that the signing keys are sealed under,
+/// `stopping` when the process is about to end, everything else of the database. With `?reads` only reading counts: 200
+/// as long as reads are answered. It is 503 as well for half a minute after a request met something that cannot be read
+/// back. Without Redis the service is degraded, and ready.
 #[utoipa::path(get, path = "/readyz", tag = "Operating", operation_id = "check_readiness", security(()),
     params(("reads" = Option<String>, Query, description = "Given, with any value or none: only reading counts",
         allow_reserved)),

@@ -38,8 +38,8 @@ pub fn unfit(request: &Request) -> Option<Refusal> {
     (!host || !coding).then_some(Refusal::Malformed)
 }
 
-/// A name or address, with or without a port; nothing is allowed. Names are held to less than RFC 9110 lets them have: a
-/// comma is what a proxy puts between two hosts that it was sent.
+/// A name or address, with or without a port; nothing is allowed. Names are held to less than RFC 9110 lets them have:
+/// a comma is what a proxy puts between two hosts that it was sent.
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     if bytes.is_empty() {
@@ -54,8 +54,8 @@ fn is_host(value: &HeaderValue) -> bool {
     !authority.host().is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// The head that the HTTP library sends to what it cannot read, made an answer of ours: the same status with our headers
-/// and a problem for a body.
+/// The head that the HTTP library sends to what it cannot read, made an answer of ours: the same status with our
+/// headers and a problem for a body.
 pub fn refuse(app: &App, head: &[u8]) -> Vec<u8> {
     let refusal = match head.get(9..12) {
         Some(b"400") => Refusal::Malformed,

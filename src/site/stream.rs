@@ -1,5 +1,5 @@
-//! The bytes of a connection: a client that does not read has only so long, and what the HTTP library says for itself is
-//! said in our words.
+//! The bytes of a connection: a client that does not read has only so long, and what the HTTP library says for itself
+//! is said in our words.
 
 use std::io;
 use std::pin::Pin;

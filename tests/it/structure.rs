@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::support::sources::{code_in, files, literal};
+
 /// A source file: its path below `src/`, and its code without comments and unit tests.
 struct Source {
     path: String,
@@ -11,21 +13,9 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder of the sources") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                let text = std::fs::read_to_string(&path).expect("a text");
-                let path = path.strip_prefix(&root).expect("below src").display().to_string();
-                found.push(Source { path, code: code_of(&text) });
-            }
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    let texts = files("src", ".rs").into_iter();
+    let found: Vec<_> =
+        texts.map(|(path, text)| Source { path: path.replacen("src/", "", 1), code: code_of(&text) }).collect();
     assert!(found.len() > 40, "the sources are found");
     found
 }
@@ -66,21 +56,6 @@ fn code_of(text: &str) -> String {
         rest = rest.get(skipped..).expect("between two characters");
     }
     code
-}
-
-/// The length of the literal at the beginning, with its quotes.
-pub fn literal(text: &str) -> usize {
-    let quote = text.chars().next().expect("a quote");
-    let mut escaped = false;
-    for (at, letter) in text.char_indices().skip(1) {
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            _ if letter == quote => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 impl Source {
@@ -479,7 +454,7 @@ fn use_lines_are_read_as_the_compiler_reads_them() {
 fn every_dependency_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (manifest, folders) in [("Cargo.toml", &["src", "tests"][..]), ("benches/Cargo.toml", &["benches/src"])] {
-        let code: String = folders.iter().map(|folder| everything_in(&root.join(folder))).collect();
+        let code: String = folders.iter().map(|folder| code_in(folder)).collect();
         let text = std::fs::read_to_string(root.join(manifest)).expect("a manifest");
         let unused = unused(&text, &code);
         assert!(unused.is_empty(), "{manifest} names what nobody uses: {unused:?}");
@@ -500,19 +475,6 @@ fn unused(manifest: &str, code: &str) -> Vec<String> {
     let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let words: BTreeSet<&str> = code.split(|letter| !word(letter)).collect();
     names.filter(|name| !words.contains(name.as_str())).collect()
-}
-
-pub fn everything_in(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            text += &everything_in(&path);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            text += &std::fs::read_to_string(&path).expect("a text");
-        }
-    }
-    text
 }
 
 /// `cargo run` gives the service what the build script sets, and there an unknown setting is refused.

@@ -102,7 +102,7 @@ pub fn provide(needs: &[Need]) -> Result<(), String> {
     }
 }
 
-/// The same places are searched by the tests, in `tests/it/support/servers.rs`: what is in PATH under these names
+/// The same places are searched by the tests, in `tests/it/support/servers/`: what is in PATH under these names
 /// may be something else, so each has to say what it is.
 fn has_postgresql() -> bool {
     postgresql_programs().is_some()

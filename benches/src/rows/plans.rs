@@ -131,7 +131,10 @@ pub fn compare(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> R
                at most and read a thousand rows."
             .to_owned(),
         head: vec!["what is wrong".to_owned()],
-        lines: if faults.is_empty() { vec![vec!["nothing".to_owned()]] } else { faults.into_iter().map(|one| vec![one]).collect() },
+        lines: match faults.is_empty() {
+            true => vec![vec!["nothing".to_owned()]],
+            false => faults.into_iter().map(|one| vec![one]).collect(),
+        },
     });
     Ok(())
 }

@@ -136,8 +136,8 @@ impl Read {
         }))
     }
 
-    /// Whether a server of this name may show it, by libpq's rules: the alternative names count, and the common name where
-    /// none of them is of the host's kind.
+    /// Whether a server of this name may show it, by libpq's rules: the alternative names count, and the common name
+    /// where none of them is of the host's kind.
     pub fn is_for(&self, host: &ServerName<'_>) -> bool {
         let (name, number) = match host {
             ServerName::DnsName(name) => (name.as_ref().to_owned(), None),
@@ -209,8 +209,8 @@ pub fn has_signed(
             .is_some_and(|key| algorithm.verify_signature(key, message, signature).is_ok())
 }
 
-/// Whether a server's certificate can be trusted, whether or not its name is that of `host`: one of `roots` has signed it,
-/// or an authority whom one of them has signed, or it is one of them itself.
+/// Whether a server's certificate can be trusted, whether or not its name is that of `host`: one of `roots` has signed
+/// it, or an authority whom one of them has signed, or it is one of them itself.
 pub fn check(
     server: &Read,
     host: Option<&ServerName<'_>>,
@@ -226,15 +226,16 @@ pub fn check(
     if is_root || server.tbs().version == Version::V1 || server.is_authority()? {
         return Ok(check_here(server, others, roots, now, algorithms, is_root)?);
     }
-    // webpki holds no common name to what an authority may name: where that name is the host's, such an authority is none.
+    // webpki holds no common name to what an authority may name: where that name is the host's, such an authority is
+    // none.
     let by_common_name = !server.has_name_like(host)?;
     let may_name_it = |it: &Read| !by_common_name || it.extension::<NameConstraints>() == Ok(None);
     let others: Vec<Read> = others.iter().filter_map(|der| Read::of(der).ok()).filter(may_name_it).collect();
     let between = others.iter().filter(|other| !other.is_its_own_issuer()).count().try_into().unwrap_or(u8::MAX);
     let mut store = RootCertStore::empty();
     for root in roots {
-        // webpki itself believes that whatever it is given as an authority is one, for everything, and for ever. How many
-        // stand between it does not say: that is all that may.
+        // webpki itself believes that whatever it is given as an authority is one, for everything, and for ever. How
+        // many stand between it does not say: that is all that may.
         let is_one = root.may_sign_as_root(between) == Ok(true) && root.check_purpose().is_ok();
         if is_one && root.check_time(now).is_ok() && may_name_it(root) {
             // One that it cannot read is none of those it is asked for.

@@ -46,7 +46,8 @@ impl Notifications {
             if let Ok(heard) = tokio::time::timeout(PERIOD, self.messages.recv()).await {
                 return heard;
             }
-            // Nobody tells a listener that its server is gone, or is not the one any more. Said again it changes nothing.
+            // Nobody tells a listener that its server is gone, or is not the one any more. Said again it changes
+            // nothing.
             let answered = tokio::time::timeout(self.limit, self.connection.batch_execute(&self.listen)).await;
             if !matches!(answered, Ok(Ok(()))) || !self.connector.trusts(&self.connection) {
                 return None;

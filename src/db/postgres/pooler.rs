@@ -1,8 +1,8 @@
 //! Whether a connection is a server's own, or a pooler's that hands its servers around.
 //!
-//! Behind a pooler a statement that was prepared on one server can be asked for on another, where its name is unknown or
-//! another client's: the answer is an error, or somebody else's rows. So each new connection is looked at before it is
-//! used, also when the pooler comes after the start, and from the first one that is a pooler's nothing is prepared.
+//! Behind a pooler a statement that was prepared on one server can be asked for on another, where its name is unknown
+//! or another client's: the answer is an error, or somebody else's rows. So each new connection is looked at before it
+//! is used, also when the pooler comes after the start, and from the first one that is a pooler's nothing is prepared.
 //!
 //! A server tells each new connection by which process number it can be cancelled, which is that of the process that
 //! serves it. A pooler makes up a number of its own.

@@ -89,14 +89,17 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
 
 /// Register
 ///
-/// With a code the referral is made in the same step: either both or neither. At most 30 registrations a minute from one
-/// address (`limits.registrations_per_address`).
+/// With a code the referral is made in the same step: either both or neither. At most 30 registrations a minute from
+/// one address (`limits.registrations_per_address`).
 #[utoipa::path(post, path = "/api/v1/auth/user", tag = "Accounts", operation_id = "register_account", security(()),
     request_body(content = NewUser, examples(
-        ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"}))),
-        ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
+        ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru",
+            "password": "Q123werty!23"}))),
+        ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru",
+            "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
     responses((status = 201, description = "Registered", body = UserOut,
-        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
+        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))),
+        RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
     ClientAddress(client): ClientAddress,
@@ -111,11 +114,14 @@ async fn register(
 ///
 /// As `POST /auth/user`, and counted with it: at most 30 registrations a minute from one address
 /// (`limits.registrations_per_address`). A code in the body as well must be the same.
-#[utoipa::path(post, path = "/api/v1/auth/user/{code}", tag = "Accounts", operation_id = "register_account_with_code", security(()),
+#[utoipa::path(post, path = "/api/v1/auth/user/{code}", tag = "Accounts", operation_id = "register_account_with_code",
+    security(()),
     params(("code" = String, Path, description = "The code of whoever invited you", example = "12AF32CF8978")),
-    request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"})),
+    request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru",
+        "password": "Q123werty!23"})),
     responses((status = 201, description = "Registered", body = UserOut,
-        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
+        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))),
+        RegisterProblems))]
 async fn register_with_code(
     State(app): State<Arc<App>>,
     ClientAddress(client): ClientAddress,
@@ -202,13 +208,14 @@ problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPen
 /// A form (`application/x-www-form-urlencoded`) with the same fields is accepted as well. It is not described here:
 /// clients that are generated from two types of one body do not work.
 ///
-/// At most 5 log-ins a minute to one account from one address (`limits.logins_per_account`), 30 log-ins a minute from one
-/// address (`limits.logins_per_address`) and 120 refreshes a minute from one address (`limits.tokens_per_address`). A
-/// person keeps 100 log-ins at once (`limits.sessions_per_user`); a further one ends the one unused for longest.
+/// At most 5 log-ins a minute to one account from one address (`limits.logins_per_account`), 30 log-ins a minute from
+/// one address (`limits.logins_per_address`) and 120 refreshes a minute from one address (`limits.tokens_per_address`).
+/// A person keeps 100 log-ins at once (`limits.sessions_per_user`); a further one ends the one unused for longest.
 #[utoipa::path(post, path = "/api/v1/auth/token", tag = "Accounts", operation_id = "log_in", security(()),
     request_body(content = TokenRequest, examples(
         ("log_in" = (summary = "Log in", value = json!({"username": "admin4", "password": "Q123werty!23"}))),
-        ("refresh" = (summary = "Refresh", value = json!({"grant_type": "refresh_token", "refresh_token": "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"}))))),
+        ("refresh" = (summary = "Refresh", value = json!({"grant_type": "refresh_token",
+            "refresh_token": "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"}))))),
     responses((status = 200, description = "Logged in", body = TokenOut), TokenProblems))]
 async fn log_in(
     State(app): State<Arc<App>>,
@@ -320,7 +327,8 @@ problems!(ProfileProblems: person[]);
 /// See your account
 ///
 /// With your active code, who brought you and how many you brought.
-#[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "get_profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
+#[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "get_profile",
+    security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
     responses((status = 200, description = "You", body = Me), ProfileProblems))]
 async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> Result<Json<Me>, Problem> {
     Ok(Json(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)))
@@ -340,8 +348,10 @@ problems!(UpdateProblems: person body[RateLimited]);
 /// Change how others find you
 ///
 /// At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
-#[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
-    responses((status = 200, description = "You, changed", body = Me), (status = 204, description = "Changed; the token may not read the profile, for it lacks `profile`"), UpdateProblems))]
+#[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile",
+    security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
+    responses((status = 200, description = "You, changed", body = Me),
+        (status = 204, description = "Changed; the token may not read the profile, for it lacks `profile`"), UpdateProblems))]
 async fn update(
     State(app): State<Arc<App>>,
     caller: Person<need::Account>,
@@ -375,7 +385,8 @@ problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited])
 ///
 /// Every session ends, this one included: log in again. At most 5 calls a minute that ask for your password
 /// (`limits.logins_per_account`).
-#[utoipa::path(post, path = "/api/v1/me/password", tag = "Accounts", operation_id = "change_password", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
+#[utoipa::path(post, path = "/api/v1/me/password", tag = "Accounts", operation_id = "change_password",
+    security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
     responses((status = 204, description = "Changed"), PasswordProblems))]
 async fn change_password(
     State(app): State<Arc<App>>,
@@ -406,7 +417,8 @@ problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
 ///
 /// Name, address, password and codes are removed for good; your place in others' lists stays, without a face. At most 5
 /// calls a minute that ask for your password (`limits.logins_per_account`).
-#[utoipa::path(delete, path = "/api/v1/me", tag = "Accounts", operation_id = "erase_account", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
+#[utoipa::path(delete, path = "/api/v1/me", tag = "Accounts", operation_id = "erase_account",
+    security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
     responses((status = 204, description = "Erased"), EraseProblems))]
 async fn erase(
     State(app): State<Arc<App>>,
@@ -419,9 +431,9 @@ async fn erase(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in by a client
-/// of our own. A log-in by another program proves that the person wanted that program to have an account, not that they
-/// want theirs to end.
+/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in by a
+/// client of our own. A log-in by another program proves that the person wanted that program to have an account, not
+/// that they want theirs to end.
 async fn proof(
     app: &App,
     caller: &Person<need::Account>,

@@ -16,8 +16,8 @@ sql! {
              email_verdict, email_proven_at)
         values ($1, $2, $3, $4, $5, $6, $7, false, true, $8, $9)";
     /// A registration with all that most write: a row when it was written, none when the code is no good. $1 to $9 are
-    /// those of `INSERT_USER`, $10 is the code's hash, if there is a code, $11 the referral's status. As in the steps, the slot is locked before the clock is read; all that is written
-    /// is made from what was decided then.
+    /// those of `INSERT_USER`, $10 is the code's hash, if there is a code, $11 the referral's status. As in the steps,
+    /// the slot is locked before the clock is read; all that is written is made from what was decided then.
     REGISTER = {
         sqlite: "select 1 where false",
         postgres: "with held as materialized (
@@ -64,14 +64,19 @@ sql! {
             )
             select kind from kinds where kind is not null",
         postgres: "with recursive kinds (kind) as (
-                select (select substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" from users
+                select (select substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\"
+                        from users
                         where password_hash is not null
-                        order by substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" limit 1)
+                        order by substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\"
+                        limit 1)
                 union all
-                select (select substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" from users
+                select (select substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\"
+                        from users
                         where password_hash is not null
-                            and substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" > kinds.kind
-                        order by substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\" limit 1)
+                            and substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\"
+                                > kinds.kind
+                        order by substr(password_hash, 1, greatest(7, strpos(password_hash, ',p='))) collate \"C\"
+                        limit 1)
                 from kinds where kinds.kind is not null
             )
             select kind from kinds where kind is not null",
@@ -106,7 +111,8 @@ sql! {
                      and login_key in (select name_key from users where id = $1
                                        union all select email_key from users where id = $1)";
     ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', name_key = '', email_key = '',
-                         email_proven_at = null, password_hash = null, is_manager = false, discoverable = false, erased_at = $2
+                         email_proven_at = null, password_hash = null, is_manager = false, discoverable = false,
+                         erased_at = $2
                   where id = $1 and erased_at is null";
     LOCK_USER = {
         sqlite: "select email_key from users
@@ -221,8 +227,8 @@ pub async fn set_disabled(tx: &mut Tx<'_>, user: UserId, since: Option<Time>) ->
     Ok(tx.run(&SET_DISABLED, &params![user, since]).await? == 1)
 }
 
-/// Notes that the person has shown that the address is theirs. Where nobody had before, the password goes: who set it may
-/// be somebody else. Says whether that was so; nothing when the address is not this user's any more.
+/// Notes that the person has shown that the address is theirs. Where nobody had before, the password goes: who set it
+/// may be somebody else. Says whether that was so; nothing when the address is not this user's any more.
 pub async fn prove_email(tx: &mut Tx<'_>, user: UserId, email_key: &str, now: Time) -> Result<Option<bool>> {
     let row = tx.row(&PROVE_EMAIL, &params![user, now, email_key]).await?;
     row.map(|row| row.get(0)).transpose()
@@ -233,8 +239,8 @@ pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Resul
     Ok(tx.row(&HOLD_PASSWORD, &params![user, stored]).await?.is_some())
 }
 
-/// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was theirs;
-/// the row stays, for others' lists count it.
+/// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was
+/// theirs; the row stays, for others' lists count it.
 pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: Option<&str>, now: Time) -> Result<Option<String>> {
     let Some(row) = tx.row(&LOCK_USER, &params![user, password_hash]).await? else { return Ok(None) };
     tx.run(&DELETE_LOGINS, &params![user]).await?;

@@ -103,8 +103,8 @@ pub fn hash_secret(secret: &str) -> [u8; 32] {
 pub struct RedirectUri(String);
 
 impl RedirectUri {
-    /// https anywhere, http on this machine (native apps while they run), or a scheme of the app's own that reads like a
-    /// domain turned round (RFC 8252).
+    /// https anywhere, http on this machine (native apps while they run), or a scheme of the app's own that reads like
+    /// a domain turned round (RFC 8252).
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.is_empty() || text.len() > MOST_URI {
             return Err("A redirect URI has 1 to 1000 characters");
@@ -248,7 +248,8 @@ impl ClientRegistration {
         if !machine && self.scopes.has(Scope::ProgramRead) {
             faults.push(("scope", "program:read is for client_credentials"));
         }
-        // RFC 9700, 2.1.1: the nonce of the ID token takes the place of PKCE, and only who can keep a secret goes without.
+        // RFC 9700, 2.1.1: the nonce of the ID token takes the place of PKCE, and only who can keep a secret goes
+        // without.
         let without_pkce = people && self.confidential && self.scopes.has(Scope::Openid);
         if !(self.require_pkce || without_pkce) {
             let rule = "Without PKCE a client is confidential and uses authorization_code and the scope openid";

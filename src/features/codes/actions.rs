@@ -137,8 +137,8 @@ async fn end(tx: &mut Tx<'_>, caller: UserId, key: CodeKey) -> Result<i64> {
     Ok(slot.version + 1)
 }
 
-/// Brings the time of a locked slot behind those of all referrals: a code that ends now has referred nobody after its end.
-/// (Registrations note no time in the slot, which they share.)
+/// Brings the time of a locked slot behind those of all referrals: a code that ends now has referred nobody after its
+/// end. (Registrations note no time in the slot, which they share.)
 async fn after_joins(tx: &mut Tx<'_>, slot: &mut Slot) -> Result<()> {
     if let Some(after) = store::after_joins(tx, slot.owner).await? {
         slot.now = slot.now.max(after);

@@ -149,13 +149,17 @@ problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists
 ///
 /// An owner has at most one active code, and no string is ever used twice, whoever used it. At most 100 codes a day
 /// (`limits.codes_per_user_and_day`), and 60 changes a minute, of whatever kind (`limits.writes_per_user`).
-#[utoipa::path(post, path = "/api/v1/codes", tag = "Codes", operation_id = "create_code", security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
-    params(("replace" = inline(Option<bool>), Query, description = "Revoke the active code, if any, in the same step", example = false)),
+#[utoipa::path(post, path = "/api/v1/codes", tag = "Codes", operation_id = "create_code",
+    security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
+    params(("replace" = inline(Option<bool>), Query, description = "Revoke the active code, if any, in the same step",
+        example = false)),
     request_body(content = NewCode, examples(
-        ("chosen" = (summary = "A chosen code", value = json!({"code": "SPRING2030AB", "expires_at": "2030-10-10 12:00"}))),
+        ("chosen" = (summary = "A chosen code", value = json!({"code": "SPRING2030AB",
+            "expires_at": "2030-10-10 12:00"}))),
         ("drawn" = (summary = "A drawn code", value = json!({"expires_at": "2030-10-10T12:00:00Z"}))))),
     responses((status = 201, description = "Made", body = CodeOut,
-        links(("revoke" = (operation_id = "revoke_code", parameters(("code" = "$response.body#/code")))))), CreateProblems))]
+        links(("revoke" = (operation_id = "revoke_code", parameters(("code" = "$response.body#/code")))))),
+        CreateProblems))]
 async fn create(
     State(app): State<Arc<App>>,
     caller: Person<need::CodesWrite>,
@@ -176,7 +180,8 @@ problems!(ListProblems: person query[]);
 /// List your codes
 ///
 /// All of them, dead ones included, oldest first.
-#[utoipa::path(get, path = "/api/v1/codes", tag = "Codes", operation_id = "list_codes", security(("oauth" = ["codes:read"]), ("password" = []), ("bearer" = [])), params(PageParams),
+#[utoipa::path(get, path = "/api/v1/codes", tag = "Codes", operation_id = "list_codes",
+    security(("oauth" = ["codes:read"]), ("password" = []), ("bearer" = [])), params(PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<CodeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
 async fn list(
@@ -195,8 +200,11 @@ problems!(FindProblems: reader query[NoActiveCode, RateLimited]);
 /// The same answer for an unknown address, a person without a code and one who does not want to be found.
 /// `POST /codes/lookup` does the same without the address in the path. At most 60 look-ups a minute, by either
 /// (`limits.lookups_per_user`).
-#[utoipa::path(get, path = "/api/v1/codes/{code}", tag = "Codes", operation_id = "find_code", security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
-    params(("code" = String, Path, description = "The e-mail address of the code's owner. (The parameter has the name it has for DELETE.)", example = "owner@test.ru")),
+#[utoipa::path(get, path = "/api/v1/codes/{code}", tag = "Codes", operation_id = "find_code",
+    security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    params(("code" = String, Path,
+        description = "The e-mail address of the code's owner. (The parameter has the name it has for DELETE.)",
+        example = "owner@test.ru")),
     responses((status = 200, description = "The code and its owner", body = FoundCode), FindProblems))]
 async fn find(
     State(app): State<Arc<App>>,
@@ -225,7 +233,9 @@ problems!(LookUpProblems: reader body[NoActiveCode, RateLimited]);
 ///
 /// As `GET /codes/{email}`, but proxies log no address. At most 60 look-ups a minute, by either
 /// (`limits.lookups_per_user`).
-#[utoipa::path(post, path = "/api/v1/codes/lookup", tag = "Codes", operation_id = "look_up_code", security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])), request_body = LookUp,
+#[utoipa::path(post, path = "/api/v1/codes/lookup", tag = "Codes", operation_id = "look_up_code",
+    security(("oauth" = ["codes:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    request_body = LookUp,
     responses((status = 200, description = "The code and its owner", body = FoundCode), LookUpProblems))]
 async fn look_up(
     State(app): State<Arc<App>>,
@@ -244,8 +254,10 @@ problems!(RevokeProblems: person query[NotYourCode, CodeNotFound, RateLimited]);
 ///
 /// Also one that has expired. From the answer on no registration accepts it; look-ups follow within a second. The
 /// string cannot be used again. At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
-#[utoipa::path(delete, path = "/api/v1/codes/{code}", tag = "Codes", operation_id = "revoke_code", security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
-    params(("code" = String, Path, description = "The code, in any spelling that reads the same", example = "SPRING2030AB")),
+#[utoipa::path(delete, path = "/api/v1/codes/{code}", tag = "Codes", operation_id = "revoke_code",
+    security(("oauth" = ["codes:write"]), ("password" = []), ("bearer" = [])),
+    params(("code" = String, Path, description = "The code, in any spelling that reads the same",
+        example = "SPRING2030AB")),
     responses((status = 204, description = "Revoked"), RevokeProblems))]
 async fn revoke(
     State(app): State<Arc<App>>,
@@ -282,8 +294,8 @@ problems!(ValidateProblems: body[RateLimited]);
 
 /// Is this code good, and whose is it?
 ///
-/// For a registration page, before anybody has an account. The answer holds at its moment; registration decides anew. At
-/// most 60 questions a minute from one address (`limits.validations_per_address`).
+/// For a registration page, before anybody has an account. The answer holds at its moment; registration decides anew.
+/// At most 60 questions a minute from one address (`limits.validations_per_address`).
 #[utoipa::path(post, path = "/api/v1/codes/validate", tag = "Codes", operation_id = "validate_code", security(()),
     request_body = CodeQuestion,
     responses((status = 200, description = "The verdict", body = Validity), ValidateProblems))]

@@ -242,8 +242,8 @@ impl Wishes {
         let people = client.scopes.and(Scopes::PERSON);
         let scopes = match one("scope")? {
             None => people,
-            // What this server does not know is left out (OpenID Connect Core, 3.1.2.1). What it knows and the client may
-            // not have is refused.
+            // What this server does not know is left out (OpenID Connect Core, 3.1.2.1). What it knows and the client
+            // may not have is refused.
             Some(text) => Some(Scopes::known(text))
                 .filter(|asked| !asked.is_empty() && asked.within(people))
                 .ok_or(Fault::new(OAuthError::InvalidScope, "This client may not ask for all of these scopes"))?,

@@ -11,8 +11,8 @@ use crate::kernel::time::Time;
 use crate::{params, sql};
 
 sql! {
-    INSERT_CODE = "insert into authorization_codes (code_hash, client_id, user_id, browser_session_id, redirect_uri, scope,
-                                                    challenge, nonce, authenticated_at, expires_at)
+    INSERT_CODE = "insert into authorization_codes (code_hash, client_id, user_id, browser_session_id, redirect_uri,
+                                                    scope, challenge, nonce, authenticated_at, expires_at)
                    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     /// Locked, so that of two uses the second sees what the first gave.
     CODE = {

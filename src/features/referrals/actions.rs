@@ -24,8 +24,8 @@ pub async fn record(tx: &mut Tx<'_>, held: HeldCode, referee: UserId, status: St
     Ok(())
 }
 
-/// Whether a new referee asks for marks. By chance, which the end of an id is: no order of registrations keeps a list from
-/// its turn.
+/// Whether a new referee asks for marks. By chance, which the end of an id is: no order of registrations keeps a list
+/// from its turn.
 pub fn asks_to_fold(referee: UserId) -> bool {
     referee.0.as_u128().is_multiple_of(FOLD_ONE_IN)
 }

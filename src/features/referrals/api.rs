@@ -40,8 +40,8 @@ struct RefereeOut {
     /// UTC.
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     joined_at: Time,
-    /// The code they came with; null once the referrer has been erased, and for strangers while the referrer does not want
-    /// to be found (`discoverable`) or the token lacks `codes:read`.
+    /// The code they came with; null once the referrer has been erased, and for strangers while the referrer does not
+    /// want to be found (`discoverable`) or the token lacks `codes:read`.
     #[schema(required, example = "SPRING2030AB")]
     code: Option<String>,
     /// Pending while the operator's check of their address is not passed.
@@ -67,8 +67,10 @@ problems!(ListProblems: reader query[RefereesHidden]);
 ///
 /// Oldest first, with an exact total. Somebody who was erased keeps their place, without name and address. An unknown
 /// referrer has brought nobody.
-#[utoipa::path(get, path = "/api/v1/users/{referrer_id}", tag = "Referrals", operation_id = "list_referees", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
-    params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens", example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
+#[utoipa::path(get, path = "/api/v1/users/{referrer_id}", tag = "Referrals", operation_id = "list_referees",
+    security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens",
+        example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
 async fn list(
@@ -94,8 +96,10 @@ async fn list(
 /// List whom a referrer brought, by its own name
 ///
 /// The same as `GET /users/{referrer_id}`.
-#[utoipa::path(get, path = "/api/v1/users/{referrer_id}/referrals", tag = "Referrals", operation_id = "list_referrals", security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
-    params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens", example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
+#[utoipa::path(get, path = "/api/v1/users/{referrer_id}/referrals", tag = "Referrals", operation_id = "list_referrals",
+    security(("oauth" = ["referrals:read"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    params(("referrer_id" = String, Path, description = "The referrer's id, with or without hyphens",
+        example = "7c273bf082434c43b88d76ab0b6d1dff"), PageParams),
     responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
         headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), ListProblems))]
 async fn list_named(

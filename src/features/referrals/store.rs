@@ -18,8 +18,8 @@ sql! {
     CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
-    /// The id takes a way through users to the referrals, here and below, so that PostgreSQL makes the same plan for every
-    /// referrer: for one with most of all referees it would walk through everybody's.
+    /// The id takes a way through users to the referrals, here and below, so that PostgreSQL makes the same plan for
+    /// every referrer: for one with most of all referees it would walk through everybody's.
     COUNT = "with last_mark as (
                  select ordinal, referral_id from referral_marks
                  where referrer_id = $1 order by ordinal desc limit 1

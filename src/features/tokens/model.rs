@@ -61,8 +61,8 @@ pub struct Family {
 }
 
 impl Family {
-    /// Whether each of its tokens carries a MAC. One begun by a node of an older version, or refreshed at one, has others
-    /// too.
+    /// Whether each of its tokens carries a MAC. One begun by a node of an older version, or refreshed at one, has
+    /// others too.
     pub fn is_sealed(&self) -> bool {
         self.sealed_tokens == self.counter + 1
     }
@@ -88,10 +88,10 @@ pub struct Grant {
     pub scopes: Scopes,
 }
 
-/// A refresh token: names its family, and proves itself with a secret whose hash alone is stored. The secret is 128 bits
-/// that nobody can guess, the number of refreshes before it, and a MAC over all of it, by which a token of ours is known
-/// when it is none of those that are stored any more. (Nodes of an older version take the secret as a whole, and give
-/// tokens without a number and a MAC.)
+/// A refresh token: names its family, and proves itself with a secret whose hash alone is stored. The secret is 128
+/// bits that nobody can guess, the number of refreshes before it, and a MAC over all of it, by which a token of ours is
+/// known when it is none of those that are stored any more. (Nodes of an older version take the secret as a whole, and
+/// give tokens without a number and a MAC.)
 #[derive(Clone)]
 pub struct RefreshToken {
     pub handle: [u8; 16],
@@ -139,8 +139,8 @@ impl RefreshToken {
         keys.iter().any(|key| made(key).as_ref().get(..MAC).is_some_and(|made| made.ct_eq(claimed).into()))
     }
 
-    /// The token that replaces this one, with its number. With the salt alone nobody can make it; with this token and the
-    /// salt its bearer can be given it a second time, when the first answer was lost.
+    /// The token that replaces this one, with its number. With the salt alone nobody can make it; with this token and
+    /// the salt its bearer can be given it a second time, when the first answer was lost.
     pub fn successor(&self, salt: &[u8], counter: i64, key: &RefreshKey) -> Self {
         let mut unguessable = [0; UNGUESSABLE];
         for (to, from) in unguessable.iter_mut().zip(self.derived(salt)) {
@@ -184,7 +184,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_refresh_token_is_read_back_and_garbage_is_refused(handle: [u8; 16], secret: [u8; 16], garbage in "(rt_)?.{0,80}") {
+        fn a_refresh_token_is_read_back_and_garbage_is_refused(
+            handle: [u8; 16], secret: [u8; 16], garbage in "(rt_)?.{0,80}",
+        ) {
             let token = RefreshToken::new(handle, secret, 7, &key(b"ours"));
             let read = RefreshToken::parse(&token.text()).unwrap();
             prop_assert_eq!((read.handle, read.secret), (handle, token.secret));
@@ -195,7 +197,9 @@ mod tests {
         }
 
         #[test]
-        fn a_refresh_token_changed_anywhere_is_not_ours(handle: [u8; 16], secret: [u8; 16], at in 0_usize..48, by in 1_u8..) {
+        fn a_refresh_token_changed_anywhere_is_not_ours(
+            handle: [u8; 16], secret: [u8; 16], at in 0_usize..48, by in 1_u8..,
+        ) {
             let token = RefreshToken::new(handle, secret, 7, &key(b"ours"));
             let mut bytes = [&token.handle[..], &token.secret[..]].concat();
             bytes[at] ^= by;

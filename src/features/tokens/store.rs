@@ -22,14 +22,16 @@ sql! {
         sqlite: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
                                              authenticated_at, expires_at, counter, current_hash, salt,
                                              sealed_tokens)
-            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9, 1
+            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8,
+                   $9, 1
             from users u
             where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
             returning scope",
         postgres: "insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at,
                                                authenticated_at, expires_at, counter, current_hash, salt,
                                              sealed_tokens)
-            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8, $9, 1
+            select $1, $2, u.id, $4, case when u.is_manager then $5 || ' admin' else $5 end, $6, $6, $6, $7, 0, $8,
+                   $9, 1
             from users u
             where u.id = $3 and u.disabled_at is null and u.erased_at is null and u.password_hash = $10
             for share of u
@@ -80,8 +82,8 @@ sql! {
                                f.rotated_at, f.salt, f.ended_at is not null, f.client_id, f.scope,
                                coalesce(u.is_manager, false), f.sealed_tokens
                         from token_families f left join users u on u.id = f.user_id where f.handle = $1";
-    /// One step of the counter: of any number of callers with the same token one succeeds. Nodes of an older version, which
-    /// give tokens without a MAC, do not count in the last column.
+    /// One step of the counter: of any number of callers with the same token one succeeds. Nodes of an older version,
+    /// which give tokens without a MAC, do not count in the last column.
     ROTATE = "update token_families
               set counter = counter + 1, previous_hash = current_hash, current_hash = $4, salt = $5, rotated_at = $6,
                   used_at = $6, sealed_tokens = sealed_tokens + 1
@@ -147,7 +149,8 @@ sql! {
                      where expires_at > $3 and created_at > $4 and ended_at is null";
     MEND_BROWSER_SESSIONS = "update browser_sessions set used_at = $1, authenticated_at = $1, expires_at = $2
                              where expires_at > $3 and authenticated_at > $4 and ended_at is null";
-    MEND_KEYS = "update signing_keys set created_at = $1, active_from = $2 where active_from > $3 and retired_at is null";
+    MEND_KEYS = "update signing_keys set created_at = $1, active_from = $2
+                 where active_from > $3 and retired_at is null";
     KEYS = "select generation, kid, algorithm, public_key, private_half, sealed, created_at, active_from, retired_at
             from signing_keys order by generation";
     /// Whoever changes keys does so alone; SQLite has one writer anyhow.

@@ -1,5 +1,5 @@
-//! What is read of a provider's answers: the members that are used and no others. A member of another type than it should
-//! have counts as one that is left out, so that nobody is kept out by what nobody asks for.
+//! What is read of a provider's answers: the members that are used and no others. A member of another type than it
+//! should have counts as one that is left out, so that nobody is kept out by what nobody asks for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -151,7 +151,8 @@ impl SignInError {
 
 impl Failure {
     /// Of the word by which a provider tells an error, at the redirect URI (RFC 6749, 4.1.2.1; OpenID Connect Core,
-    /// 3.1.2.6) or at its token endpoint (RFC 6749, 5.2). The word alone is kept: a description may quote what was sent.
+    /// 3.1.2.6) or at its token endpoint (RFC 6749, 5.2). The word alone is kept: a description may quote what was
+    /// sent.
     pub fn told(word: &str) -> Self {
         let error = match word {
             "access_denied"

@@ -145,7 +145,8 @@ mod tests {
         fn weights_are_compared_as_numbers(en in 0u16..=1000, ru in 0u16..=1000, header_first in any::<bool>()) {
             let weight = |q: u16| format!("{}.{:03}", q / 1000, q % 1000);
             let (en_entry, ru_entry) = (format!("en;q={}", weight(en)), format!("ru;q={}", weight(ru)));
-            let header = if header_first { format!("{en_entry}, {ru_entry}") } else { format!("{ru_entry},{en_entry}") };
+            let header =
+                if header_first { format!("{en_entry}, {ru_entry}") } else { format!("{ru_entry},{en_entry}") };
             let russian = ru > 0 && (ru > en || (ru == en && !header_first));
             prop_assert_eq!(accepted(&header) == Language::Russian, russian, "{}", header);
         }

@@ -4,69 +4,63 @@ pub mod app;
 pub mod browser;
 pub mod certificates;
 pub mod client;
+pub mod clock;
+pub mod codes;
 pub mod document;
+pub mod gallery;
 pub mod hunter;
 pub mod log;
+pub mod oauth;
 pub mod operations;
+pub mod operator;
+pub mod paths;
 pub mod process;
 pub mod provider;
 pub mod raw;
+pub mod record;
+pub mod registration;
 pub mod relay;
+pub mod router;
 pub mod servers;
+pub mod sources;
+pub mod spending;
+pub mod spy;
+pub mod tokens;
 pub mod visit;
 
-/// Runs a test on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis. The body gets a
-/// [`app::Setup`] to build its nodes with.
+/// Makes a test of the function of this name, on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis.
+/// The function stands right below and gets a [`app::Setup`] to build its nodes with.
 #[macro_export]
 macro_rules! on_every_setup {
-    ($($(#[$doc:meta])* async fn $name:ident($setup:ident: Setup) $body:block)*) => {
-        $(
-            $(#[$doc])*
-            mod $name {
-                use super::*;
-
-                async fn body($setup: $crate::support::app::Setup) $body
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn sqlite() {
-                    body($crate::support::app::Setup::Sqlite).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn postgres() {
-                    body($crate::support::app::Setup::Postgres).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn postgres_and_redis() {
-                    body($crate::support::app::Setup::PostgresAndRedis).await;
-                }
-            }
-        )*
+    ($name:ident) => {
+        $crate::in_each_case!(
+            $name($crate::support::app::Setup):
+            sqlite Sqlite,
+            postgres Postgres,
+            postgres_and_redis PostgresAndRedis
+        );
     };
 }
 
-/// Runs a test on both engines, for what Redis has no part in.
+/// The same on both engines, for what Redis has no part in.
 #[macro_export]
 macro_rules! on_both_engines {
-    ($($(#[$doc:meta])* async fn $name:ident($setup:ident: Setup) $body:block)*) => {
-        $(
-            $(#[$doc])*
-            mod $name {
-                use super::*;
+    ($name:ident) => {
+        $crate::in_each_case!($name($crate::support::app::Setup): sqlite Sqlite, postgres Postgres);
+    };
+}
 
-                async fn body($setup: $crate::support::app::Setup) $body
-
+/// A module of the function's name with a test for each case, so that a test is called `name::case`.
+#[macro_export]
+macro_rules! in_each_case {
+    ($name:ident($cases:ty): $($test:ident $case:ident),*) => {
+        mod $name {
+            $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn sqlite() {
-                    body($crate::support::app::Setup::Sqlite).await;
+                async fn $test() {
+                    super::$name(<$cases>::$case).await;
                 }
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn postgres() {
-                    body($crate::support::app::Setup::Postgres).await;
-                }
-            }
-        )*
+            )*
+        }
     };
 }

@@ -51,7 +51,8 @@ impl Operation {
             "validate_code" => vec![json!({"code": "AMSEL2099XYZ"})],
             "register_client" => vec![json!({
                 "name": "Shop", "confidential": true, "redirect_uris": ["https://shop.example.com/cb"],
-                "grants": ["authorization_code"], "scope": "nothing", "id_token_algorithm": "RS256", "require_pkce": true,
+                "grants": ["authorization_code"], "scope": "nothing", "id_token_algorithm": "RS256",
+                "require_pkce": true,
             })],
             "change_client" => {
                 vec![json!({"name": "Shop", "redirect_uris": ["https://shop.example.com/cb"], "scope": "nothing"})]

@@ -1,5 +1,5 @@
-//! A stand-in for an identity provider on a free port of this machine. It checks what a real one checks (client, redirect
-//! URI, PKCE, single use of codes), signs with real keys, and lies where the test wants it to.
+//! A stand-in for an identity provider on a free port of this machine. It checks what a real one checks (client,
+//! redirect URI, PKCE, single use of codes), signs with real keys, and lies where the test wants it to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};

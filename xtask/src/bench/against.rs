@@ -1,4 +1,5 @@
-//! `cargo xtask bench --against COMMIT`: builds the other commit's programs and lets both versions be measured in turns.
+//! `cargo xtask bench --against COMMIT`: builds the other commit's programs and lets both versions be measured in
+//! turns.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -85,8 +86,8 @@ fn resolved(commit: &str) -> Option<String> {
     Some(hash.trim().to_owned()).filter(|hash| !hash.is_empty())
 }
 
-/// The folder with a commit's programs, built now or in an earlier run: in our target folder, for most of what both depend
-/// on is the same, from where they are copied. Ours are built after that.
+/// The folder with a commit's programs, built now or in an earlier run: in our target folder, for most of what both
+/// depend on is the same, from where they are copied. Ours are built after that.
 fn programs_of(hash: &str) -> Result<PathBuf, Failure> {
     let all = shell::target()?.join("against");
     let folder = all.join(hash);

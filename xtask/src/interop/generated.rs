@@ -1,5 +1,5 @@
-//! Clients that others' programs generate from the document: all that is generated compiles or can be imported, and goes
-//! a way through the API.
+//! Clients that others' programs generate from the document: all that is generated compiles or can be imported, and
+//! goes a way through the API.
 
 use std::fs;
 use std::path::Path;

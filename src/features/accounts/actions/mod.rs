@@ -159,8 +159,8 @@ pub async fn enter_by_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about why,
-/// by the answer or by its time; those who would get in are told what keeps them out.
+/// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about
+/// why, by the answer or by its time; those who would get in are told what keeps them out.
 pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
     let recognised = recognise(app, typed, password, client).await?;
     recognised.begin(app, |user, stored| tokens::actions::begin_session(app, user, stored)).await
@@ -208,8 +208,8 @@ async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> R
 }
 
 impl Recognised {
-    /// Begins what a right password begins: a session, a link. Then a hash that is weaker than today's is replaced, beside
-    /// the answer: what that takes is nobody's business.
+    /// Begins what a right password begins: a session, a link. Then a hash that is weaker than today's is replaced,
+    /// beside the answer: what that takes is nobody's business.
     pub async fn begin<T, F>(self, app: &App, begin: impl Fn(UserId, String) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -237,7 +237,8 @@ impl Recognised {
     }
 
     fn strengthen(self, app: &App) {
-        // bcrypt sees 72 bytes: of a longer password it has not proven the rest, which must not become part of the new hash.
+        // bcrypt sees 72 bytes: of a longer password it has not proven the rest, which must not become part of the new
+        // hash.
         let unproven = self.stored.starts_with("$2") && self.password.len() > 72;
         let is_former = self.password != nfc(&self.password);
         if unproven || !(is_former || app.hasher.is_weak(&self.stored)) {

@@ -55,8 +55,8 @@ struct NewClient {
     scope: String,
     /// What its ID tokens are signed with; RS256 when left out.
     id_token_algorithm: Option<IdTokenAlgorithm>,
-    /// False lets in a confidential client that knows no PKCE; its authorization requests must have the scope `openid` and
-    /// a nonce.
+    /// False lets in a confidential client that knows no PKCE; its authorization requests must have the scope `openid`
+    /// and a nonce.
     #[schema(default = true, example = true)]
     require_pkce: Option<bool>,
 }
@@ -122,8 +122,8 @@ problems!(RegisterProblems: manager body[RateLimited]);
 
 /// Register a client
 ///
-/// For managers. The secret of a confidential client is in this answer and nowhere else. At most 60 changes a minute, of
-/// whatever kind (`limits.writes_per_user`).
+/// For managers. The secret of a confidential client is in this answer and nowhere else. At most 60 changes a minute,
+/// of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(post, path = "/api/v1/clients", tag = "Clients", operation_id = "register_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = NewClient,
     responses((status = 201, description = "Registered", body = RegisteredClient), RegisterProblems))]
@@ -209,7 +209,8 @@ problems!(GetProblems: manager query[ClientNotFound]);
 /// For managers. Without its secret, which nobody can read again.
 #[utoipa::path(get, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "get_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
-    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    params(("client_id" = String, Path, description = "The client's id",
+        example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The client", body = ClientOut), GetProblems))]
 async fn get(State(app): State<Arc<App>>, _: Manager, PathText(id): PathText) -> Result<Json<ClientOut>, Problem> {
     Ok(Json(actions::get(&app, &id).await?.into()))
@@ -238,7 +239,8 @@ problems!(ChangeProblems: manager body[ClientNotFound, RateLimited]);
 /// (`limits.writes_per_user`).
 #[utoipa::path(patch, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "change_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = ClientChange,
-    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    params(("client_id" = String, Path, description = "The client's id",
+        example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The client, changed", body = ClientOut), ChangeProblems))]
 async fn change(
     State(app): State<Arc<App>>,
@@ -258,11 +260,12 @@ problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
 
 /// Remove a client
 ///
-/// For managers. Its tokens end on every node within seconds, and what people allowed it is forgotten. At most 60 changes
-/// a minute, of whatever kind (`limits.writes_per_user`).
+/// For managers. Its tokens end on every node within seconds, and what people allowed it is forgotten. At most 60
+/// changes a minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(delete, path = "/api/v1/clients/{client_id}", tag = "Clients", operation_id = "remove_client",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
-    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    params(("client_id" = String, Path, description = "The client's id",
+        example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 204, description = "Removed"), RemoveProblems))]
 async fn remove(State(app): State<Arc<App>>, manager: Manager, PathText(id): PathText) -> Result<StatusCode, Problem> {
     let _turn = app.turn_of(manager.user).await?;
@@ -284,9 +287,11 @@ problems!(SecretProblems: manager query[ClientNotFound, ClientPublic, RateLimite
 ///
 /// For managers. The old secret is no good from the answer on; tokens that were given stay good. At most 60 changes a
 /// minute, of whatever kind (`limits.writes_per_user`).
-#[utoipa::path(post, path = "/api/v1/clients/{client_id}/secret", tag = "Clients", operation_id = "replace_client_secret",
+#[utoipa::path(post, path = "/api/v1/clients/{client_id}/secret", tag = "Clients",
+    operation_id = "replace_client_secret",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
-    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    params(("client_id" = String, Path, description = "The client's id",
+        example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The new secret", body = NewSecret), SecretProblems))]
 async fn replace_secret(
     State(app): State<Arc<App>>,

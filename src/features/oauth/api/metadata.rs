@@ -114,7 +114,8 @@ problems!(MetadataProblems: []);
 /// What this authorization server can do
 ///
 /// RFC 8414. Keep it for a minute at most.
-#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "OAuth", operation_id = "get_oauth_metadata",
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "OAuth",
+    operation_id = "get_oauth_metadata",
     security(()), responses((status = 200, description = "The metadata", body = Metadata), MetadataProblems))]
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Response {
     metadata(&app)
@@ -123,7 +124,8 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Response {
 /// What this OpenID provider can do
 ///
 /// OpenID Connect Discovery; the same as the metadata of the authorization server. Keep it for a minute at most.
-#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "OAuth", operation_id = "get_openid_configuration",
+#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "OAuth",
+    operation_id = "get_openid_configuration",
     security(()), responses((status = 200, description = "The metadata", body = Metadata), MetadataProblems))]
 pub async fn openid_configuration(State(app): State<Arc<App>>) -> Response {
     metadata(&app)

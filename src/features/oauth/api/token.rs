@@ -88,9 +88,9 @@ fn required<'a>(form: &'a Parameters, name: &str, sentence: &'static str) -> Res
     one(form, name)?.ok_or(Fault::new(OAuthError::InvalidRequest, sentence))
 }
 
-/// The client that asks: by its secret in the header or in the form, or by its name where it is public. One that has shown
-/// its secret gets a turn: all of its people are behind it, so it is let do several things at once, but not everything.
-/// Everybody else is counted by their address, also with a secret that was wrong.
+/// The client that asks: by its secret in the header or in the form, or by its name where it is public. One that has
+/// shown its secret gets a turn: all of its people are behind it, so it is let do several things at once, but not
+/// everything. Everybody else is counted by their address, also with a secret that was wrong.
 async fn client<'a>(
     app: &'a App,
     address: IpAddr,
@@ -226,9 +226,10 @@ problems!(OAuthProblems: [RateLimited]);
 /// RFC 6749. Confidential clients authenticate with HTTP Basic or in the form, public ones name themselves. PKCE (S256)
 /// is required, unless a manager has let in a confidential client without. Errors are in the words of RFC 6749.
 ///
-/// At most 120 calls a minute from one address without a secret that is right (`limits.tokens_per_address`), and 60 tokens
-/// a minute that a client gets for itself (`limits.writes_per_user`); of one client some hundred calls at once.
-#[utoipa::path(post, path = "/oauth/token", tag = "OAuth", operation_id = "request_tokens", security(("client" = []), ()),
+/// At most 120 calls a minute from one address without a secret that is right (`limits.tokens_per_address`), and 60
+/// tokens a minute that a client gets for itself (`limits.writes_per_user`); of one client some hundred calls at once.
+#[utoipa::path(post, path = "/oauth/token", tag = "OAuth", operation_id = "request_tokens",
+    security(("client" = []), ()),
     request_body(content = OAuthTokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Tokens", body = OAuthTokens),
         (status = 400, description = "The request is not good", body = OAuthProblem),
@@ -300,10 +301,11 @@ fn token_type_hint() -> Schema {
 
 /// End a session as the client it belongs to
 ///
-/// RFC 7009. Either token of a session ends it, on every node within seconds. The answer is the same for a token that is
-/// not good, or not the client's. At most 120 calls a minute from one address without a secret that is right
+/// RFC 7009. Either token of a session ends it, on every node within seconds. The answer is the same for a token that
+/// is not good, or not the client's. At most 120 calls a minute from one address without a secret that is right
 /// (`limits.tokens_per_address`); of one client some hundred calls at once.
-#[utoipa::path(post, path = "/oauth/revoke", tag = "OAuth", operation_id = "revoke_token", security(("client" = []), ()),
+#[utoipa::path(post, path = "/oauth/revoke", tag = "OAuth", operation_id = "revoke_token",
+    security(("client" = []), ()),
     request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The token is not good any more"),
         (status = 400, description = "The request is not good", body = OAuthProblem),
@@ -382,9 +384,10 @@ impl Introspection {
 /// See what a token of the client's is good for
 ///
 /// RFC 7662, for confidential clients. Tokens of other clients are not active, whatever they are. At most 120 calls a
-/// minute from one address without a secret that is right (`limits.tokens_per_address`); of one client some hundred calls
-/// at once.
-#[utoipa::path(post, path = "/oauth/introspect", tag = "OAuth", operation_id = "introspect_token", security(("client" = [])),
+/// minute from one address without a secret that is right (`limits.tokens_per_address`); of one client some hundred
+/// calls at once.
+#[utoipa::path(post, path = "/oauth/introspect", tag = "OAuth", operation_id = "introspect_token",
+    security(("client" = [])),
     request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "What it is good for", body = Introspection),
         (status = 400, description = "The request is not good", body = OAuthProblem),

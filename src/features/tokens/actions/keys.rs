@@ -117,7 +117,8 @@ async fn make(app: &App, algorithm: IdTokenAlgorithm) -> Result<()> {
     read(&app.keyring, &app.db).await
 }
 
-/// Makes the key for refresh tokens, unless another node comes first. Nodes that know of none give theirs without a MAC.
+/// Makes the key for refresh tokens, unless another node comes first. Nodes that know of none give theirs without a
+/// MAC.
 async fn make_refresh_key(app: &App) -> Result<()> {
     let key = app.keyring.sealed_refresh_key(StoredRefreshKey::generate()?)?;
     let insert: Work<(StoredRefreshKey, Time), ()> = |tx, (key, now)| {

@@ -63,8 +63,8 @@ pub fn new_family(app: &App, client: &str, scopes: Scopes, origin: Origin) -> Re
     Ok((new, token))
 }
 
-/// Before anything is written: a node that has not the master key of the others can sign nothing, and tells callers that
-/// nothing was done.
+/// Before anything is written: a node that has not the master key of the others can sign nothing, and tells callers
+/// that nothing was done.
 fn may_sign(app: &App) -> Result<()> {
     if app.keyring.is_locked_out() { Err(Error::Busy(Duration::from_secs(1))) } else { Ok(()) }
 }
@@ -189,8 +189,8 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
             let next = given_before(input, &family);
             return Ok(next.map_or(Refreshed::Refused, |next| Refreshed::Next(granted, next)));
         }
-        // Somebody knows the handle and has invented the rest: that must not end what they could not have used. Where some
-        // tokens have no MAC, it may be one of those. The one replaced last is known without.
+        // Somebody knows the handle and has invented the rest: that must not end what they could not have used. Where
+        // some tokens have no MAC, it may be one of those. The one replaced last is known without.
         let known = family.previous_hash.as_ref().is_some_and(|previous| same(&hash, previous));
         if !known && family.is_sealed() && !input.token.is_sealed_by(&input.keys) {
             return Ok(Refreshed::Refused);
@@ -201,7 +201,8 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
     Ok(Refreshed::Refused)
 }
 
-/// The successor that the replaced token was given, by whichever key or version of a node; nothing when that key is gone.
+/// The successor that the replaced token was given, by whichever key or version of a node; nothing when that key is
+/// gone.
 fn given_before(input: &Refresh, family: &Family) -> Option<RefreshToken> {
     let sealed = input.keys.iter().map(|key| input.token.successor(&family.salt, family.counter, key));
     let mut all = sealed.chain([input.token.successor_without_mac(&family.salt)]);

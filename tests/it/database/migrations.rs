@@ -1,0 +1,113 @@
+//! Migrations, from a node's point of view.
+
+use referral::config::{self, Environment};
+use referral::db::{Db, migrate};
+use referral::kernel::time::Clock;
+
+use super::helpers::{STORES, open, waiting_for_locks};
+use crate::on_both_engines;
+use crate::support::app::{Setup, eventually};
+
+fn settings(database_url: &str) -> config::Config {
+    let environment: Environment =
+        vec![("DATABASE_URL".into(), database_url.into()), ("REFERRAL_DATABASE_CONNECTIONS".into(), "2".into())];
+    config::load(None, &environment).expect("the settings of the test")
+}
+
+on_both_engines!(five_nodes_that_start_at_once_apply_a_migration_once);
+async fn five_nodes_that_start_at_once_apply_a_migration_once(setup: Setup) {
+    for _ in 0..5 {
+        let test = setup.prepare(&[]).await;
+        let nodes: Vec<_> = (0..5)
+            .map(|_| tokio::spawn(referral::start::open(settings(&test.database_url), Clock::default())))
+            .collect();
+        let mut keys = Vec::new();
+        for node in nodes {
+            let app = node.await.expect("no panic").unwrap_or_else(|error| panic!("a node does not start: {error}"));
+            keys.push(format!("{:?}", app.keyring.published()));
+        }
+        keys.dedup();
+        assert_eq!(keys.len(), 1, "all sign with the same key");
+        let applied = test.query("select version, name from schema_migrations order by version").await;
+        assert_eq!(applied.len() as i64, migrate::newest(), "{applied:?}");
+    }
+}
+
+on_both_engines!(a_newer_schema_is_refused_with_a_remedy);
+async fn a_newer_schema_is_refused_with_a_remedy(setup: Setup) {
+    let test = setup.start().await;
+    test.sql("insert into schema_migrations values (999, 'from the future', 0)").await;
+    let Err(sentence) = referral::start::open(settings(&test.database_url), Clock::default()).await else {
+        panic!("a node starts on a schema that it does not know");
+    };
+    assert!(sentence.contains("schema 999") && sentence.contains("run the newer binary"), "{sentence}");
+    assert_eq!(test.number("select count(*) from schema_migrations where version = 999").await, 1);
+}
+
+on_both_engines!(a_migration_that_left_only_its_table_of_versions_is_begun_again);
+async fn a_migration_that_left_only_its_table_of_versions_is_begun_again(setup: Setup) {
+    let test = setup.prepare(&[]).await;
+    test.sql(
+        "create table schema_migrations (version bigint not null primary key, name text not null, \
+         applied_at bigint not null)",
+    )
+    .await;
+    let db = open(&test.database_url).await.expect("the database");
+    assert_eq!(migrate::version(&db).await.expect("a version"), Some(0));
+    assert_eq!(migrate::run(&db).await.expect("the migrations"), migrate::newest());
+    assert_eq!(migrate::version(&db).await.expect("a version"), Some(migrate::newest()));
+    assert_eq!(migrate::run(&db).await.expect("nothing to do"), 0);
+    whole(&db).await;
+}
+
+on_both_engines!(reading_the_version_of_an_empty_database_makes_nothing);
+async fn reading_the_version_of_an_empty_database_makes_nothing(setup: Setup) {
+    let test = setup.prepare(&[]).await;
+    let db = open(&test.database_url).await.expect("the database");
+    assert_eq!(migrate::version(&db).await.expect("a version"), None);
+    let tables = match setup {
+        Setup::Sqlite => "select count(*) from sqlite_master",
+        _ => "select count(*) from pg_tables where schemaname = 'public'",
+    };
+    assert_eq!(test.number(tables).await, 0);
+}
+
+/// Everything that the service asks of the schema is there.
+async fn whole(db: &Db) {
+    for sql in STORES.iter().flat_map(|(_, statements)| *statements) {
+        assert!(db.prepare(sql).await.is_ok(), "{}", sql.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_killed_midway_resumes_on_postgresql() {
+    let test = Setup::Postgres.prepare(&[]).await;
+    // Half-way through the step stands a table of the same name that nobody else sees yet: the step waits there.
+    let (other, connection) =
+        tokio_postgres::connect(&test.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+    tokio::spawn(connection);
+    other.batch_execute("begin; create table jobs (id bigint)").await.expect("a table");
+    let db = open(&test.database_url).await.expect("the database");
+    let killed = tokio::spawn({
+        let db = db.clone();
+        async move { migrate::run(&db).await }
+    });
+    let waiting = || async { waiting_for_locks(&test.database_url).await == 1 };
+    eventually("the migration is in the middle", waiting).await;
+    // Its connection is lost: it begins again by itself, and comes to the same place.
+    other
+        .batch_execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .await
+        .expect("the connection is cut");
+    eventually("the migration is in the middle again", waiting).await;
+    // Its process is killed.
+    killed.abort();
+    assert!(killed.await.is_err_and(|error| error.is_cancelled()));
+    other.batch_execute("rollback").await.expect("the table is gone");
+    let next = open(&test.database_url).await.expect("the database");
+    assert_eq!(migrate::run(&next).await.expect("the next start"), migrate::newest());
+    whole(&next).await;
+}

@@ -1,0 +1,4 @@
+//! The OpenAPI document: what clients are generated from, and that its examples are true.
+
+mod openapi;
+mod reference;

@@ -1,0 +1,32 @@
+//! A registration beneath the API.
+
+use referral::features::accounts::actions::Entry;
+use referral::features::accounts::store::NewUser;
+use referral::features::referrals::model::Status;
+use referral::kernel::code::CodeKey;
+use referral::kernel::ids::UserId;
+use referral::kernel::time::Time;
+use referral::kernel::verdict::Verdict;
+use uuid::Uuid;
+
+/// A registration as it is to be written, without the work of a hash and without jobs.
+pub fn entry(name: &str, code: Option<CodeKey>) -> Entry {
+    Entry {
+        user: NewUser {
+            // Not one of the few that ask for work on the referrer's list.
+            id: UserId(Uuid::from_u128(UserId::new().0.as_u128() | 1)),
+            username: name.to_uppercase(),
+            email: format!("{}@Example.com", name.to_uppercase()),
+            name_key: name.to_owned(),
+            email_key: format!("{name}@example.com"),
+            password_hash: Some("a hash".to_owned()),
+            created_at: Time(1_900_000_000_000_000),
+            verdict: Verdict::Unchecked,
+            email_proven: false,
+        },
+        code,
+        arrival: None,
+        check: false,
+        status: Status::Confirmed,
+    }
+}
