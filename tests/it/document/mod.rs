@@ -1,4 +1,5 @@
 //! The OpenAPI document: what clients are generated from, and that its examples are true.
 
+mod fields;
 mod openapi;
 mod reference;
