@@ -1,5 +1,6 @@
 //! The OpenAPI document: what clients are generated from, and that its examples are true.
 
+mod architecture;
 mod fields;
 mod openapi;
 mod reference;
