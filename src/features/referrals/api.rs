@@ -13,10 +13,11 @@ use uuid::Uuid;
 use super::actions;
 use super::model::{Referee, Status, Viewer};
 use crate::app::App;
-use crate::features::tokens::caller::{Reader, need};
+use crate::features::tokens::caller::{Person, Reader, need};
 use crate::kernel::caller::Subject;
 use crate::kernel::error::{Error, FieldError};
 use crate::kernel::ids::UserId;
+use crate::kernel::scope::Scope;
 use crate::kernel::time::Time;
 use crate::problems;
 use crate::web::extract::PathText;
@@ -24,7 +25,7 @@ use crate::web::page::{Listing, PageParams, PageQuery};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(list_named))
+    OpenApiRouter::new().routes(routes!(list_own)).routes(routes!(list)).routes(routes!(list_named))
 }
 
 /// Somebody who came with a referrer's code.
@@ -59,6 +60,27 @@ impl From<Referee> for RefereeOut {
             status: referee.status,
         }
     }
+}
+
+problems!(OwnListProblems: person query[]);
+
+/// List whom you brought
+///
+/// Oldest first, with an exact total. The same as `GET /users/{referrer_id}` with your own id.
+#[utoipa::path(get, path = "/api/v1/me/referrals", tag = "Referrals", operation_id = "list_own_referrals",
+    security(("oauth" = ["referrals:read"]), ("password" = []), ("bearer" = [])),
+    params(PageParams),
+    responses((status = 200, description = "A part of the list", body = Listing<RefereeOut>,
+        headers(("Link" = String, description = "The next part (RFC 8288), where there is one"))), OwnListProblems))]
+async fn list_own(
+    State(app): State<Arc<App>>,
+    caller: Person<need::ReferralsRead>,
+    page: PageQuery,
+) -> Result<Response, Problem> {
+    let may_read_codes = caller.scopes.has(Scope::CodesRead);
+    let viewer = Viewer::Person { user: caller.user, may_manage: false, may_read_codes };
+    let referees = actions::list(&app, caller.user, viewer, page.request).await?;
+    Ok(page.answer(referees, RefereeOut::from))
 }
 
 problems!(ListProblems: reader query[RefereesHidden]);

@@ -42,6 +42,7 @@ const OPERATIONS: &[(&str, Asks, u16, &str)] = &[
     ("revoke_code", Asks::Person("codes:write"), 404, "code_not_found"),
     ("find_code", Asks::Reader("codes:read"), 200, ""),
     ("look_up_code", Asks::Reader("codes:read"), 404, "no_active_code"),
+    ("list_own_referrals", Asks::Person("referrals:read"), 200, ""),
     ("list_referees", Asks::Reader("referrals:read"), 200, ""),
     ("list_referrals", Asks::Reader("referrals:read"), 200, ""),
     ("list_clients", Asks::Manager, 200, ""),

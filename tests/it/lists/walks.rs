@@ -58,10 +58,14 @@ async fn a_walk_over_referees_meets_each_once_in_one_order_whichever_way_it_goes
         let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
         walk(&owner, &path, &expected).await;
     }
-    // The same under its other name, and for somebody who sees less of each.
+    // The same under its other names, and for somebody who sees less of each.
     let expected: Vec<String> = (1..=length).map(|number| format!("user{number}")).collect();
     let other = test.user("other").await;
     assert_eq!(by_cursor(&other, &format!("{path}/referrals"), 100, 250).await, expected);
+    let own = "/api/v1/me/referrals";
+    assert_eq!(by_cursor(&owner, own, 100, 250).await, expected);
+    assert_eq!(owner.get(own).await.expect(200).json(), owner.get(&path).await.expect(200).json());
+    assert_eq!(other.get(own).await.expect(200).json()["total"], 0);
     assert_eq!(owner.get("/api/v1/me").await.expect(200).json()["referral_count"], 250);
 }
 
