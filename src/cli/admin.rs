@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use super::jobs::{self, Jobs};
 use crate::app::App;
 use crate::features::accounts::model::{Credentials, Entrance, Registration, check_name_against};
 use crate::features::accounts::{admin, password};
@@ -55,6 +56,11 @@ pub enum Admin {
     /// Manage the programs (OAuth clients) that may act for people, or for themselves
     #[command(subcommand)]
     Client(ClientCommand),
+    /// List the jobs that were given up: id, kind, since when, attempts, subject, how the last attempt went
+    Jobs {
+        #[command(subcommand)]
+        command: Option<Jobs>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -126,6 +132,7 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
             done(&format!("{} may log in again", found.username))
         }
         Admin::Client(command) => client(&app, command).await,
+        Admin::Jobs { command } => jobs::run(&app, command).await,
     }
 }
 

@@ -23,6 +23,7 @@ mod guide;
 mod health;
 mod identity;
 mod input;
+mod jobs;
 mod journeys;
 mod keys;
 mod laws;

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::config::Policy;
 use crate::db::Work;
 use crate::features::referrals;
-use crate::jobs::{Job, Outcome, backoff};
+use crate::jobs::{Job, Outcome};
 use crate::kernel::email::Email;
 use crate::kernel::error::Result;
 use crate::kernel::ids::UserId;
@@ -37,7 +37,7 @@ pub async fn check_email(app: &App, job: &Job) -> Result<Outcome> {
         Answer::Again { why, after } => {
             // No later than the deadline, at which the address passes.
             let left = deadline.since(app.clock.now());
-            Ok(Outcome::Again { after: after.unwrap_or_else(|| backoff(job.attempts)).min(left), why })
+            Ok(Outcome::Again { after: after.unwrap_or_else(|| job.pause()).min(left), why })
         }
     }
 }
