@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::policy::{Kind, Pauses, Policy};
 use crate::db::{Db, Row, Sql, Tx, Work};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::{SKEW, Time};
 use crate::{params, sql};
@@ -179,7 +180,7 @@ pub async fn claim(db: &Db, kind: Kind, most: usize, now: Time) -> Result<Vec<Jo
             rows.iter().map(job).collect()
         })
     };
-    db.write((kind, most, now), work).await
+    db.write(Actor::SERVICE, (kind, most, now), work).await
 }
 
 /// Records how a job went, and says what became of it: after its last attempt it is given up.
@@ -194,7 +195,7 @@ pub async fn settle(db: &Db, job: &Job, outcome: Outcome, now: Time) -> Result<S
     let work: Work<Settlement, u64> = |tx, (sql, id, at, text, attempts)| {
         Box::pin(async move { tx.run(sql, &params![*id, *at, *text, *attempts]).await })
     };
-    let touched = db.write((sql, job.id, at, text, job.attempts), work).await?;
+    let touched = db.write(Actor::SERVICE, (sql, job.id, at, text, job.attempts), work).await?;
     Ok(if touched == 0 { Settled::Lost } else { settled })
 }
 
@@ -204,7 +205,7 @@ type Settlement = (&'static Sql, i64, Time, &'static str, i64);
 pub async fn give_back(db: &Db, job: &Job) -> Result<()> {
     let work: Work<(i64, i64), ()> =
         |tx, (id, attempts)| Box::pin(async move { tx.run(&GIVE_BACK, &params![*id, *attempts]).await.map(drop) });
-    db.write((job.id, job.attempts), work).await
+    db.write(Actor::SERVICE, (job.id, job.attempts), work).await
 }
 
 /// Makes jobs due, and takes leases back, that a clock has put off which was ahead. Kinds that only a newer binary knows
@@ -221,7 +222,7 @@ pub async fn mend_times(db: &Db, now: Time) -> Result<u64> {
             Ok(mended)
         })
     };
-    db.write(now, work).await
+    db.write(Actor::SERVICE, now, work).await
 }
 
 /// Jobs that are not done.
@@ -263,7 +264,7 @@ pub async fn retry(db: &Db, id: i64, now: Time) -> Result<Retried> {
             }
         })
     };
-    db.write((id, now), work).await
+    db.write(Actor::OPERATOR, (id, now), work).await
 }
 
 /// Removes jobs that were done or given up before a time.
@@ -272,7 +273,7 @@ pub async fn housekeeping(db: &Db, before: Time) -> Result<u64> {
         |tx, before| Box::pin(async move { tx.run(&FORGET, &params![*before, FORGOTTEN_AT_ONCE]).await });
     let mut removed = 0;
     loop {
-        let now = db.write(before, work).await?;
+        let now = db.write(Actor::SERVICE, before, work).await?;
         removed += now;
         if now < FORGOTTEN_AT_ONCE.unsigned_abs() {
             return Ok(removed);

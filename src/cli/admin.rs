@@ -12,6 +12,7 @@ use crate::features::accounts::{admin, password};
 use crate::features::clients;
 use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
 use crate::features::tokens::model::IdTokenAlgorithm;
+use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal};
 use crate::kernel::name::Username;
@@ -168,7 +169,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                     .ok_or("the algorithm is RS256 or EdDSA")?,
                 require_pkce: !without_pkce,
             };
-            let made = clients::actions::register(app, new, None).await.map_err(not_registered)?;
+            let made = clients::actions::register(app, Actor::OPERATOR, new).await.map_err(not_registered)?;
             super::say(&format!("client_id      {}", made.client.id));
             match made.secret {
                 Some(secret) => done(&format!("client_secret  {secret}")),
@@ -183,11 +184,11 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
             Ok(())
         }
         ClientCommand::NewSecret { client_id } => {
-            let secret = clients::actions::new_secret(app, &client_id).await.map_err(text)?;
+            let secret = clients::actions::new_secret(app, Actor::OPERATOR, &client_id).await.map_err(text)?;
             done(&format!("client_secret  {secret}"))
         }
         ClientCommand::Remove { client_id } => {
-            clients::actions::remove(app, &client_id).await.map_err(text)?;
+            clients::actions::remove(app, Actor::OPERATOR, &client_id).await.map_err(text)?;
             done("removed; its tokens have ended")
         }
     }

@@ -1,5 +1,6 @@
 //! Vocabulary without I/O: what the words of the product mean, wherever they are used.
 
+pub mod actor;
 pub mod code;
 pub mod deadline;
 pub mod email;

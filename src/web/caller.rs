@@ -2,6 +2,7 @@
 //!
 //! A route says what it asks of a token by the type of its argument, so that it cannot forget to look.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use crate::config::Limits;
 use crate::features::accounts;
 use crate::features::tokens::actions::authenticate;
 use crate::features::tokens::model::{Caller, Subject};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::Refusal;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{RequestId, SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -36,6 +38,19 @@ impl FromRequestParts<Arc<App>> for Caller {
             }
             _ => Err(Refusal::NotAuthenticated.into()),
         }
+    }
+}
+
+/// Whoever has sent a request, before it is known who that is; the guard has given the request its id.
+pub fn anonymous(parts: &Parts) -> Actor {
+    Actor::anonymous(parts.extensions.get::<RequestId>().copied())
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(anonymous(parts))
     }
 }
 
@@ -60,6 +75,7 @@ needs! { Openid Profile Account CodesRead CodesWrite ReferralsRead }
 
 /// A person whose token has the scope.
 pub struct Person<N> {
+    pub actor: Actor,
     pub user: UserId,
     pub session: SessionId,
     pub scopes: Scopes,
@@ -73,7 +89,8 @@ impl<N: Need> FromRequestParts<Arc<App>> for Person<N> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
         require(&caller, N::SCOPE)?;
-        Ok(Self { user, session: caller.session, scopes: caller.scopes, need: PhantomData })
+        let actor = anonymous(parts).person(user);
+        Ok(Self { actor, user, session: caller.session, scopes: caller.scopes, need: PhantomData })
     }
 }
 
@@ -104,6 +121,7 @@ impl<N: Need> FromRequestParts<Arc<App>> for Reader<N> {
 
 /// A manager whose token lets them act as one.
 pub struct Manager {
+    pub actor: Actor,
     pub user: UserId,
 }
 
@@ -118,7 +136,7 @@ impl FromRequestParts<Arc<App>> for Manager {
             return Err(Refusal::ManagersOnly.into());
         }
         require(&caller, Scope::Admin)?;
-        Ok(Self { user })
+        Ok(Self { actor: anonymous(parts).manager(user), user })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use referral::db::{Db, Work};
 use referral::jobs::{self, Job, Kind, Outcome, Pauses, Settled};
+use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Result};
 use referral::kernel::time::Time;
 use referral::{params, worker};
@@ -43,13 +44,13 @@ referral::sql! {
 
 async fn enqueue(db: &Db, subject: &str) {
     let unit: Work<String, ()> = |tx, subject| Box::pin(jobs::enqueue(tx, FOLD, subject.clone(), Time(0)));
-    db.write(subject.to_owned(), unit).await.expect("a job");
+    db.write(Actor::SERVICE, subject.to_owned(), unit).await.expect("a job");
 }
 
 async fn enqueue_with(db: &Db, subject: &str, payload: Value) -> Result<()> {
     let unit: Work<(String, Value), ()> =
         |tx, (subject, payload)| Box::pin(jobs::enqueue_with(tx, FOLD, subject.clone(), payload, Time(0)));
-    db.write((subject.to_owned(), payload), unit).await
+    db.write(Actor::SERVICE, (subject.to_owned(), payload), unit).await
 }
 
 async fn claim(test: &TestApp, most: usize) -> Vec<Job> {
@@ -223,7 +224,7 @@ on_every_setup! {
             Box::pin(async move { tx.run(&FORMER_ENQUEUE, &params!["fold_referrals", subject, Time(0)]).await })
         };
         // Theirs is done by us.
-        assert_eq!(db.write(olga.id.clone(), former).await.expect("a job"), 1);
+        assert_eq!(db.write(Actor::SERVICE, olga.id.clone(), former).await.expect("a job"), 1);
         assert_eq!(test.drain().await, 1);
         assert_eq!(test.number("select count(*) from jobs where outcome = 'folded' and payload is null").await, 1);
 
@@ -244,10 +245,10 @@ on_every_setup! {
                 Ok(subjects)
             })
         };
-        assert_eq!(db.write((), claim_and_finish).await.expect("no fault"), ["ours"]);
+        assert_eq!(db.write(Actor::SERVICE, (), claim_and_finish).await.expect("no fault"), ["ours"]);
         assert_eq!(test.number(GIVEN_UP).await, 1);
         let forget: Work<Time, u64> = |tx, before| Box::pin(async move { tx.run(&FORMER_FORGET, &params![*before]).await });
-        assert_eq!(db.write(test.app().clock.now().plus(MINUTE), forget).await.expect("no fault"), 3);
+        assert_eq!(db.write(Actor::SERVICE, test.app().clock.now().plus(MINUTE), forget).await.expect("no fault"), 3);
     }
 
     async fn given_up_and_many_finished_jobs_are_removed_in_their_time(setup: Setup) {

@@ -10,6 +10,7 @@ use referral::app::App;
 use referral::db::Work;
 use referral::features::accounts::actions::enter;
 use referral::features::{codes, referrals};
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -591,7 +592,7 @@ async fn the_clock_is_read_after_the_lock() {
             let outcome = match what {
                 "hold" => return hold(&app, &code).await,
                 "enter" => enter(&app.db, entry("guest", CodeKey::of(&code))).await,
-                _ => codes::actions::create(&app, id, None, in_an_hour, false).await.map(drop),
+                _ => codes::actions::create(&app, Actor::SERVICE, id, None, in_an_hour, false).await.map(drop),
             };
             match outcome {
                 Ok(()) => Ok(()),
@@ -859,7 +860,7 @@ async fn change(app: &App, turn: usize, (owner, newest): &(UserId, Mutex<String>
     let far = far();
     let soon = Clock::default().now().plus(BRIEF);
     let create = async |expires_at, replace| {
-        let made = codes::actions::create(app, *owner, None, expires_at, replace).await?;
+        let made = codes::actions::create(app, Actor::SERVICE, *owner, None, expires_at, replace).await?;
         *held(newest) = made.code;
         Ok(())
     };
@@ -867,7 +868,7 @@ async fn change(app: &App, turn: usize, (owner, newest): &(UserId, Mutex<String>
         0 => codes::actions::sweep(app).await,
         1 => {
             let code = held(newest).clone();
-            codes::actions::revoke(app, *owner, &code).await
+            codes::actions::revoke(app, Actor::SERVICE, *owner, &code).await
         }
         2 => create(Time(far), false).await,
         3 => create(soon, true).await,
@@ -943,7 +944,7 @@ pub async fn refers_nobody(client: &Client, name: &str, code: &str) {
 /// What a registration decides about a code, without the account.
 pub async fn hold(app: &App, code: &str) -> Result<(), Refusal> {
     let look: Work<CodeKey, ()> = |tx, key| Box::pin(async move { codes::actions::hold(tx, *key).await.map(drop) });
-    match app.db.write(CodeKey::of(code).expect("a code"), look).await {
+    match app.db.write(Actor::SERVICE, CodeKey::of(code).expect("a code"), look).await {
         Ok(()) => Ok(()),
         Err(Error::Refused(refusal)) => Err(refusal),
         Err(fault) => panic!("the database failed: {fault}"),

@@ -7,6 +7,7 @@ use referral::features::accounts::actions::enter;
 use referral::features::codes;
 use referral::features::tokens::browser;
 use referral::features::tokens::model::Credential;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::Clock;
@@ -252,13 +253,13 @@ on_every_setup! {
         for browser in 1..=5 {
             test.move_clock(Duration::from_secs(1));
             let credential = Credential::Password(hash.clone());
-            browser::begin(test.app(), whose, credential, [browser; 32]).await.expect("logged in");
+            browser::begin(test.app(), Actor::SERVICE, whose, credential, [browser; 32]).await.expect("logged in");
         }
         let sessions = "select count(*) from browser_sessions";
         assert_eq!(test.number(sessions).await, 4);
         assert_eq!(test.number("select count(*) from authorization_codes").await, 1);
         for (browser, kept) in [(1, false), (2, false), (3, true), (4, true), (5, true)] {
-            let found = browser::who(test.app(), &[browser; 32]).await.expect("an answer");
+            let found = browser::who(test.app(), Actor::SERVICE, &[browser; 32]).await.expect("an answer");
             assert_eq!(found.is_some(), kept, "{browser}");
         }
     }

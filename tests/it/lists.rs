@@ -11,6 +11,7 @@ use referral::features::codes::model::HeldCode;
 use referral::features::referrals;
 use referral::features::referrals::model::{Status, Viewer};
 use referral::jobs;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::page::{Cursor, PageRequest, Start};
@@ -291,7 +292,7 @@ on_both_engines! {
         };
         for number in 1..=64 {
             let referee = UserId(Uuid::from_u128(number));
-            test.app().db.write((held, referee), unit).await.expect("a referral");
+            test.app().db.write(Actor::SERVICE, (held, referee), unit).await.expect("a referral");
         }
         assert_eq!(jobs::waiting(&test.app().db).await.expect("a count"), 1);
         assert_eq!(test.drain().await, 1);
@@ -332,7 +333,7 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
     };
     let registering = tokio::spawn({
         let (db, underway) = (test.app().db.clone(), underway.clone());
-        async move { db.write(underway, register).await }
+        async move { db.write(Actor::SERVICE, underway, register).await }
     });
     underway.recorded.notified().await;
     // The next one is quicker.

@@ -10,6 +10,7 @@ mod support;
 
 mod access;
 mod accounts;
+mod actors;
 mod binary;
 mod clocks;
 mod cors;

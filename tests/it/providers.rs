@@ -10,6 +10,7 @@ use referral::features::accounts::admin;
 use referral::features::signin::model::{Arrival, Departure, Identity, SignInError};
 use referral::features::signin::provider::{Flow, PATIENCE, Providers};
 use referral::features::signin::store;
+use referral::kernel::actor::Actor;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
 use referral::worker;
@@ -921,31 +922,31 @@ fn arrival(expires_at: Time) -> Arrival {
 
 async fn leave(db: &Db, new: Departure) {
     let insert: Work<Departure, ()> = |tx, new| Box::pin(store::insert_departure(tx, &STATE_HASH, new));
-    db.write(new, insert).await.expect("a departure");
+    db.write(Actor::SERVICE, new, insert).await.expect("a departure");
 }
 
 async fn arrive(db: &Db, new: Arrival) {
     let insert: Work<Arrival, ()> = |tx, new| Box::pin(store::insert_arrival(tx, &TICKET_HASH, new));
-    db.write(new, insert).await.expect("an arrival");
+    db.write(Actor::SERVICE, new, insert).await.expect("an arrival");
 }
 
 async fn take_departure(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<Departure> {
     let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_departure(tx, hash, visitor, *now));
-    db.write((hash, visitor, now), take).await.expect("an answer")
+    db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
 }
 
 async fn take_arrival(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<Arrival> {
     let take: Work<([u8; 32], [u8; 32], Time), Option<Arrival>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_arrival(tx, hash, visitor, *now));
-    db.write((hash, visitor, now), take).await.expect("an answer")
+    db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
 }
 
 async fn link(test: &TestApp, subject: &str, user: UserId) -> bool {
     let link: Work<(String, UserId, Time), bool> =
         |tx, (subject, user, now)| Box::pin(store::link(tx, "https://id.example.com", subject, *user, *now));
     let input = (subject.to_owned(), user, test.app().clock.now());
-    test.app().db.write(input, link).await.expect("an answer")
+    test.app().db.write(Actor::SERVICE, input, link).await.expect("an answer")
 }
 
 async fn owner(test: &TestApp, issuer: &str, subject: &str) -> Option<UserId> {

@@ -5,6 +5,7 @@ use referral::db::Work;
 use referral::features::accounts::actions::{Entry, enter, enter_by_steps};
 use referral::features::accounts::store::{self, NewUser};
 use referral::features::referrals::model::Status;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -17,6 +18,7 @@ use crate::support::app::{Setup, TestApp, eventually};
 /// A registration as it is to be written, without the work of a hash and without jobs.
 pub fn entry(name: &str, code: Option<CodeKey>) -> Entry {
     Entry {
+        actor: Actor::SERVICE,
         user: NewUser {
             // Not one of the few that ask for work on the referrer's list.
             id: UserId(Uuid::from_u128(UserId::new().0.as_u128() | 1)),
@@ -87,7 +89,7 @@ async fn one_statement_writes_what_the_steps_write() {
             let (whole, stepped) = (make("whole"), make("steps"));
             assert!(statement(&test, &whole).await, "{what} {ending}");
             let steps: Work<Entry, ()> = |tx, entry| Box::pin(enter_by_steps(tx, entry));
-            test.app().db.write(stepped.clone(), steps).await.expect("a registration");
+            test.app().db.write(Actor::SERVICE, stepped.clone(), steps).await.expect("a registration");
             let written = rows(&test, &whole).await;
             assert_eq!(written, rows(&test, &stepped).await, "{what} {ending}");
             let logins = if what == "address" { 1 } else { 2 };

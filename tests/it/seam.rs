@@ -14,6 +14,7 @@ use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::codes::store::{lock, lock_shared};
 use referral::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
 use referral::jobs::Kind;
+use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal, Result, Storage};
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
@@ -138,7 +139,7 @@ on_both_engines! {
 /// One statement as a unit of its own.
 async fn alone(db: &Db, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<u64> {
     let unit: Work<(&'static Sql, Vec<Value>), u64> = |tx, (sql, params)| Box::pin(tx.run(sql, params));
-    db.write((sql, params.into()), unit).await
+    db.write(Actor::SERVICE, (sql, params.into()), unit).await
 }
 
 on_both_engines! {
@@ -289,8 +290,8 @@ on_both_engines! {
         let id = UserId::parse(&owner.id).expect("an id");
         let db = &test.app().db;
         let before = now(db).await;
-        let exclusive = db.write(id, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
-        let shared = db.write(id, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault").expect("a slot");
+        let exclusive = db.write(Actor::SERVICE, id, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
+        let shared = db.write(Actor::SERVICE, id, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault").expect("a slot");
         let after = now(db).await;
         for slot in [&exclusive, &shared] {
             assert_eq!((slot.owner, slot.issued, slot.version), (id, 1, 1));
@@ -305,10 +306,10 @@ on_both_engines! {
         let test = setup.start().await;
         let owner = UserId::parse(&test.user("owner").await.id).expect("an id");
         let db = &test.app().db;
-        let none = db.write(owner, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault");
+        let none = db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault");
         assert!(none.is_none());
         assert_eq!(test.number("select count(*) from code_slots").await, 0);
-        let made = db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
+        let made = db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
         assert_eq!((made.issued, made.version), (0, 0));
         assert!(made.current.is_none());
         assert_eq!(test.number("select count(*) from code_slots").await, 1);
@@ -341,7 +342,7 @@ async fn hold(db: Db, holding: Arc<Holding>) -> Result<Time> {
             tx.row(&NOW, &params![]).await?.expect("a row").time(0)
         })
     };
-    db.write(holding, unit).await
+    db.write(Actor::SERVICE, holding, unit).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,10 +360,12 @@ async fn the_clock_of_a_locked_slot_is_read_after_the_wait_for_it_on_postgresql(
             let db = db.clone();
             async move {
                 if waiter {
-                    db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await.map(|slot| slot.now)
+                    db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock(tx, *id))).await.map(|slot| slot.now)
                 } else {
-                    db.write(owner, |tx, id| Box::pin(async move { Ok(lock_shared(tx, *id).await?.expect("it").now) }))
-                        .await
+                    db.write(Actor::SERVICE, owner, |tx, id| {
+                        Box::pin(async move { Ok(lock_shared(tx, *id).await?.expect("it").now) })
+                    })
+                    .await
                 }
             }
         });
@@ -384,7 +387,7 @@ async fn the_clock_of_a_locked_slot_is_read_after_the_wait_for_it_on_sqlite() {
     let other = rusqlite::Connection::open(test.database_url.trim_start_matches("sqlite:")).expect("the file");
     other.execute_batch("begin immediate").expect("the lock");
     let db = test.app().db.clone();
-    let waiting = tokio::spawn(async move { db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await });
+    let waiting = tokio::spawn(async move { db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock(tx, *id))).await });
     // Give it every chance to be wrong: the unit is on its way before the clock is read here.
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -460,7 +463,7 @@ async fn run(db: Db, number: usize, fate: Fate) -> Result<usize> {
             Ok(unit.number)
         })
     };
-    db.write(Unit { number, fate }, unit).await
+    db.write(Actor::SERVICE, Unit { number, fate }, unit).await
 }
 
 /// Runs so many units at once, every third of which fails in the ways given, and looks at what is left of each.
@@ -620,7 +623,7 @@ async fn a_caller_that_leaves_in_the_middle_of_a_unit_rolls_it_back_on_postgresq
             })
         };
         tokio::select! {
-            outcome = db.write(reached.clone(), stays) => panic!("it stays: {outcome:?}"),
+            outcome = db.write(Actor::SERVICE, reached.clone(), stays) => panic!("it stays: {outcome:?}"),
             () = reached.notified() => {}
         }
         run(db.clone(), 1, Fate::Fine).await.expect("the connection is free again");
@@ -670,7 +673,7 @@ async fn two_units_that_deadlock_both_succeed() {
             tx.run(&TOUCH_JOB, &params![collision.kinds[1]]).await.map(drop)
         })
     };
-    for outcome in join_all(pair.map(|collision| db.write(collision, unit))).await {
+    for outcome in join_all(pair.map(|collision| db.write(Actor::SERVICE, collision, unit))).await {
         outcome.expect("both succeed");
     }
     // Once more for each time that the second attempt is quicker than the end of the first.
@@ -694,8 +697,11 @@ async fn two_units_that_cannot_be_serialized_both_succeed() {
             Ok(seen)
         })
     };
-    let mut seen: Vec<i64> =
-        join_all(pair.map(|collision| db.write(collision, unit))).await.into_iter().map(|o| o.expect("both")).collect();
+    let mut seen: Vec<i64> = join_all(pair.map(|collision| db.write(Actor::SERVICE, collision, unit)))
+        .await
+        .into_iter()
+        .map(|o| o.expect("both"))
+        .collect();
     seen.sort_unstable();
     assert_eq!(seen, [0, 1], "as if one had come after the other");
     // Once more for each time that the second attempt is quicker than the end of the first.
@@ -1146,14 +1152,14 @@ async fn sqlite_acknowledges_nothing_that_a_power_cut_would_take() {
     let pragma = async |sql: &'static Sql| -> i64 {
         let unit: Work<&'static Sql, i64> =
             |tx, sql| Box::pin(async move { tx.row(sql, &params![]).await?.expect("a row").get(0) });
-        test.app().db.write(sql, unit).await.expect("a pragma")
+        test.app().db.write(Actor::SERVICE, sql, unit).await.expect("a pragma")
     };
     assert_eq!(pragma(&SYNCHRONOUS).await, 2, "FULL");
     assert_eq!(pragma(&FOREIGN_KEYS).await, 1);
     assert_eq!(pragma(&SECURE_DELETE).await, 1);
     let unit: Work<(), String> =
         |tx, ()| Box::pin(async move { tx.row(&JOURNAL, &params![]).await?.expect("a row").get(0) });
-    assert_eq!(test.app().db.write((), unit).await.expect("a pragma"), "wal");
+    assert_eq!(test.app().db.write(Actor::SERVICE, (), unit).await.expect("a pragma"), "wal");
     // For any other program as well: the mode is a property of the file.
     assert_eq!(test.query("pragma journal_mode").await[0][0].as_deref(), Some("wal"));
 }

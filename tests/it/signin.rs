@@ -13,6 +13,7 @@ use referral::features::accounts::{actions as accounts, admin};
 use referral::features::signin::actions as signin;
 use referral::features::tokens::browser;
 use referral::features::tokens::model::Credential;
+use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
 use serde_json::{Value, json};
 
@@ -639,11 +640,11 @@ on_every_setup! {
         assert_eq!(who(&waiting).await, None);
         second.submit(&join_account(&open), &[("login", "olga"), ("password", PASSWORD)]).await.expect(422);
         let key = || ArrivalKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
-        assert!(is(signin::link(test.app(), key(), user, stored.clone()).await, Refusal::BadCredentials));
+        assert!(is(signin::link(test.app(), Actor::SERVICE, key(), user, stored.clone()).await, Refusal::BadCredentials));
         let late = Credential::Password(stored);
-        assert!(is(browser::begin(test.app(), user, late, [3; 32]).await, Refusal::BadCredentials));
+        assert!(is(browser::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await, Refusal::BadCredentials));
         let late = Credential::Identity { issuer: evil.url.clone(), subject: "mallory".into() };
-        assert!(is(browser::begin(test.app(), user, late, [3; 32]).await, Refusal::BadCredentials));
+        assert!(is(browser::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await, Refusal::BadCredentials));
         // Nothing that they have allowed anybody is allowed.
         assert_eq!(test.number("select count(*) from consents").await, 0);
         assert_eq!(test.number("select count(*) from identities").await, 1);

@@ -23,6 +23,7 @@ use crate::features::referrals::model::Status;
 use crate::features::tokens;
 use crate::features::tokens::http::TokenOut;
 use crate::features::tokens::model::FIRST_PARTY;
+use crate::kernel::actor::Actor;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
 use crate::kernel::error::{Error, Refusal, Result};
@@ -98,12 +99,13 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
         links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
+    actor: Actor,
     Client(client): Client,
     Json(fields): Json,
 ) -> Result<(StatusCode, Answer<UserOut>), Problem> {
     app.limits.register_from(client)?;
     let (new, invitation) = read_registration(&app, fields, None)?;
-    Ok((StatusCode::CREATED, Answer(actions::register(&app, new, invitation).await?.into())))
+    Ok((StatusCode::CREATED, Answer(actions::register(&app, actor, new, invitation).await?.into())))
 }
 
 /// Register with the code in the path
@@ -117,13 +119,14 @@ async fn register(
         links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
 async fn register_with_code(
     State(app): State<Arc<App>>,
+    actor: Actor,
     Client(client): Client,
     PathText(code): PathText,
     Json(fields): Json,
 ) -> Result<(StatusCode, Answer<UserOut>), Problem> {
     app.limits.register_from(client)?;
     let (new, invitation) = read_registration(&app, fields, Some(&code))?;
-    Ok((StatusCode::CREATED, Answer(actions::register(&app, new, invitation).await?.into())))
+    Ok((StatusCode::CREATED, Answer(actions::register(&app, actor, new, invitation).await?.into())))
 }
 
 /// A registration with its referral code, from the fields of a body and the path.
@@ -211,6 +214,7 @@ problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPen
     responses((status = 200, description = "Logged in", body = TokenOut), TokenProblems))]
 async fn log_in(
     State(app): State<Arc<App>>,
+    actor: Actor,
     Client(client): Client,
     JsonOrForm(mut fields): JsonOrForm,
 ) -> Result<Answer<TokenOut>, Problem> {
@@ -219,14 +223,14 @@ async fn log_in(
         Some(LogInGrant::RefreshToken) => {
             app.limits.oauth_from(client)?;
             let refresh_token = fields.text("refresh_token");
-            tokens::actions::refresh(&app, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
+            tokens::actions::refresh(&app, actor, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
         }
         Some(LogInGrant::Password) => {
             app.limits.log_in_from(client)?;
             let username = fields.text("username");
             let password = fields.text("password");
             let (username, password) = fields.all(username.zip(password))?;
-            actions::log_in(&app, &username, &password, client).await?
+            actions::log_in(&app, actor, &username, &password, client).await?
         }
         None => {
             return Err(Error::field("grant_type", "grant_type", "Either password or refresh_token").into());
@@ -347,7 +351,7 @@ async fn update(
     Json(mut fields): Json,
 ) -> Result<Response, Problem> {
     let discoverable = fields.flag("discoverable");
-    me::set_discoverable(&app, caller.user, fields.all(discoverable)?).await?;
+    me::set_discoverable(&app, caller.actor, caller.user, fields.all(discoverable)?).await?;
     if !caller.scopes.has(Scope::Profile) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -385,7 +389,7 @@ async fn change_password(
     let current = proof(&app, &caller, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
-    me::change_password(&app, caller.user, &current, &new).await?;
+    me::change_password(&app, caller.actor, caller.user, &current, &new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -414,7 +418,7 @@ async fn erase(
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
     let password = proof(&app, &caller, &mut fields, "password").await?;
-    me::erase(&app, caller.user, &fields.all(password)?).await?;
+    me::erase(&app, caller.actor, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -15,6 +15,7 @@ use crate::features::tokens;
 use crate::features::tokens::actions::{Begun, Granted, NewFamily, Origin};
 use crate::features::tokens::browser;
 use crate::features::tokens::model::{BrowserSession, Caller, Family, Grant, RefreshToken, Subject};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::Parameters;
@@ -55,6 +56,7 @@ struct Allowed {
 /// An authorization code for what a person allows a client, now or before.
 pub async fn issue_code(
     app: &App,
+    actor: Actor,
     person: &BrowserSession,
     request: &AuthorizationRequest,
     asked: bool,
@@ -76,7 +78,13 @@ pub async fn issue_code(
         family: None,
     };
     let allow: Work<Allowed, ()> = |tx, allowed| Box::pin(allow(tx, allowed));
-    app.write_for(person.user, Allowed { code: stored, person: person.clone(), asked, now }, allow).await?;
+    app.write_for(
+        actor.person(person.user),
+        person.user,
+        Allowed { code: stored, person: person.clone(), asked, now },
+        allow,
+    )
+    .await?;
     Ok(code.text())
 }
 
@@ -121,7 +129,12 @@ pub struct CodeGrant {
 }
 
 /// Exchanges a code for tokens.
-pub async fn exchange(app: &App, client: &Client, presented: PresentedCode) -> Result<Result<CodeGrant, Fault>> {
+pub async fn exchange(
+    app: &App,
+    actor: Actor,
+    client: &Client,
+    presented: PresentedCode,
+) -> Result<Result<CodeGrant, Fault>> {
     let refused = Fault::new(
         Wrong::InvalidGrant,
         "The code is not good: used, expired, or made for another client, redirect_uri or code_challenge",
@@ -140,7 +153,10 @@ pub async fn exchange(app: &App, client: &Client, presented: PresentedCode) -> R
         family,
     };
     let key = Key::of_hash(&code.hash());
-    let (code, scopes, person) = match app.write_in_turn(key, input, |tx, input| Box::pin(use_up(tx, input))).await? {
+    let (code, scopes, person) = match app
+        .write_in_turn(actor, key, input, |tx, input| Box::pin(use_up(tx, input)))
+        .await?
+    {
         Exchanged::Done(code, scopes, person, begun) => {
             begun.announce(app).await;
             (code, scopes, person)
@@ -214,7 +230,7 @@ async fn id_token(
 }
 
 /// A token for a program that acts for itself.
-pub async fn act_alone(app: &App, client: &Client, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
+pub async fn act_alone(app: &App, actor: Actor, client: &Client, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
     let machine = client.scopes.and(Scopes::MACHINE);
     let scopes = match asked {
         None => machine,
@@ -231,7 +247,7 @@ pub async fn act_alone(app: &App, client: &Client, asked: Option<&str>) -> Resul
     // There is a row for each token until it has expired.
     app.limits.write(program)?;
     let begin: Work<NewFamily, Option<Begun>> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
-    if app.db.write(family, begin).await?.is_none() {
+    if app.db.write(actor, family, begin).await?.is_none() {
         return Ok(Err(Fault::new(Wrong::InvalidClient, "The client is not registered any more")));
     }
     let granted = Granted { subject: Subject::Program(program), client: client.id.clone(), session, scopes };
@@ -239,7 +255,13 @@ pub async fn act_alone(app: &App, client: &Client, asked: Option<&str>) -> Resul
 }
 
 /// Exchanges a refresh token of a client for its successor.
-pub async fn refresh(app: &App, client: &Client, token: &str, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
+pub async fn refresh(
+    app: &App,
+    actor: Actor,
+    client: &Client,
+    token: &str,
+    asked: Option<&str>,
+) -> Result<Result<Grant, Fault>> {
     if !client.may(GrantType::RefreshToken) {
         return Ok(Err(Fault::new(Wrong::UnauthorizedClient, "This client may not refresh")));
     }
@@ -249,7 +271,7 @@ pub async fn refresh(app: &App, client: &Client, token: &str, asked: Option<&str
         Some(asked) if asked.is_empty() => return Ok(Err(beyond)),
         asked => asked,
     };
-    match tokens::actions::refresh(app, &client.id, token, asked, client.scopes).await {
+    match tokens::actions::refresh(app, actor, &client.id, token, asked, client.scopes).await {
         Ok(grant) => Ok(Ok(grant)),
         Err(Error::Refused(Refusal::InvalidRefreshToken)) => {
             Ok(Err(Fault::new(Wrong::InvalidGrant, "The refresh token is not good any more, or not this client's")))
@@ -260,7 +282,7 @@ pub async fn refresh(app: &App, client: &Client, token: &str, asked: Option<&str
 }
 
 /// Ends the session that a token of the client's belongs to. Of other tokens nothing is told.
-pub async fn revoke(app: &App, client: &Client, token: &str) -> Result<()> {
+pub async fn revoke(app: &App, actor: Actor, client: &Client, token: &str) -> Result<()> {
     let session = match RefreshToken::parse(token) {
         Some(token) => {
             let find: Work<(RefreshToken, String, Time), Option<SessionId>> = |tx, (token, client, now)| {
@@ -271,13 +293,14 @@ pub async fn revoke(app: &App, client: &Client, token: &str) -> Result<()> {
                     Ok(Some(family.id))
                 })
             };
-            app.write_in_turn(Key::Grant(token.handle), (token, client.id.clone(), app.clock.now()), find).await?
+            app.write_in_turn(actor, Key::Grant(token.handle), (token, client.id.clone(), app.clock.now()), find)
+                .await?
         }
         None => {
             let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
             let session = claims.as_ref().and_then(Caller::of).map(|caller| caller.session);
             if let Some(session) = session {
-                tokens::actions::log_out(app, session).await?;
+                tokens::actions::log_out(app, actor, session).await?;
             }
             None
         }
@@ -289,7 +312,7 @@ pub async fn revoke(app: &App, client: &Client, token: &str) -> Result<()> {
 }
 
 /// What a token of the client's is good for; nothing about any other.
-pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Option<Introspected>> {
+pub async fn introspect(app: &App, actor: Actor, client: &Client, token: &str) -> Result<Option<Introspected>> {
     let Some(token) = RefreshToken::parse(token) else {
         let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
         return Ok(claims.map(|claims| Introspected {
@@ -303,7 +326,7 @@ pub async fn introspect(app: &App, client: &Client, token: &str) -> Result<Optio
         }));
     };
     let find: Work<RefreshToken, Option<Family>> = |tx, token| Box::pin(tokens::actions::current_family_of(tx, token));
-    let family = app.db.write(token, find).await?.filter(|family| family.client == client.id);
+    let family = app.db.write(actor, token, find).await?.filter(|family| family.client == client.id);
     let now = app.clock.now();
     let idle = app.config.tokens.idle();
     let live = family.filter(|family| !family.ended && family.expires_at > now && now.since(family.used_at) <= idle);
@@ -327,7 +350,7 @@ pub async fn consents(app: &App, user: UserId) -> Result<Vec<Consent>> {
 }
 
 /// Takes back what a person has allowed a client: its tokens end on every node.
-pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
+pub async fn withdraw(app: &App, actor: Actor, user: UserId, client: &str) -> Result<()> {
     // Not every text is one that each database can be asked about.
     if !clients::actions::may_be_id(client) {
         return Err(Refusal::ConsentNotFound.into());
@@ -340,7 +363,7 @@ pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
             tokens::actions::end_all_of_consent(tx, *user, client, *now).await
         })
     };
-    let ended = app.write_for(user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
+    let ended = app.write_for(actor, user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }
@@ -364,5 +387,5 @@ pub async fn user_info(app: &App, user: UserId, scopes: Scopes) -> Result<UserIn
 pub async fn housekeeping(app: &App, now: Time) -> Result<u64> {
     // A second use is noticed for as long as what the first gave can live unused.
     let before = now.minus(app.config.tokens.access());
-    app.db.write(before, |tx, before| Box::pin(store::forget_codes(tx, *before))).await
+    app.db.write(Actor::SERVICE, before, |tx, before| Box::pin(store::forget_codes(tx, *before))).await
 }

@@ -7,6 +7,7 @@ use crate::db::Tx;
 use crate::features::codes::actions::{hold_off, note_time};
 use crate::features::codes::model::HeldCode;
 use crate::jobs::{self, Kind, Outcome};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Page, PageRequest};
@@ -65,7 +66,7 @@ pub async fn after_joins(tx: &mut Tx<'_>, referrer: UserId) -> Result<Option<Tim
 pub async fn fold(app: &App, subject: &str) -> Result<Outcome> {
     let Some(referrer) = UserId::parse(subject) else { return Ok(Outcome::Done("no such referrer")) };
     app.db
-        .write(referrer, |tx, referrer| {
+        .write(Actor::SERVICE, referrer, |tx, referrer| {
             Box::pin(async move {
                 hold_off(tx, *referrer).await?;
                 // Nobody looks for the time of what is before a mark again.

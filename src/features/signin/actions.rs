@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::accounts::model::ArrivalKey;
 use crate::features::{accounts, oauth, tokens};
+use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -33,7 +34,12 @@ pub struct Traveller {
 }
 
 /// Notes who leaves and says to which address.
-pub async fn depart(app: &App, provider: &str, traveller: Traveller) -> Result<Result<String, SignInError>> {
+pub async fn depart(
+    app: &App,
+    actor: Actor,
+    provider: &str,
+    traveller: Traveller,
+) -> Result<Result<String, SignInError>> {
     let now = app.clock.now();
     let [state, nonce, verifier] = [secret(app)?, secret(app)?, secret(app)?];
     let redirect_uri = redirect_uri(app, provider);
@@ -53,7 +59,7 @@ pub async fn depart(app: &App, provider: &str, traveller: Traveller) -> Result<R
     };
     let note: Work<([u8; 32], Departure), ()> =
         |tx, (hash, departure)| Box::pin(store::insert_departure(tx, hash, departure));
-    app.db.write((hash(&state), departure), note).await?;
+    app.db.write(actor, (hash(&state), departure), note).await?;
     Ok(Ok(address))
 }
 
@@ -118,11 +124,12 @@ impl Stray {
 /// Finds out who has come back from a provider.
 pub async fn arrive(
     app: &App,
+    actor: Actor,
     provider: &str,
     visitor_hash: [u8; 32],
     answer: Answer<'_>,
 ) -> Result<Result<Arrived, Stray>> {
-    let arrived = find_out(app, provider, visitor_hash, answer).await;
+    let arrived = find_out(app, actor, provider, visitor_hash, answer).await;
     app.metrics.sign_in(match &arrived {
         Ok(Ok(Arrived::Known(..))) => "known",
         Ok(Ok(Arrived::New(..))) => "new",
@@ -135,6 +142,7 @@ pub async fn arrive(
 
 async fn find_out(
     app: &App,
+    actor: Actor,
     provider: &str,
     visitor_hash: [u8; 32],
     answer: Answer<'_>,
@@ -142,7 +150,7 @@ async fn find_out(
     let now = app.clock.now();
     let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
-    let departure = app.db.write((hash(answer.state), visitor_hash, now), take).await?;
+    let departure = app.db.write(actor, (hash(answer.state), visitor_hash, now), take).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
         return Ok(Err(Stray::expired()));
     };
@@ -160,7 +168,7 @@ async fn find_out(
     if let Some(user) = store::owner(&app.db, &identity.issuer, &identity.subject).await? {
         return Ok(Ok(Arrived::Known(user, identity, departure.next)));
     }
-    if let Some(user) = join_by_address(app, provider, &identity, now).await? {
+    if let Some(user) = join_by_address(app, actor, provider, &identity, now).await? {
         return Ok(Ok(Arrived::Known(user, identity, departure.next)));
     }
     let ticket = secret(app)?;
@@ -173,7 +181,7 @@ async fn find_out(
         expires_at: now.plus(PATIENCE),
     };
     let note: Work<([u8; 32], Arrival), ()> = |tx, (hash, arrival)| Box::pin(store::insert_arrival(tx, hash, arrival));
-    app.db.write((hash(&ticket), arrival.clone()), note).await?;
+    app.db.write(actor, (hash(&ticket), arrival.clone()), note).await?;
     Ok(Ok(Arrived::New(ticket, arrival)))
 }
 
@@ -195,12 +203,18 @@ struct Joining {
 }
 
 /// Links an identity to the account with its address, where the provider's word about addresses counts.
-async fn join_by_address(app: &App, provider: &str, identity: &Identity, now: Time) -> Result<Option<UserId>> {
+async fn join_by_address(
+    app: &App,
+    actor: Actor,
+    provider: &str,
+    identity: &Identity,
+    now: Time,
+) -> Result<Option<UserId>> {
     let Some(email) = proven_email(app, provider, identity) else { return Ok(None) };
     let Some(user) = accounts::actions::with_email(app, &email).await? else { return Ok(None) };
     let joining = Joining { user, email, issuer: identity.issuer.clone(), subject: identity.subject.clone(), now };
     let join: Work<Joining, Option<Vec<SessionId>>> = |tx, joining| Box::pin(take_over(tx, joining));
-    let Some(ended) = app.db.write(joining, join).await? else { return Ok(None) };
+    let Some(ended) = app.db.write(actor.person(user), joining, join).await? else { return Ok(None) };
     app.sessions_ended(&ended).await;
     Ok(Some(user))
 }
@@ -240,7 +254,7 @@ pub async fn settle(tx: &mut Tx<'_>, key: &ArrivalKey, user: UserId, now: Time) 
 
 /// Makes whoever waits under a ticket the user's who has just shown the password, which was right against the stored
 /// hash.
-pub async fn link(app: &App, key: ArrivalKey, user: UserId, stored: String) -> Result<()> {
+pub async fn link(app: &App, actor: Actor, key: ArrivalKey, user: UserId, stored: String) -> Result<()> {
     let work: Work<(ArrivalKey, UserId, String, Time), ()> = |tx, (key, user, stored, now)| {
         Box::pin(async move {
             // The account may have been given to somebody else since.
@@ -248,7 +262,7 @@ pub async fn link(app: &App, key: ArrivalKey, user: UserId, stored: String) -> R
             settle(tx, key, *user, *now).await
         })
     };
-    app.write_in_turn(Key::User(user.0), (key, user, stored, app.clock.now()), work).await
+    app.write_in_turn(actor.person(user), Key::User(user.0), (key, user, stored, app.clock.now()), work).await
 }
 
 /// Takes everything away that says who a user is elsewhere, as part of a unit of work.
@@ -259,5 +273,5 @@ pub async fn forget(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
 /// Removes those who have not come back in time.
 pub async fn housekeeping(app: &App) -> Result<u64> {
     let forget: Work<Time, u64> = |tx, now| Box::pin(store::forget_sign_ins(tx, *now, now.plus(PATIENCE + SKEW)));
-    app.db.write(app.clock.now(), forget).await
+    app.db.write(Actor::SERVICE, app.clock.now(), forget).await
 }

@@ -161,9 +161,9 @@ fn refused(error: Error) -> Result<Told> {
 pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
     let before = visitor.person(app).await?;
     let renewed = visitor.renewed(app)?;
-    browser::begin(app, user, credential, renewed.hash()).await?;
+    browser::begin(app, visitor.actor, user, credential, renewed.hash()).await?;
     if let Some(before) = before {
-        browser::end(app, before.id).await?;
+        browser::end(app, visitor.actor.person(before.user), before.id).await?;
     }
     leave(words_for(visitor, next), see_other(app, &renewed, next)?)
 }
@@ -229,7 +229,7 @@ async fn register(State(app): State<Arc<App>>, Client(client): Client, visitor: 
         // An empty field of a form is one that was left out.
         let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
         let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
-        accounts::actions::register(&app, new, invitation).await
+        accounts::actions::register(&app, visitor.actor, new, invitation).await
     };
     let answer = async {
         if !visitor.sent(form.first("csrf").unwrap_or_default()) {
@@ -269,7 +269,7 @@ async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form
             return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
         }
         if let Some(person) = visitor.person(&app).await? {
-            browser::end(&app, person.id).await?;
+            browser::end(&app, visitor.actor.person(person.user), person.id).await?;
         }
         say(&app, &visitor.renewed(&app)?, words, StatusCode::OK, Message::LoggedOut, Way::LogIn("/oauth/apps"))
     };
@@ -326,7 +326,7 @@ async fn set_out(
     app.limits.log_in_from(client)?;
     let code = code.filter(|code| code.len() <= MOST_CODE && !code.chars().any(char::is_control));
     let traveller = Traveller { visitor_hash: visitor.hash(), next: next.to_owned(), code: code.clone() };
-    match actions::depart(app, provider, traveller).await? {
+    match actions::depart(app, visitor.actor, provider, traveller).await? {
         Ok(address) => see_other(app, visitor, &address),
         Err(why) => {
             let stray = Stray { why: Lost::Failed(why), next: Some(next.to_owned()), code };
@@ -361,7 +361,7 @@ async fn arrive(
             return lost(&app, &visitor, words, &provider, Stray::expired());
         };
         let answer = Answer { state: state.unwrap_or_default(), code, error, iss };
-        match actions::arrive(&app, &provider, visitor.hash(), answer).await? {
+        match actions::arrive(&app, visitor.actor, &provider, visitor.hash(), answer).await? {
             Ok(Arrived::Known(user, identity, next)) => {
                 words = words_for(&visitor, &next);
                 accounts::actions::admit(&app, user).await?;
@@ -549,7 +549,7 @@ async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, a
         app.limits.log_in_from(client)?;
         let recognised = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
         let user = recognised.user;
-        recognised.begin(app, |user, stored| actions::link(app, key.clone(), user, stored)).await?;
+        recognised.begin(app, |user, stored| actions::link(app, visitor.actor, key.clone(), user, stored)).await?;
         return Ok(user);
     }
     app.limits.register_from(client)?;
@@ -568,5 +568,5 @@ async fn join(app: &App, visitor: &Visitor, client: IpAddr, form: &Parameters, a
         code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
     };
     let new = Registration { username, email, entrance: Entrance::Provider(key) };
-    Ok(accounts::actions::register(app, new, invitation).await?.id)
+    Ok(accounts::actions::register(app, visitor.actor, new, invitation).await?.id)
 }

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::cache::changes::announce_keys;
 use crate::config::Tokens;
 use crate::db::Work;
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::KeyChangeId;
 use crate::kernel::time::Time;
@@ -84,7 +85,7 @@ async fn make(app: &App, algorithm: IdTokenAlgorithm) -> Result<()> {
             Ok(())
         })
     };
-    app.db.write(first, insert).await?;
+    app.db.write(Actor::SERVICE, first, insert).await?;
     app.keys_changed().await;
     app.keyring.read(&app.db).await
 }
@@ -98,7 +99,7 @@ async fn make_refresh_key(app: &App) -> Result<()> {
             store::insert_refresh_key(tx, key, *now).await
         })
     };
-    app.db.write((key, second(app)), insert).await?;
+    app.db.write(Actor::SERVICE, (key, second(app)), insert).await?;
     app.keyring.read(&app.db).await
 }
 
@@ -138,7 +139,7 @@ async fn seal(app: &App) -> Result<()> {
             Ok(changed)
         })
     };
-    let changed = app.db.write((sealed, refresh), write).await?;
+    let changed = app.db.write(Actor::SERVICE, (sealed, refresh), write).await?;
     if changed > 0 {
         tracing::info!(
             keys = changed,
@@ -277,7 +278,7 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String
             announce_keys(tx, rotation.change).await.map(Ok)
         })
     };
-    if let Err(sentence) = app.db.write(rotation, write).await? {
+    if let Err(sentence) = app.db.write(Actor::OPERATOR, rotation, write).await? {
         return Ok(Err(sentence));
     }
     app.keys_changed().await;
@@ -304,7 +305,7 @@ pub async fn retire(app: &App, kid: &str) -> Result<Result<(), String>> {
             announce_keys(tx, input.change).await.map(Ok)
         })
     };
-    let outcome = app.db.write(retirement, write).await?;
+    let outcome = app.db.write(Actor::OPERATOR, retirement, write).await?;
     app.keys_changed().await;
     Ok(outcome)
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::actor::Actor;
+use crate::kernel::ids::{ClientId, SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::{SKEW, Time};
 use crate::words;
@@ -56,6 +57,14 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The one who has sent a request with such a token.
+    pub fn acts(self, actor: Actor) -> Actor {
+        match self {
+            Self::Person(user) => actor.person(user),
+            Self::Program(program) => actor.program(ClientId(program)),
+        }
+    }
+
     pub fn id(self) -> Uuid {
         match self {
             Self::Person(user) => user.0,
