@@ -10,14 +10,12 @@ use crate::cache::Cache;
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
 use crate::config::Config;
+use crate::crypto::hashing::Hasher;
+use crate::crypto::keyring::Keyring;
 use crate::db::{Db, Options, Work};
-use crate::features::accounts::hashing::Hasher;
-use crate::features::codes::model::ActiveCode;
-use crate::features::signin::provider::{PATIENCE, Providers};
-use crate::features::tokens::keyring::Keyring;
-use crate::features::tokens::keys;
-use crate::features::tokens::model::Caller;
+use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
+use crate::kernel::caller::Caller;
 use crate::kernel::code::Code;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -25,8 +23,9 @@ use crate::kernel::time::Clock;
 use crate::limits::Limits;
 use crate::limits::turns::{Key, Rooms, Turn, Turns};
 use crate::loops::Loops;
-use crate::mail::hunter::Hunter;
 use crate::metrics::Metrics;
+use crate::outbound::hunter::Hunter;
+use crate::outbound::identity_provider::{PATIENCE, Providers};
 use crate::readiness::Readiness;
 
 /// How long the work of verifying a token is remembered.
@@ -108,65 +107,6 @@ impl App {
             closed: AtomicBool::new(false),
             config,
         }))
-    }
-
-    /// Follows what other nodes change, until the process ends.
-    pub fn follow(self: &Arc<Self>) {
-        self.keep("feed", |app| async move { app.changes.follow(&app.db).await });
-        // Of one that is begun again the changes since are not lost.
-        let changed = self.changes.keys_changed();
-        self.keep("key changes", move |app| app.follow_keys(changed.clone()));
-        if self.redis.is_some() {
-            self.keep("redis", |app| async move {
-                if let Some(redis) = &app.redis {
-                    redis.supervise().await;
-                }
-            });
-            self.keep("redis messages", |app| async move {
-                if let Some(redis) = &app.redis {
-                    redis.listen(&app.changes).await;
-                }
-            });
-        }
-        if self.db.listener().is_some() {
-            self.keep("notifications", Self::listen);
-        }
-    }
-
-    fn keep<F: Future<Output = ()> + Send + 'static>(
-        self: &Arc<Self>,
-        name: &'static str,
-        begin: impl Fn(Arc<Self>) -> F + Send + Sync + 'static,
-    ) {
-        let app = self.clone();
-        tokio::spawn(async move { app.loops.keep(name, || false, || begin(app.clone())).await });
-    }
-
-    async fn follow_keys(self: Arc<Self>, mut changed: watch::Receiver<()>) {
-        while changed.changed().await.is_ok() {
-            while let Err(error) = self.keyring.read(&self.db).await {
-                tracing::warn!(%error, "cannot read the signing keys, which have changed; trying again");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            if let Some(kid) = self.keyring.locked() {
-                let sentence = keys::locked(self.keyring.seals(), &kid);
-                tracing::error!("{sentence}. This node cannot sign with it");
-            }
-        }
-    }
-
-    async fn listen(self: Arc<Self>) {
-        let Some(listener) = self.db.listener() else { return };
-        loop {
-            if let Ok(mut heard) = listener.listen("referral_changes").await {
-                self.changes.poke();
-                while heard.next().await.is_some() {
-                    self.changes.poke();
-                }
-            }
-            // A pooler in transaction mode has no notifications: the feed is read all the same.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
     }
 
     /// Issuer and audience of tokens, base of links; without a slash at the end.

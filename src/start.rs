@@ -69,7 +69,7 @@ pub async fn make_ready(app: &App) -> Result<(), String> {
     let ready = async {
         // Before the keys are read: a change that comes between is told to whoever follows.
         app.changes.look(&app.db).await?;
-        tokens::keys::open(app).await
+        tokens::actions::keys::open(app).await
     };
     ready.await.map_err(unreadable)?
 }

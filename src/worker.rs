@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
 use crate::cache;
-use crate::features::{accounts, codes, oauth, referrals, signin, tokens};
+use crate::features::{accounts, codes, identities, oauth, referrals, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, Result};
@@ -30,6 +30,55 @@ const DISTRUST: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(1);
 /// For what is left of a job to be written. Where that fails its lease runs out.
 const SETTLING: Duration = Duration::from_secs(2);
+
+/// Follows what other nodes change, until the process ends.
+pub fn follow(app: &Arc<App>) {
+    keep_following(app, "feed", |app| async move { app.changes.follow(&app.db).await });
+    // Of one that is begun again the changes since are not lost.
+    let changed = app.changes.keys_changed();
+    keep_following(app, "key changes", move |app| {
+        let changed = changed.clone();
+        async move { tokens::actions::keys::follow(&app, changed).await }
+    });
+    if app.redis.is_some() {
+        keep_following(app, "redis", |app| async move {
+            if let Some(redis) = &app.redis {
+                redis.supervise().await;
+            }
+        });
+        keep_following(app, "redis messages", |app| async move {
+            if let Some(redis) = &app.redis {
+                redis.listen(&app.changes).await;
+            }
+        });
+    }
+    if app.db.listener().is_some() {
+        keep_following(app, "notifications", listen);
+    }
+}
+
+fn keep_following<F: Future<Output = ()> + Send + 'static>(
+    app: &Arc<App>,
+    name: &'static str,
+    begin: impl Fn(Arc<App>) -> F + Send + Sync + 'static,
+) {
+    let app = app.clone();
+    tokio::spawn(async move { app.loops.keep(name, || false, || begin(app.clone())).await });
+}
+
+async fn listen(app: Arc<App>) {
+    let Some(listener) = app.db.listener() else { return };
+    loop {
+        if let Ok(mut heard) = listener.listen("referral_changes").await {
+            app.changes.poke();
+            while heard.next().await.is_some() {
+                app.changes.poke();
+            }
+        }
+        // A pooler in transaction mode has no notifications: the feed is read all the same.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
 
 /// Works until `stop` says so. Jobs that are not done a second later go back.
 pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
@@ -121,7 +170,7 @@ impl ClockWatch {
 /// Makes the RSA key, which takes too long to be made before the first request.
 async fn make_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let work = async {
-        while let Err(error) = tokens::keys::rs256_ready(&app).await {
+        while let Err(error) = tokens::actions::keys::rs256_ready(&app).await {
             tracing::warn!(%error, "cannot make the key for ID tokens; trying again");
             tokio::time::sleep(PERIOD).await;
         }
@@ -250,7 +299,7 @@ async fn run(app: &App, job: &Job) -> Outcome {
     }
     let work = async {
         match job.kind {
-            Kind::CheckEmail => accounts::jobs::check_email(app, job).await,
+            Kind::CheckEmail => accounts::actions::email_check::check_email(app, job).await,
             Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
         }
     };
@@ -275,7 +324,7 @@ async fn forget(app: &App) -> Result<()> {
     jobs::housekeeping(&app.db, now.minus(retention.jobs())).await?;
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
-    signin::actions::housekeeping(app).await?;
+    identities::actions::housekeeping(app).await?;
     cache::changes::housekeeping(&app.db).await?;
     readiness::housekeeping(&app.db).await.map(drop)
 }
@@ -283,7 +332,7 @@ async fn forget(app: &App) -> Result<()> {
 /// Reads the keys again in case the feed did not tell of one, and forgets in process.
 async fn look_after(app: &App) -> Result<()> {
     app.limits.housekeeping();
-    if let Err(sentence) = tokens::keys::open(app).await? {
+    if let Err(sentence) = tokens::actions::keys::open(app).await? {
         tracing::error!("{sentence}. This node cannot sign with it");
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use referral::config::Hashing;
-use referral::features::accounts::hashing::Hasher;
+use referral::crypto::hashing::Hasher;
 
 use crate::fill::{self, Filling};
 use crate::keeper::Kept;

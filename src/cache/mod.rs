@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use self::changes::Changes;
 use self::redis::Redis;
+use crate::kernel::active_code::ActiveCode;
 use crate::kernel::error::Result;
 use crate::kernel::time::Time;
 
@@ -28,6 +29,24 @@ pub trait Fact: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn expires_at(&self) -> Time;
     /// False for facts that only some callers may see: they are read each time.
     fn shareable(&self) -> bool;
+}
+
+impl Fact for ActiveCode {
+    fn owner(&self) -> Uuid {
+        self.owner
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn expires_at(&self) -> Time {
+        Time(self.expires_at)
+    }
+
+    fn shareable(&self) -> bool {
+        self.discoverable
+    }
 }
 
 /// How long an entry is kept at most; how long it is *believed* is decided at each read.

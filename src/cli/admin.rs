@@ -7,12 +7,13 @@ use clap::Subcommand;
 
 use super::jobs::{self, Jobs};
 use crate::app::App;
+use crate::features::accounts::actions::administration as admin;
+use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, Entrance, Registration, check_name_against};
-use crate::features::accounts::{admin, password};
 use crate::features::clients;
 use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
-use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::actor::Actor;
+use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal};
 use crate::kernel::name::Username;
@@ -159,7 +160,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                 .iter()
                 .map(|uri| RedirectUri::parse(uri).map_err(|rule| format!("{uri}: {rule}")))
                 .collect();
-            let new = clients::model::Registration {
+            let new = clients::model::ClientRegistration {
                 name: parse_name(&name)?,
                 confidential,
                 redirect_uris: uris?,

@@ -7,16 +7,16 @@ use tokio::net::TcpListener;
 use super::{health, say as line};
 use crate::cache::redis::Redis;
 use crate::config::{Config, Policy, Reading};
+use crate::crypto::hashing::Hasher;
+use crate::crypto::keyring::Keyring;
 use crate::db::{Db, Options, about, file, migrate};
-use crate::features::accounts::hashing::Hasher;
-use crate::features::signin::provider::{PATIENCE, Providers};
-use crate::features::tokens::keyring::Keyring;
-use crate::features::tokens::keys::locked;
+use crate::features::tokens::actions::keys::{self, locked};
 use crate::jobs;
 use crate::kernel::error::Error;
 use crate::kernel::time::Clock;
-use crate::mail::hunter::Hunter;
-use crate::web::{descriptors, server};
+use crate::outbound::hunter::Hunter;
+use crate::outbound::identity_provider::{PATIENCE, Providers};
+use crate::site::{descriptors, server};
 
 /// Says how each part is, and counts what is wrong.
 #[derive(Default)]
@@ -182,9 +182,9 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
         let version = migrate::version_of_file(path);
         if version == Ok(Some(migrate::newest()))
             && let Some(keyring) = keyring
-            && keyring.read_file(path).is_ok()
+            && keys::read_file(&keyring, path).is_ok()
         {
-            keys(&keyring, said);
+            sealing(&keyring, said);
         }
         if version == Ok(Some(migrate::newest())) {
             given_up(jobs::count_given_up_in_file(path));
@@ -217,9 +217,9 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
         }
         if version == Ok(Some(migrate::newest()))
             && let Some(keyring) = keyring
-            && keyring.read(&db).await.is_ok()
+            && keys::read(&keyring, &db).await.is_ok()
         {
-            keys(&keyring, said);
+            sealing(&keyring, said);
         }
         if version == Ok(Some(migrate::newest())) {
             given_up(jobs::count_given_up(&db).await);
@@ -252,7 +252,7 @@ fn given_up(count: Result<i64, Error>) {
 }
 
 /// Whether the master key opens the signing keys; nothing where there are none.
-fn keys(keyring: &Keyring, said: &mut Said) {
+fn sealing(keyring: &Keyring, said: &mut Said) {
     match keyring.locked() {
         Some(kid) => said.wrong("signing keys", &locked(keyring.seals(), &kid)),
         None if keyring.published().is_empty() => {}

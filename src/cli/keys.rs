@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::say;
 use crate::app::App;
-use crate::features::tokens::keys::{self, AFTERLIFE, Listed, State};
+use crate::features::tokens::actions::keys::{self, AFTERLIFE, Listed, State};
 use crate::kernel::error::Error;
 use crate::kernel::time::Time;
 

@@ -21,8 +21,8 @@ use crate::db::{Db, Options, migrate};
 use crate::kernel::time::Clock;
 use crate::kernel::{deadline, version};
 use crate::log;
+use crate::site::router::document;
 use crate::start;
-use crate::web::router::document;
 
 /// For a statement of a command, or a lock that it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -13,8 +13,8 @@ use crate::db::Db;
 use crate::kernel::time::Clock;
 use crate::kernel::version;
 use crate::log;
+use crate::site::{descriptors, server};
 use crate::start;
-use crate::web::{descriptors, server};
 use crate::worker;
 
 pub async fn run(config: Config) -> Result<(), String> {
@@ -59,7 +59,7 @@ pub async fn run(config: Config) -> Result<(), String> {
              machine alone; anywhere else put a TLS proxy before the service and set REFERRAL_PUBLIC_URL"
         );
     }
-    app.follow();
+    worker::follow(&app);
     let (stop, stopped) = watch::channel(false);
     let work = tokio::spawn(worker::work(app.clone(), stopped.clone()));
     let mut serving: JoinSet<()> = JoinSet::new();

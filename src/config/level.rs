@@ -96,7 +96,7 @@ mod tests {
             "off",
             "referral=debug,warn",
             " debug , hyper=info,",
-            "referral::web::guard=trace,info",
+            "referral::site::guard=trace,info",
             "tokio_postgres=debug",
         ] {
             assert_eq!(check(filter), Ok(()), "{filter}");

@@ -238,7 +238,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    fn check(&self, name: &str, wrong: &mut Wrong) {
+    fn check(&self, name: &str, wrong: &mut Complaints) {
         let setting = |key: &str| format!("providers.{name}.{key}");
         if self.issuer.is_empty() {
             let text = "is empty: write the provider's issuer, for example https://accounts.google.com";
@@ -372,7 +372,7 @@ fn within(peer: IpAddr, net: IpAddr, bits: u32) -> bool {
 impl Config {
     /// What no type can say: ranges, and settings that must agree with each other. The texts go on behind the name.
     fn check(&self) -> Vec<Fault> {
-        let mut wrong = Wrong(Vec::new());
+        let mut wrong = Complaints(Vec::new());
         wrong.range("accounts.min_password_length", self.accounts.min_password_length as u64, 8, 128);
         wrong.range("hashing.memory_kib", self.hashing.memory_kib.into(), 19_456, 1 << 21);
         wrong.range("hashing.passes", self.hashing.passes.into(), 2, 20);
@@ -451,9 +451,9 @@ impl Config {
 }
 
 /// What was found wrong so far.
-struct Wrong(Vec<Fault>);
+struct Complaints(Vec<Fault>);
 
-impl Wrong {
+impl Complaints {
     fn add(&mut self, setting: &str, text: impl Into<String>) {
         self.0.push(Fault::of(setting, text.into()));
     }
@@ -520,12 +520,12 @@ const WEB: &str = "write scheme, host and port only, the port to 65535, without 
 
 #[cfg(test)]
 mod tests {
-    use super::{Wrong, load};
+    use super::{Complaints, load};
 
     #[test]
     fn addresses_of_the_web_are_written_as_programs_write_them() {
         let told = |text: &str| {
-            let mut wrong = Wrong(Vec::new());
+            let mut wrong = Complaints(Vec::new());
             wrong.web("http.public_url", text);
             wrong.0.pop().map(|fault| fault.text)
         };

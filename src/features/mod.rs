@@ -1,9 +1,10 @@
-//! What the product does. Each feature has the same rooms: `model` what it is, `store` where it is kept, `actions` what
-//! can be done, `http` how it is asked for.
+//! What the product does. Each feature has the same rooms: `model` what it is, `store` where it is kept, `actions` what can
+//! be done, `api` how programs ask for it, `pages` how people do. A feature knows those before it in this list only.
 
 pub mod accounts;
 pub mod clients;
 pub mod codes;
+pub mod identities;
 pub mod oauth;
 pub mod referrals;
 pub mod signin;

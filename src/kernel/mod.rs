@@ -1,8 +1,11 @@
 //! Vocabulary without I/O: what the words of the product mean, wherever they are used.
 
+pub mod active_code;
 pub mod actor;
+pub mod caller;
 pub mod code;
 pub mod deadline;
+pub mod digest;
 pub mod email;
 pub mod error;
 pub mod fold;

@@ -140,7 +140,7 @@ impl Fields {
 }
 
 /// A JSON object; a body without a content type is taken for one.
-pub struct Json(pub Fields);
+pub struct JsonBody(pub Fields);
 
 /// A form.
 pub struct Form(pub Parameters);
@@ -163,7 +163,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 /// A JSON object or a form.
 pub struct JsonOrForm(pub Fields);
 
-impl<S: Send + Sync> FromRequest<S> for Json {
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {

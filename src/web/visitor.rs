@@ -11,13 +11,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
-use super::caller::anonymous;
+use super::actor::anonymous;
 use super::problem::Problem;
 use super::views::language::Language;
 use super::views::words::Words;
 use crate::app::App;
-use crate::features::tokens::browser;
-use crate::features::tokens::model::BrowserSession;
 use crate::kernel::actor::Actor;
 use crate::kernel::error::Result;
 
@@ -68,6 +66,11 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<[u8; 32]> {
 }
 
 impl Visitor {
+    /// Whether the browser has sent no cookie of ours, so that nobody can be logged in.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
     /// By which the database knows the browser.
     pub fn hash(&self) -> [u8; 32] {
         hash(&self.secret)
@@ -82,11 +85,6 @@ impl Visitor {
     pub fn sent(&self, csrf: &str) -> bool {
         let sent = URL_SAFE_NO_PAD.decode(csrf).unwrap_or_default();
         !self.new && mac(&self.secret).ct_eq(&sent).into()
-    }
-
-    /// Somebody who is logged in.
-    pub async fn person(&self, app: &App) -> Result<Option<BrowserSession>> {
-        if self.new { Ok(None) } else { browser::who(app, self.actor, &self.hash()).await }
     }
 
     /// The browser under another cookie, for who has just logged in or out: what was known before is worth nothing.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use referral::features::accounts::admin;
+use referral::features::accounts::actions::administration;
 use referral::kernel::scope::{Scope, Scopes};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -319,8 +319,8 @@ async fn everybody(test: &TestApp) -> (Vec<Caller>, Client) {
     {
         out.push((name, client.token.clone().expect("a token")));
     }
-    let found = admin::find(test.app(), "disabled").await.expect("a look").expect("an account");
-    admin::disable(test.app(), found.id).await.expect("disabled");
+    let found = administration::find(test.app(), "disabled").await.expect("a look").expect("an account");
+    administration::disable(test.app(), found.id).await.expect("disabled");
     erased.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
     ended.post("/api/v1/auth/logout", &json!({})).await.expect(204);
     enter("withdrawn").await.delete(&format!("/api/v1/me/consents/{}", shop.id)).await.expect(204);
@@ -552,7 +552,7 @@ on_every_setup! {
 
 #[test]
 fn the_document_states_for_each_operation_what_it_asks_for() {
-    let document = serde_json::to_value(referral::web::router::document()).expect("JSON");
+    let document = serde_json::to_value(referral::site::router::document()).expect("JSON");
     // Nothing is asked for by default: an operation that says nothing would be taken for what it is not.
     assert_eq!(document["security"], Value::Null);
     let schemes = document["components"]["securitySchemes"].as_object().expect("schemes");
@@ -788,8 +788,8 @@ on_every_setup! {
         let mut nobodys = Visit::new(base);
         // Browsers that somebody was logged in with: they are like any other.
         let mut was = vec![logged_in(base, "disabled").await, logged_in(base, "erased").await];
-        let found = admin::find(test.app(), "disabled").await.expect("a look").expect("an account");
-        admin::disable(test.app(), found.id).await.expect("disabled");
+        let found = administration::find(test.app(), "disabled").await.expect("a look").expect("an account");
+        administration::disable(test.app(), found.id).await.expect("disabled");
         let erased = test.client().logged_in("erased").await;
         erased.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
         let mut logged_out = logged_in(base, "ivan").await;

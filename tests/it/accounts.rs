@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use referral::config::Hashing;
-use referral::features::accounts::admin;
-use referral::features::accounts::hashing::Hasher;
+use referral::crypto::hashing::Hasher;
+use referral::features::accounts::actions::administration;
 use referral::kernel::email::Email;
 use referral::kernel::ids::UserId;
 use referral::limits::turns::Key;
@@ -190,7 +190,7 @@ on_every_setup! {
         let erased = test.user("erased-one").await;
         erased.delete_with(ME, &json!({"password": PASSWORD})).await.expect(204);
         let disabled = test.user("disabled-one").await;
-        admin::disable(test.app(), id(&disabled)).await.expect("disabled");
+        administration::disable(test.app(), id(&disabled)).await.expect("disabled");
         let reference = test.client().log_in("known", "not the password").await.expect_problem(401, "bad_credentials");
         assert_eq!(reference.json()["detail"], "Incorrect username or password");
         assert_eq!(reference.header("www-authenticate"), "Bearer");
@@ -224,7 +224,7 @@ on_every_setup! {
         other.get("/api/v1/codes/user@example.com").await.expect(200);
         let refresh_token = user.refresh_token.clone().expect("a refresh token");
 
-        admin::disable(test.app(), id(&user)).await.expect("disabled");
+        administration::disable(test.app(), id(&user)).await.expect("disabled");
         user.get(ME).await.expect_problem(401, "invalid_token");
         user.refresh(&refresh_token).await.expect_problem(401, "invalid_refresh_token");
         user.log_in("user", PASSWORD).await.expect_problem(401, "bad_credentials");
@@ -232,7 +232,7 @@ on_every_setup! {
         other.register("late", Some("AMSEL2030XYZ")).await.expect_problem(404, "code_not_usable");
         other.get(ME).await.expect(200);
 
-        admin::enable(test.app(), id(&user)).await.expect("enabled");
+        administration::enable(test.app(), id(&user)).await.expect("enabled");
         user.get(ME).await.expect_problem(401, "invalid_token");
         user.refresh(&refresh_token).await.expect_problem(401, "invalid_refresh_token");
         let user = user.logged_in("user").await;
@@ -339,7 +339,7 @@ on_every_setup! {
         );
         assert_eq!(code["expires_at"], "2099-01-01T00:00:00Z");
 
-        admin::set_manager(test.app(), id(&owner), true).await.expect("promoted");
+        administration::set_manager(test.app(), id(&owner), true).await.expect("promoted");
         owner.revoke_code("AMSEL2030XYZ").await.expect(204);
         let me = owner.get(ME).await.expect(200).json();
         assert_eq!(
@@ -570,7 +570,7 @@ on_every_setup! {
         let user = test.user("user").await;
         let mut forger = test.client();
         forger.token = Some("e30.e30.e30".to_owned());
-        let document = serde_json::to_value(referral::web::router::document()).expect("JSON");
+        let document = serde_json::to_value(referral::site::router::document()).expect("JSON");
         let mut guarded = Vec::new();
         for (path, item) in document["paths"].as_object().expect("paths") {
             for (method, operation) in item.as_object().expect("operations") {

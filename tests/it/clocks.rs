@@ -105,13 +105,13 @@ on_both_engines! {
     async fn a_key_made_in_the_future_signs_soon(setup: Setup) {
         let test = setup.start().await;
         jump(&test);
-        tokens::keys::rotate(test.app(), false).await.expect("a rotation").expect("a rotation");
+        tokens::actions::keys::rotate(test.app(), false).await.expect("a rotation").expect("a rotation");
         correct(&test);
-        let again = tokens::keys::rotate(test.app(), false).await.expect("an answer");
+        let again = tokens::actions::keys::rotate(test.app(), false).await.expect("an answer");
         assert!(again.is_err(), "the next key bars another");
         assert_eq!(mend(&test).await, 1);
-        test.move_clock(tokens::keys::LEAD + Duration::from_secs(1));
-        tokens::keys::rotate(test.app(), false).await.expect("an answer").expect("a rotation");
+        test.move_clock(tokens::actions::keys::LEAD + Duration::from_secs(1));
+        tokens::actions::keys::rotate(test.app(), false).await.expect("an answer").expect("a rotation");
     }
 }
 

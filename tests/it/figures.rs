@@ -12,7 +12,7 @@ use crate::support::app::{Setup, TestApp, eventually};
 
 /// What the listener for figures answers.
 pub async fn figures(test: &TestApp) -> String {
-    let Ok(answer) = referral::web::health::metrics(State(test.app().clone())).await else { panic!("no figures") };
+    let Ok(answer) = referral::site::health::metrics(State(test.app().clone())).await else { panic!("no figures") };
     let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
     String::from_utf8(bytes.to_vec()).expect("a text")
 }

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use referral::app::App;
-use referral::features::tokens::keys::{self, AFTERLIFE, LEAD, State};
-use referral::features::tokens::model::IdTokenAlgorithm;
+use referral::features::tokens::actions::keys::{self, AFTERLIFE, LEAD, State};
+use referral::kernel::caller::IdTokenAlgorithm;
 use referral::kernel::time::Clock;
 use referral::worker;
 use serde_json::{Value, json};
@@ -244,7 +244,7 @@ on_every_setup! {
         let test = setup.start().await;
         let (behind, command) = (test.open(&[]).await.expect("a node"), test.command(&[]).await);
         let made = rotate(&command, true).await;
-        behind.keyring.read(&behind.db).await.expect("the keys");
+        referral::features::tokens::actions::keys::read(&behind.keyring, &behind.db).await.expect("the keys");
         let clock = Clock::default();
         clock.shift(-50_000_000);
         let token = behind.keyring.sign_id_token(IdTokenAlgorithm::EdDsa, &json!({}), clock.now()).expect("it signs");
@@ -361,7 +361,7 @@ on_every_setup! {
         let sealing = user.at(&test.nodes[1].url);
         sealing.get(ME).await.expect(200);
         assert_eq!(published(&sealing).await, before);
-        test.app().keyring.read(&test.app().db).await.expect("the keys");
+        referral::features::tokens::actions::keys::read(&test.app().keyring, &test.app().db).await.expect("the keys");
         assert_eq!(signs_with(&user, "user").await, signs_with(&sealing, "user").await);
         // What is made is sealed, by nodes and by commands.
         let command = test.command(&[(MASTER_KEY, &ours)]).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use referral::features::accounts::actions::enter;
 use referral::features::codes;
-use referral::features::tokens::browser;
+use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::model::Credential;
 use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
@@ -253,13 +253,13 @@ on_every_setup! {
         for browser in 1..=5 {
             test.move_clock(Duration::from_secs(1));
             let credential = Credential::Password(hash.clone());
-            browser::begin(test.app(), Actor::SERVICE, whose, credential, [browser; 32]).await.expect("logged in");
+            browser_sessions::begin(test.app(), Actor::SERVICE, whose, credential, [browser; 32]).await.expect("logged in");
         }
         let sessions = "select count(*) from browser_sessions";
         assert_eq!(test.number(sessions).await, 4);
         assert_eq!(test.number("select count(*) from authorization_codes").await, 1);
         for (browser, kept) in [(1, false), (2, false), (3, true), (4, true), (5, true)] {
-            let found = browser::who(test.app(), Actor::SERVICE, &[browser; 32]).await.expect("an answer");
+            let found = browser_sessions::who(test.app(), Actor::SERVICE, &[browser; 32]).await.expect("an answer");
             assert_eq!(found.is_some(), kept, "{browser}");
         }
     }

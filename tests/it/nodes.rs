@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use referral::cache::redis::Trouble;
-use referral::features::accounts::admin;
+use referral::features::accounts::actions::administration;
 use referral::features::codes;
-use referral::features::codes::model::ActiveCode;
 use referral::features::tokens;
+use referral::kernel::active_code::ActiveCode;
 use referral::kernel::deadline;
 use referral::kernel::email::Email;
 use referral::kernel::error::Refusal;
@@ -209,7 +209,7 @@ with_any_word! {
                     user.post("/api/v1/me/password", &body).await.expect(204);
                 }
                 "erase" => drop(user.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204)),
-                _ => admin::disable(test.app(), UserId::parse(&user.id).expect("an id")).await.expect("disabled"),
+                _ => administration::disable(test.app(), UserId::parse(&user.id).expect("an id")).await.expect("disabled"),
             }
             let ended = Instant::now();
             let refresh_token = user.refresh_token.clone().expect("a refresh token");
@@ -249,7 +249,7 @@ async fn who_is_kept_out_or_erased_is_left_without_an_active_code_whatever_was_u
         let there = user.at(&test.nodes[1].url);
         there.get("/api/v1/codes").await.expect(200);
         if round % 2 == 0 {
-            admin::disable(test.app(), UserId::parse(&user.id).expect("an id")).await.expect("disabled");
+            administration::disable(test.app(), UserId::parse(&user.id).expect("an id")).await.expect("disabled");
         } else {
             user.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
         }
@@ -291,7 +291,7 @@ async fn a_log_in_under_way_does_not_outlive_what_ends_all_sessions() {
         let ending = tokio::spawn(async move {
             if end == "disable" {
                 let id = UserId::parse(&there.id).expect("an id");
-                admin::disable(&app, id).await.expect("disabled");
+                administration::disable(&app, id).await.expect("disabled");
             } else {
                 let body = json!({"current_password": PASSWORD, "new_password": "a longer, better one"});
                 there.post("/api/v1/me/password", &body).await.expect(204);
@@ -336,7 +336,7 @@ async fn a_change_that_took_long_to_commit_is_heard_all_the_same() {
     lock.batch_execute("select 1 from code_slots for update").await.expect("the slot is locked");
     let disabling = tokio::spawn({
         let (app, id) = (test.app().clone(), UserId::parse(&user.id).expect("an id"));
-        async move { deadline::job(Duration::from_secs(60), admin::disable(&app, id)).await }
+        async move { deadline::job(Duration::from_secs(60), administration::disable(&app, id)).await }
     });
     eventually("the change waits for the slot", || async { test.waiting().await == 1 }).await;
     // The half minute that a statement may take goes by, and the other node reads the feed meanwhile.
@@ -387,7 +387,9 @@ async fn whoever_listens_hears_of_each_kind_of_change() {
         match change {
             "revoke" => drop(owner.revoke_code("SPRING2030AB").await.expect(204)),
             "create" => drop(owner.create_code("SUMMER2030AB").await.expect(201)),
-            "rotate" => drop(tokens::keys::rotate(test.app(), false).await.expect("no fault").expect("no refusal")),
+            "rotate" => {
+                drop(tokens::actions::keys::rotate(test.app(), false).await.expect("no fault").expect("no refusal"))
+            }
             _ => drop(owner.post("/api/v1/auth/logout", &json!({})).await.expect(204)),
         }
         let word = tokio::time::timeout(Duration::from_secs(60), heard.next()).await;

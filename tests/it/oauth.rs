@@ -795,8 +795,8 @@ on_every_setup! {
         test.user("ivan").await;
         let mut visit = Visit::new(&shop.base);
         let code = shop.code(&mut visit, "ivan", &[]).await;
-        let found = referral::features::accounts::admin::find(test.app(), "ivan").await.expect("a look").expect("ivan");
-        referral::features::accounts::admin::disable(test.app(), found.id).await.expect("disabled");
+        let found = referral::features::accounts::actions::administration::find(test.app(), "ivan").await.expect("a look").expect("ivan");
+        referral::features::accounts::actions::administration::disable(test.app(), found.id).await.expect("disabled");
         assert_eq!(wrong(&shop.exchange(&code).await), (400, "invalid_grant".to_owned()));
         let page = visit.get(&shop.request(&[])).await.expect(200);
         visit.log_in(&page, "ivan", PASSWORD).await.expect(422);
@@ -944,7 +944,7 @@ on_every_setup! {
 /// A program that was made from the document would send the word "null", and with it a secret of that name.
 #[test]
 fn no_form_of_a_client_has_fields_that_may_be_null() {
-    let document = serde_json::to_value(referral::web::router::document()).expect("the document is JSON");
+    let document = serde_json::to_value(referral::site::router::document()).expect("the document is JSON");
     for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
         let content = &document["paths"][path]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
         let name = content["schema"]["$ref"].as_str().and_then(|name| name.rsplit('/').next()).expect("a schema");

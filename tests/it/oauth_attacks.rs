@@ -299,9 +299,9 @@ on_both_engines! {
                         }
                         "erasure" => olga.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204),
                         _ => {
-                            let found = referral::features::accounts::admin::find(test.app(), &name).await;
+                            let found = referral::features::accounts::actions::administration::find(test.app(), &name).await;
                             let id = found.expect("a look").expect("a user").id;
-                            referral::features::accounts::admin::disable(test.app(), id).await.expect("disabled");
+                            referral::features::accounts::actions::administration::disable(test.app(), id).await.expect("disabled");
                             manager.get("/api/v1/me").await.expect(200)
                         }
                     };
@@ -401,7 +401,7 @@ on_both_engines! {
     /// has, not with the first that is no Ed25519 key of the open.
     async fn an_older_node_takes_over_no_key_that_it_cannot_sign_with(setup: Setup) {
         let test: TestApp = setup.start().await;
-        referral::features::tokens::keys::rs256_ready(test.app()).await.expect("the RSA key");
+        referral::features::tokens::actions::keys::rs256_ready(test.app()).await.expect("the RSA key");
         let said = test.refusal("select generation, kid, private_key, public_key from signing_keys order by generation");
         assert!(said.await.contains("private_key"));
     }

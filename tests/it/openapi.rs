@@ -29,7 +29,7 @@ const VERBS: &[&str] = &[
 const WITHOUT_A_NOUN: &[&str] = &["log_in", "log_out"];
 
 fn document() -> Value {
-    serde_json::to_value(referral::web::router::document()).expect("JSON")
+    serde_json::to_value(referral::site::router::document()).expect("JSON")
 }
 
 /// As the document has them within a path.
@@ -38,7 +38,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 /// The operations with their ids, in the order of the document's text.
 fn operations(document: &Value) -> Vec<(String, Value)> {
     let mut found = Vec::new();
-    for path in referral::web::router::document().paths.paths.keys() {
+    for path in referral::site::router::document().paths.paths.keys() {
         let item = &document["paths"][path];
         for operation in METHODS.iter().filter_map(|method| item.get(method)) {
             found.push((text(operation, "operationId").to_owned(), operation.clone()));

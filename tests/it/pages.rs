@@ -51,7 +51,7 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
     browser.screenshot("docs").await;
 
     // Every operation of the document is there.
-    let document = serde_json::to_value(referral::web::router::document()).expect("JSON");
+    let document = serde_json::to_value(referral::site::router::document()).expect("JSON");
     let operations: usize = document["paths"]
         .as_object()
         .expect("paths")

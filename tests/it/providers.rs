@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use referral::config;
 use referral::db::{Db, Work};
-use referral::features::accounts::admin;
-use referral::features::signin::model::{Arrival, Departure, Identity, SignInError};
-use referral::features::signin::provider::{Flow, PATIENCE, Providers};
-use referral::features::signin::store;
+use referral::features::accounts::actions::administration;
+use referral::features::identities::model::{PendingSignIn, UnclaimedIdentity};
+use referral::features::identities::store;
 use referral::kernel::actor::Actor;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
+use referral::outbound::identity_provider::model::{Identity, SignInError};
+use referral::outbound::identity_provider::{Flow, PATIENCE, Providers};
 use referral::worker;
 use serde_json::{Value, json};
 
@@ -896,8 +897,8 @@ const OTHERS: [u8; 32] = [2; 32];
 const STATE_HASH: [u8; 32] = [3; 32];
 const TICKET_HASH: [u8; 32] = [4; 32];
 
-fn departure(expires_at: Time) -> Departure {
-    Departure {
+fn departure(expires_at: Time) -> PendingSignIn {
+    PendingSignIn {
         provider: "corp".into(),
         visitor_hash: MINE,
         next: "/oauth/apps".into(),
@@ -908,7 +909,7 @@ fn departure(expires_at: Time) -> Departure {
     }
 }
 
-fn arrival(expires_at: Time) -> Arrival {
+fn arrival(expires_at: Time) -> UnclaimedIdentity {
     let identity = Identity {
         issuer: "https://id.example.com".into(),
         subject: "olga-7".into(),
@@ -916,28 +917,28 @@ fn arrival(expires_at: Time) -> Arrival {
         email_verified: true,
         name: None,
     };
-    let Departure { provider, visitor_hash, next, code, .. } = departure(expires_at);
-    Arrival { provider, visitor_hash, next, code, identity, expires_at }
+    let PendingSignIn { provider, visitor_hash, next, code, .. } = departure(expires_at);
+    UnclaimedIdentity { provider, visitor_hash, next, code, identity, expires_at }
 }
 
-async fn leave(db: &Db, new: Departure) {
-    let insert: Work<Departure, ()> = |tx, new| Box::pin(store::insert_departure(tx, &STATE_HASH, new));
+async fn leave(db: &Db, new: PendingSignIn) {
+    let insert: Work<PendingSignIn, ()> = |tx, new| Box::pin(store::insert_departure(tx, &STATE_HASH, new));
     db.write(Actor::SERVICE, new, insert).await.expect("a departure");
 }
 
-async fn arrive(db: &Db, new: Arrival) {
-    let insert: Work<Arrival, ()> = |tx, new| Box::pin(store::insert_arrival(tx, &TICKET_HASH, new));
+async fn arrive(db: &Db, new: UnclaimedIdentity) {
+    let insert: Work<UnclaimedIdentity, ()> = |tx, new| Box::pin(store::insert_arrival(tx, &TICKET_HASH, new));
     db.write(Actor::SERVICE, new, insert).await.expect("an arrival");
 }
 
-async fn take_departure(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<Departure> {
-    let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
+async fn take_departure(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<PendingSignIn> {
+    let take: Work<([u8; 32], [u8; 32], Time), Option<PendingSignIn>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_departure(tx, hash, visitor, *now));
     db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
 }
 
-async fn take_arrival(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<Arrival> {
-    let take: Work<([u8; 32], [u8; 32], Time), Option<Arrival>> =
+async fn take_arrival(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<UnclaimedIdentity> {
+    let take: Work<([u8; 32], [u8; 32], Time), Option<UnclaimedIdentity>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_arrival(tx, hash, visitor, *now));
     db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
 }
@@ -965,7 +966,7 @@ on_both_engines! {
         assert!(take_arrival(db, STATE_HASH, MINE, now).await.is_none(), "a state is no ticket");
         assert!(take_departure(db, STATE_HASH, MINE, end).await.is_none(), "too late");
         let takers = join_all((0..20).map(|_| take_departure(db, STATE_HASH, MINE, now))).await;
-        let mut taken: Vec<Departure> = takers.into_iter().flatten().collect();
+        let mut taken: Vec<PendingSignIn> = takers.into_iter().flatten().collect();
         assert_eq!(taken.len(), 1, "of many callers one gets it");
         let back = taken.remove(0);
         assert_eq!((back.provider.as_str(), back.next.as_str()), ("corp", "/oauth/apps"));
@@ -989,7 +990,7 @@ on_both_engines! {
             assert_eq!(seen.is_some(), visitor == MINE);
         }
         let takers = join_all((0..20).map(|_| take_arrival(db, TICKET_HASH, MINE, now))).await;
-        let mut taken: Vec<Arrival> = takers.into_iter().flatten().collect();
+        let mut taken: Vec<UnclaimedIdentity> = takers.into_iter().flatten().collect();
         assert_eq!(taken.len(), 1, "of many callers one gets it");
         let (got, sent) = (taken.remove(0), arrival(end));
         assert_is(&got.identity, &sent.identity);
@@ -1042,8 +1043,8 @@ on_both_engines! {
         for (subject, user) in [("olga-7", &olga), ("olga-8", &olga), ("boris-1", &boris)] {
             assert!(link(&test, subject, UserId::parse(&user.id).expect("an id")).await);
         }
-        let found = admin::find(test.app(), "olga").await.expect("a look").expect("an account");
-        let reset = admin::reset_password(test.app(), &found, "quite another one").await;
+        let found = administration::find(test.app(), "olga").await.expect("a look").expect("an account");
+        let reset = administration::reset_password(test.app(), &found, "quite another one").await;
         assert_eq!(reset.expect("an answer"), Ok(()));
         assert_eq!(test.query("select subject from identities").await, [[Some("boris-1".to_owned())]]);
         olga.get("/api/v1/me").await.expect_problem(401, "invalid_token");

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use referral::config::{self, Environment};
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::codes::store::{lock, lock_shared};
-use referral::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
+use referral::features::{accounts, clients, codes, identities, oauth, referrals, tokens};
 use referral::jobs::Kind;
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal, Result, Storage};
@@ -56,11 +56,12 @@ const STORES: &[(&str, &[&Sql])] = &[
     ("src/db/about.rs", db::about::STATEMENTS),
     ("src/db/migrate.rs", migrate::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
-    ("src/features/clients/store.rs", clients::store::STATEMENTS),
+    ("src/features/clients/store/consents.rs", clients::store::consents::STATEMENTS),
+    ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
+    ("src/features/identities/store.rs", identities::store::STATEMENTS),
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
-    ("src/features/signin/store.rs", signin::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
     ("src/jobs.rs", jobs::STATEMENTS),
     ("src/readiness.rs", readiness::STATEMENTS),
@@ -804,10 +805,11 @@ async fn without_prepared_statements_everything_works_and_none_is_prepared() {
     friend.refresh(friend.refresh_token.as_deref().expect("a token")).await.expect(200);
     let change = json!({"current_password": PASSWORD, "new_password": "another, longer one"});
     owner.post("/api/v1/me/password", &change).await.expect(204);
-    let found = accounts::admin::find(test.app(), "owner").await.expect("no fault").expect("the owner");
-    accounts::admin::set_manager(test.app(), found.id, true).await.expect("a manager");
-    accounts::admin::disable(test.app(), found.id).await.expect("disabled");
-    accounts::admin::enable(test.app(), found.id).await.expect("enabled");
+    let found =
+        accounts::actions::administration::find(test.app(), "owner").await.expect("no fault").expect("the owner");
+    accounts::actions::administration::set_manager(test.app(), found.id, true).await.expect("a manager");
+    accounts::actions::administration::disable(test.app(), found.id).await.expect("disabled");
+    accounts::actions::administration::enable(test.app(), found.id).await.expect("enabled");
     owner.log_in("owner", "another, longer one").await.expect(200);
     friend.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
     jobs::claim(&test.app().db, Kind::CheckEmail, 16, Time(0)).await.expect("no job is due");

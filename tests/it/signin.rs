@@ -8,10 +8,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
-use referral::features::accounts::model::ArrivalKey;
-use referral::features::accounts::{actions as accounts, admin};
+use referral::features::accounts::actions::{self as accounts, administration};
+use referral::features::identities::model::UnclaimedIdentityKey;
 use referral::features::signin::actions as signin;
-use referral::features::tokens::browser;
+use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::model::Credential;
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
@@ -639,12 +639,12 @@ on_every_setup! {
         come(&mut waiting, "evil").await.expect(200);
         assert_eq!(who(&waiting).await, None);
         second.submit(&join_account(&open), &[("login", "olga"), ("password", PASSWORD)]).await.expect(422);
-        let key = || ArrivalKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
+        let key = || UnclaimedIdentityKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
         assert!(is(signin::link(test.app(), Actor::SERVICE, key(), user, stored.clone()).await, Refusal::BadCredentials));
         let late = Credential::Password(stored);
-        assert!(is(browser::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await, Refusal::BadCredentials));
+        assert!(is(browser_sessions::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await, Refusal::BadCredentials));
         let late = Credential::Identity { issuer: evil.url.clone(), subject: "mallory".into() };
-        assert!(is(browser::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await, Refusal::BadCredentials));
+        assert!(is(browser_sessions::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await, Refusal::BadCredentials));
         // Nothing that they have allowed anybody is allowed.
         assert_eq!(test.number("select count(*) from consents").await, 0);
         assert_eq!(test.number("select count(*) from identities").await, 1);
@@ -966,8 +966,8 @@ on_every_setup! {
         visit.submit(&new_account(&page), &[("username", "olga")]).await.expect(303);
         test.user("ivan").await;
         for name in ["olga", "ivan"] {
-            let found = admin::find(test.app(), name).await.expect("a look").expect("an account");
-            admin::disable(test.app(), found.id).await.expect("disabled");
+            let found = administration::find(test.app(), name).await.expect("a look").expect("an account");
+            administration::disable(test.app(), found.id).await.expect("disabled");
         }
         assert_eq!(who(&visit).await, None);
         let mut visit = browser_of(&test);
@@ -980,8 +980,8 @@ on_every_setup! {
         visit.submit(&join_account(&page), &[("login", "ivan"), ("password", PASSWORD)]).await.expect(422);
         assert_eq!(who(&visit).await, None);
         assert_eq!(test.number("select count(*) from users").await, 2);
-        let enabled = admin::find(test.app(), "olga").await.expect("a look").expect("olga");
-        admin::enable(test.app(), enabled.id).await.expect("enabled");
+        let enabled = administration::find(test.app(), "olga").await.expect("a look").expect("olga");
+        administration::enable(test.app(), enabled.id).await.expect("enabled");
         corp.is_honest();
         come(&mut visit, "corp").await.expect(303);
         assert_eq!(who(&visit).await.as_deref(), Some("olga"));

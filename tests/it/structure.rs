@@ -30,6 +30,18 @@ fn sources() -> Vec<Source> {
     found
 }
 
+/// As [`sources`], of the statements in `sql!` only.
+fn sources_with_texts() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let statements = |source: Source| {
+        let text = std::fs::read_to_string(root.join(&source.path)).expect("a text");
+        let blocks = text.split("\nsql! {").skip(1).filter_map(|block| block.split_once("\n}").map(|(sql, _)| sql));
+        let code = blocks.flat_map(str::lines).filter(|line| !line.trim_start().starts_with("//"));
+        Source { path: source.path, code: code.map(|line| format!("{line}\n")).collect() }
+    };
+    sources().into_iter().map(statements).collect()
+}
+
 /// Without comments and the content of literals, and without the unit tests, which come last in a file.
 fn code_of(text: &str) -> String {
     let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
@@ -195,8 +207,7 @@ fn room(path: &[String]) -> Option<String> {
         "features" => match path.get(2).map(String::as_str) {
             // A feature's name alone: its rooms are named where they are used.
             None => None,
-            Some(room @ ("model" | "store" | "actions" | "http")) => Some(format!("features/{room}")),
-            Some(_) => Some("features/other".into()),
+            Some(room) => Some(format!("features/{room}")),
         },
         top => Some(top.to_owned()),
     }
@@ -206,7 +217,7 @@ fn feature(path: &[String]) -> Option<&str> {
     path.first().filter(|top| *top == "features").and(path.get(1)).map(String::as_str)
 }
 
-/// The table between the marks: which modules each may import.
+/// The table between the marks: what each room of a feature may import.
 fn table() -> BTreeMap<String, BTreeSet<String>> {
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
     let text = std::fs::read_to_string(text).expect("ARCHITECTURE.md");
@@ -222,12 +233,12 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
     .collect()
 }
 
-/// The imports there are: from one module to another, and where.
+/// The imports there are: from a room of a feature to another or to a module, and where.
 fn edges() -> BTreeMap<(String, String), String> {
     let mut edges = BTreeMap::new();
     for source in sources() {
         let module = source.module();
-        let Some(from) = room(&module).filter(|from| !matches!(from.as_str(), "lib" | "main")) else { continue };
+        let Some(from) = room(&module).filter(|from| from.starts_with("features/")) else { continue };
         for path in source.paths() {
             let Some(to) = room(&path) else { continue };
             // Whoever lives in one module, or in one kind of room of one feature, is at home there.
@@ -264,6 +275,99 @@ fn the_architecture_lets_no_import_be_that_there_is_not() {
     assert!(stale.is_empty(), "in the table of ARCHITECTURE.md only: {stale:?}");
 }
 
+/// The list behind a mark in ARCHITECTURE.md.
+fn order(mark: &str) -> Vec<String> {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(text).expect("ARCHITECTURE.md");
+    let (_, list) = text.split_once(&format!("<!-- order of {mark} -->\n")).expect("the mark");
+    let (list, _) = list.split_once("<!--").expect("the end of the list");
+    list.split("->").map(|name| name.trim().trim_matches('`').to_owned()).collect()
+}
+
+/// The imports against an order: from a place to one that comes behind it.
+fn against(order: &[String], sources: &[Source], place: fn(&[String]) -> Option<&str>) -> Vec<String> {
+    let rank = |name: &str| order.iter().position(|known| known == name);
+    let mut wrong = Vec::new();
+    for source in sources {
+        let module = source.module();
+        let Some(from) = place(&module) else { continue };
+        let from_rank = rank(from).unwrap_or_else(|| panic!("{from} is not in the order"));
+        for path in source.paths() {
+            let Some(to) = place(&path).filter(|to| *to != from) else { continue };
+            if rank(to).is_none_or(|to| to > from_rank) {
+                wrong.push(format!("{from} -> {to} ({}: {})", source.path, path.join("::")));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn features_know_only_those_before_them() {
+    let order = order("features");
+    let wrong = against(&order, &sources(), feature);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // That it finds one: codes come before accounts.
+    let planted = [Source {
+        path: "features/codes/actions.rs".into(),
+        code: "use crate::features::accounts::actions::register;".into(),
+    }];
+    assert_eq!(against(&order, &planted, feature).len(), 1);
+}
+
+/// The top module of a path. Macros stand at the crate's root wherever they are written.
+fn top(path: &[String]) -> Option<&str> {
+    match path.first()?.as_str() {
+        "sql" | "params" => Some("db"),
+        "problems" => Some("web"),
+        "words" | "described_by_words" => Some("kernel"),
+        "lib" | "main" => None,
+        name => Some(name),
+    }
+}
+
+#[test]
+fn modules_know_only_those_before_them() {
+    let order = order("modules");
+    let wrong = against(&order, &sources(), top);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Who writes a table is one feature, or one module beside them; others ask it.
+#[test]
+fn each_table_is_written_by_its_owner() {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(text).expect("ARCHITECTURE.md");
+    let (_, list) = text.split_once("<!-- owners -->").expect("the list's beginning");
+    let (list, _) = list.split_once("<!-- /owners -->").expect("the list's end");
+    let mut owners = BTreeSet::new();
+    let rows = list.lines().filter_map(|line| line.trim().strip_prefix('|')?.strip_suffix('|')?.split_once('|'));
+    for (owner, tables) in rows.skip(2) {
+        let name = |text: &str| text.trim().trim_matches('`').to_owned();
+        owners.extend(tables.split(',').map(|table| (name(table), name(owner))));
+    }
+    assert_eq!(written(&sources_with_texts()), owners, "the code, then the list of ARCHITECTURE.md");
+}
+
+/// Each table that a statement writes, with the feature or module whose statement it is.
+fn written(sources: &[Source]) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for source in sources {
+        let module = source.module();
+        let Some(owner) = feature(&module).or(module.first().map(String::as_str)) else { continue };
+        for verb in ["insert into ", "update ", "delete from "] {
+            for (_, rest) in source.code.match_indices(verb).map(|(at, _)| source.code.split_at(at + verb.len())) {
+                let table: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let is_table = rest.get(table.len()..).is_some_and(|next| next.starts_with([' ', '\n']));
+                if is_table && !matches!(table.as_str(), "set" | "skip" | "" | "nowait" | "of" | "or" | "is" | "and") {
+                    found.insert((table, owner.to_owned()));
+                }
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn no_feature_uses_the_store_of_another() {
     for source in sources() {
@@ -297,9 +401,15 @@ fn drivers_are_named_in_the_seam_only() {
     assert!(seam.len() >= 3, "they are named in the seam: {seam:?}");
 }
 
-/// A feature's room for HTTP: a file, or a folder where it is large.
+/// Whether a file may know HTTP: those around the features, and of a feature the rooms that programs and people ask.
 fn is_http(path: &str) -> bool {
-    path.ends_with("/http.rs") || path.contains("/http/")
+    let module = path.trim_end_matches(".rs");
+    let mut steps = module.split('/');
+    match steps.next() {
+        Some("web" | "site") => true,
+        Some("features") => steps.nth(1).is_some_and(|room| matches!(room, "api" | "pages" | "caller")),
+        _ => false,
+    }
 }
 
 #[test]
@@ -307,9 +417,9 @@ fn statuses_are_known_to_the_web_only() {
     let statuses = ["400", "401", "403", "404", "405", "408", "409", "413", "414", "415", "422", "429", "500", "503"];
     let mut known = 0;
     for source in sources() {
-        let web = source.path.starts_with("web/") || is_http(&source.path);
+        let web = is_http(&source.path);
         // Hunter's statuses are not ours.
-        let foreign = source.path == "mail/hunter.rs";
+        let foreign = source.path == "outbound/hunter.rs";
         // A span of so many milliseconds is no status.
         let code = source.code.lines().filter(|line| !line.contains("Duration::from_")).collect::<Vec<_>>().join("\n");
         let source = Source { path: source.path, code };
@@ -326,7 +436,7 @@ fn statuses_are_known_to_the_web_only() {
 #[test]
 fn http_is_known_to_the_web_only() {
     for source in sources() {
-        let web = source.path.starts_with("web/") || is_http(&source.path);
+        let web = is_http(&source.path);
         let found = named(&source, &["axum", "hyper", "hyper_util", "tower"]);
         assert!(found.is_empty() || web, "{}: {found:?}", source.path);
     }
@@ -341,7 +451,7 @@ fn use_lines_are_read_as_the_compiler_reads_them() {
             "use std::sync::Arc;\nuse super::model::{self, ActiveCode};\nuse crate::features::{accounts, tokens};\n\
              pub(crate) use crate::{\n    db::{Db, Tx as T},\n    sql,\n};\n// use crate::cli;\n\
              fn f() { use crate::kernel::ids::UserId; tokens::actions::end(); crate::jobs::claim(); reuse crate; }\n\
-             #[cfg(test)]\nmod tests { use crate::web::guard; }\n",
+             #[cfg(test)]\nmod tests { use crate::site::guard; }\n",
         ),
     };
     let paths: Vec<String> = source.paths().iter().map(|path| path.join("::")).collect();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
-use referral::features::accounts::jobs::check_email;
+use referral::features::accounts::actions::email_check::check_email;
 use referral::jobs::{self, Job, Kind, Outcome};
 use referral::worker;
 use serde_json::{Value, json};

@@ -26,8 +26,8 @@ fn asset(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter 
 /// Every page at `/NAME.LANGUAGE`, with the files they ask for.
 fn gallery() -> Router {
     let mut router = Router::new()
-        .route("/docs/assets/auth.css", asset("text/css", include_str!("../../src/web/assets/auth.css")))
-        .route("/docs/assets/favicon.svg", asset("image/svg+xml", include_str!("../../src/web/assets/favicon.svg")));
+        .route("/docs/assets/auth.css", asset("text/css", include_str!("../../src/site/assets/auth.css")))
+        .route("/docs/assets/favicon.svg", asset("image/svg+xml", include_str!("../../src/site/assets/favicon.svg")));
     for page in pages() {
         let path = format!("/{}.{}", page.name, page.language.words().lang);
         router = router.route(&path, get(move || async move { (page.headers, page.html) }));

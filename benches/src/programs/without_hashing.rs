@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use referral::config::{self, Environment};
-use referral::features::accounts::hashing::Hasher;
+use referral::crypto::hashing::Hasher;
 use referral::kernel::time::Clock;
-use referral::web::server;
+use referral::site::server;
 use referral::{start, worker};
 use tokio::sync::watch;
 
@@ -27,7 +27,7 @@ pub fn run() -> Result<(), String> {
         })?;
         Arc::get_mut(&mut app).ok_or("somebody has the application already")?.hasher = hasher;
         app.listens_on(address);
-        app.follow();
+        worker::follow(&app);
         let (_stop, stopped) = watch::channel(false);
         tokio::spawn(worker::work(app.clone(), stopped.clone()));
         println!("Referral listens on http://{address} (without hashing)");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use referral::db::Sql;
-use referral::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
+use referral::features::{accounts, clients, codes, identities, oauth, referrals, tokens};
 use referral::{cache, jobs};
 
 use crate::measure::{Goal, Spread};
@@ -17,10 +17,11 @@ const STORES: &[(&str, &[&Sql])] = &[
     ("changes", cache::changes::STATEMENTS),
     ("clients", clients::store::STATEMENTS),
     ("codes", codes::store::STATEMENTS),
+    ("consents", clients::store::consents::STATEMENTS),
+    ("identities", identities::store::STATEMENTS),
     ("jobs", jobs::STATEMENTS),
     ("oauth", oauth::store::STATEMENTS),
     ("referrals", referrals::store::STATEMENTS),
-    ("signin", signin::store::STATEMENTS),
     ("tokens", tokens::store::STATEMENTS),
 ];
 

@@ -1,6 +1,6 @@
-//! Programs that managers have let in: OAuth clients.
+//! OAuth clients: programs that managers have registered, and what people have allowed them.
 
 pub mod actions;
-pub mod http;
+pub mod api;
 pub mod model;
 pub mod store;

@@ -7,8 +7,8 @@ use subtle::ConstantTimeEq;
 use url::{Host, Url};
 use uuid::Uuid;
 
-use crate::features::tokens::model::IdTokenAlgorithm;
 use crate::kernel::actor::Actor;
+use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::ids::ClientId;
 use crate::kernel::precis::is_visible;
 use crate::kernel::scope::{Scope, Scopes};
@@ -37,7 +37,7 @@ words! {
 
 /// A registered client, or one of the two that are built in.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct OAuthClient {
     /// As requests and tokens name it.
     pub id: String,
     /// Of registered ones.
@@ -54,7 +54,7 @@ pub struct Client {
     pub created_at: Time,
 }
 
-impl Client {
+impl OAuthClient {
     /// Who has sent a request that names this client; of the documentation page, which is part of the service, nothing is
     /// known by that.
     pub fn acts(&self, actor: Actor) -> Actor {
@@ -203,7 +203,7 @@ fn is_loopback(url: &Url) -> bool {
 
 /// A registration that has passed every rule.
 #[derive(Clone, Debug)]
-pub struct Registration {
+pub struct ClientRegistration {
     pub name: String,
     pub confidential: bool,
     pub redirect_uris: Vec<RedirectUri>,
@@ -223,7 +223,7 @@ pub struct Change {
 /// A field that breaks a rule, and the rule.
 pub type Fault = (&'static str, &'static str);
 
-impl Registration {
+impl ClientRegistration {
     /// What no field shows alone.
     pub fn faults(&self) -> Vec<Fault> {
         let may = |grant| self.grants.contains(&grant);
@@ -281,6 +281,16 @@ pub fn parse_name(text: &str) -> Result<String, &'static str> {
     Ok(name.to_owned())
 }
 
+/// What a person has allowed a client.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    pub client_id: String,
+    /// The client's name.
+    pub name: String,
+    pub scopes: Scopes,
+    pub granted_at: Time,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -330,10 +340,10 @@ mod tests {
 
     #[test]
     fn on_the_own_machine_any_port_is_the_registered_one_and_elsewhere_none_is() {
-        let with = |uri: &str| Client {
+        let with = |uri: &str| OAuthClient {
             uuid: Some(Uuid::nil()),
             redirect_uris: vec![RedirectUri::parse(uri).unwrap()],
-            ..Client::docs("https://r.example")
+            ..OAuthClient::docs("https://r.example")
         };
         for (registered, asked) in [
             ("http://127.0.0.1/cb", "http://127.0.0.1:49152/cb"),
@@ -373,7 +383,7 @@ mod tests {
     #[test]
     fn no_other_port_of_the_machine_is_the_documentation_page() {
         let ours = "http://127.0.0.1:8000/docs/assets/oauth2-redirect.html";
-        let docs = Client::docs("http://127.0.0.1:8000");
+        let docs = OAuthClient::docs("http://127.0.0.1:8000");
         assert_eq!(docs.redirect_uri(ours).map(|uri| uri.0), Some(ours.to_owned()));
         assert_eq!(docs.redirect_uri(&ours.replace("8000", "6666")), None);
     }

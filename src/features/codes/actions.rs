@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{ActiveCode, HeldCode, OwnedCode, Slot};
+use super::model::{HeldCode, OwnedCode, Slot};
 use super::store;
 use crate::app::App;
 use crate::cache::changes::announce_code;
 use crate::db::{Tx, Work};
-use crate::features::referrals;
-use crate::features::tokens::model::Subject;
+use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
+use crate::kernel::caller::Subject;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -142,15 +142,19 @@ async fn end(tx: &mut Tx<'_>, caller: UserId, key: CodeKey) -> Result<i64> {
 /// Brings the time of a locked slot behind those of all referrals: a code that ends now has referred nobody after its end.
 /// (Registrations note no time in the slot, which they share.)
 async fn after_joins(tx: &mut Tx<'_>, slot: &mut Slot) -> Result<()> {
-    if let Some(after) = referrals::actions::after_joins(tx, slot.owner).await? {
+    if let Some(after) = store::after_joins(tx, slot.owner).await? {
         slot.now = slot.now.max(after);
     }
     Ok(())
 }
 
-/// Keeps, in a slot that is held off, that referrals up to this time are recorded.
-pub async fn note_time(tx: &mut Tx<'_>, owner: UserId, at: Time) -> Result<()> {
-    store::note_time(tx, owner, at).await
+/// Keeps in a slot that is held off until when referrals are recorded, before they get a mark: nobody looks for the time of
+/// those behind a mark again.
+pub async fn note_joins(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
+    match store::after_joins(tx, owner).await? {
+        Some(after) => store::note_time(tx, owner, after).await,
+        None => Ok(()),
+    }
 }
 
 /// The caller's codes, dead ones included, oldest first.

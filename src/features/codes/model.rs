@@ -1,9 +1,5 @@
 //! What a code is, in its owner's list and in everybody's look-ups.
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
-use crate::cache::Fact;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 
@@ -34,38 +30,6 @@ impl State {
             (false, true) => Self::Revoked,
             (false, false) => Self::Expired,
         }
-    }
-}
-
-/// An active code with its owner, as look-ups by e-mail tell it and caches keep it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ActiveCode {
-    pub owner: Uuid,
-    pub email: String,
-    pub username: String,
-    pub version: i64,
-    pub id: i64,
-    pub code: String,
-    /// Microseconds since 1970.
-    pub expires_at: i64,
-    pub discoverable: bool,
-}
-
-impl Fact for ActiveCode {
-    fn owner(&self) -> Uuid {
-        self.owner
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn expires_at(&self) -> Time {
-        Time(self.expires_at)
-    }
-
-    fn shareable(&self) -> bool {
-        self.discoverable
     }
 }
 

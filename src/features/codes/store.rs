@@ -1,8 +1,9 @@
 //! Where codes are kept. Every decision about a code begins with [`lock`] or [`lock_shared`]: first the owner's slot is
 //! locked, then the clock is read, then it is decided. Any other order lets a code outlive its end.
 
-use super::model::{ActiveCode, OwnedCode, Slot, SlotCode, State};
+use super::model::{OwnedCode, Slot, SlotCode, State};
 use crate::db::{Db, Row, Sql, Tx};
+use crate::kernel::active_code::ActiveCode;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::error::Result;
 use crate::kernel::ids::UserId;
@@ -90,6 +91,11 @@ sql! {
                     join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
                     join users u on u.id = c.owner_id
                     where c.code_hash = $1 and u.disabled_at is null and s.expires_at > referral_now()";
+    /// The first moment after those behind the last mark: of the others the slot knows.
+    AFTER_JOINS = "select max(r.joined_at) + 1 from referrals r
+                 where r.referrer_id = (select id from users where id = $1)
+                    and r.id > coalesce((select referral_id from referral_marks
+                                         where referrer_id = $1 order by ordinal desc limit 1), 0)";
 }
 
 /// Locks an owner's slot against everybody, making it if there is none yet.
@@ -231,4 +237,10 @@ fn active(row: &Row) -> Result<ActiveCode> {
         expires_at: row.get(6)?,
         discoverable: row.get(7)?,
     })
+}
+
+/// The first moment after the referrals of a locked slot's owner that the slot does not know of.
+pub async fn after_joins(tx: &mut Tx<'_>, referrer: UserId) -> Result<Option<Time>> {
+    let after = tx.row(&AFTER_JOINS, &params![referrer]).await?.map(|row| row.get::<Option<i64>>(0)).transpose()?;
+    Ok(after.flatten().map(Time))
 }

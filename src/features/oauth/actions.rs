@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use super::model::{
-    AuthorizationRequest, Code, Consent, Fault, IdClaims, Introspected, Rejected, StoredCode, UserInfo, Wrong, at_hash,
-    matches,
+    AuthorizationCode, AuthorizationRequest, Fault, IdClaims, Introspected, OAuthError, Rejected,
+    StoredAuthorizationCode, UserInfo, at_hash, matches,
 };
 use super::store;
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::clients;
-use crate::features::clients::model::{Client, GrantType};
+use crate::features::clients::actions::consents;
+use crate::features::clients::model::{GrantType, OAuthClient};
 use crate::features::tokens;
+use crate::features::tokens::actions::browser_sessions;
 use crate::features::tokens::actions::{Begun, Granted, NewFamily, Origin};
-use crate::features::tokens::browser;
-use crate::features::tokens::model::{BrowserSession, Caller, Family, Grant, RefreshToken, Subject};
+use crate::features::tokens::model::{BrowserSession, Family, Grant, RefreshToken};
 use crate::kernel::actor::Actor;
+use crate::kernel::caller::{Caller, Subject};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::Parameters;
@@ -41,12 +43,12 @@ pub async fn has_consent(app: &App, user: UserId, request: &AuthorizationRequest
     if request.wishes.prompt.consent || !request.redirect_uri.proves_client() {
         return Ok(false);
     }
-    let given = store::consent(&app.db, user, &request.client.id).await?;
+    let given = consents::given(app, user, &request.client.id).await?;
     Ok(given.is_some_and(|given| request.wishes.scopes.within(given)))
 }
 
 struct Allowed {
-    code: StoredCode,
+    code: StoredAuthorizationCode,
     person: BrowserSession,
     /// Whether the person was asked now.
     asked: bool,
@@ -62,9 +64,9 @@ pub async fn issue_code(
     asked: bool,
 ) -> Result<String> {
     let now = app.clock.now();
-    let code = Code(app.random()?);
+    let code = AuthorizationCode(app.random()?);
     let wishes = &request.wishes;
-    let stored = StoredCode {
+    let stored = StoredAuthorizationCode {
         hash: code.hash(),
         client: request.client.id.clone(),
         user: person.user,
@@ -91,9 +93,9 @@ pub async fn issue_code(
 async fn allow(tx: &mut Tx<'_>, allowed: &Allowed) -> Result<()> {
     let code = &allowed.code;
     // Who is out since they were asked allows nothing any more.
-    browser::hold(tx, &allowed.person).await?;
+    browser_sessions::hold(tx, &allowed.person).await?;
     if allowed.asked {
-        store::add_consent(tx, code.user, &code.client, code.scopes, allowed.now).await?;
+        consents::add(tx, code.user, &code.client, code.scopes, allowed.now).await?;
     }
     store::insert_code(tx, code).await
 }
@@ -116,7 +118,7 @@ struct Exchange {
 
 enum Exchanged {
     /// With what the ID token tells, where there is one.
-    Done(Box<StoredCode>, Scopes, Option<UserInfo>, Begun),
+    Done(Box<StoredAuthorizationCode>, Scopes, Option<UserInfo>, Begun),
     Refused,
     /// By somebody who knows all that the first user knew: one of them has stolen it.
     Replayed(SessionId),
@@ -132,14 +134,14 @@ pub struct CodeGrant {
 pub async fn exchange(
     app: &App,
     actor: Actor,
-    client: &Client,
+    client: &OAuthClient,
     presented: PresentedCode,
 ) -> Result<Result<CodeGrant, Fault>> {
     let refused = Fault::new(
-        Wrong::InvalidGrant,
+        OAuthError::InvalidGrant,
         "The code is not good: used, expired, or made for another client, redirect_uri or code_challenge",
     );
-    let Some(code) = Code::parse(&presented.code) else { return Ok(Err(refused)) };
+    let Some(code) = AuthorizationCode::parse(&presented.code) else { return Ok(Err(refused)) };
     // Whose it is comes from the code's row, inside of the unit.
     let nobody = Origin::Browser(UserId(uuid::Uuid::nil()), uuid::Uuid::nil());
     let (family, token) = tokens::actions::new_family(app, &client.id, Scopes::NONE, nobody)?;
@@ -193,7 +195,7 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
         return Ok(Exchanged::Refused);
     }
     // Both may have been taken back since the code was given.
-    let given = store::hold_consent(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
+    let given = consents::hold(tx, code.user, &code.client).await?.unwrap_or(Scopes::NONE);
     let scopes = code.scopes.and(given).and(input.scopes);
     if scopes.is_empty() || !store::use_code(tx, &input.hash, input.family.id).await? {
         return Ok(Exchanged::Refused);
@@ -207,8 +209,8 @@ async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
 
 async fn id_token(
     app: &App,
-    client: &Client,
-    code: &StoredCode,
+    client: &OAuthClient,
+    code: &StoredAuthorizationCode,
     person: UserInfo,
     grant: &Grant,
     now: Time,
@@ -230,17 +232,27 @@ async fn id_token(
 }
 
 /// A token for a program that acts for itself.
-pub async fn act_alone(app: &App, actor: Actor, client: &Client, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
+pub async fn act_alone(
+    app: &App,
+    actor: Actor,
+    client: &OAuthClient,
+    asked: Option<&str>,
+) -> Result<Result<Grant, Fault>> {
     let machine = client.scopes.and(Scopes::MACHINE);
     let scopes = match asked {
         None => machine,
         Some(text) => match Scopes::parse(text) {
             Some(asked) if !asked.is_empty() && asked.within(machine) => asked,
-            _ => return Ok(Err(Fault::new(Wrong::InvalidScope, "This client may not have all of these scopes alone"))),
+            _ => {
+                return Ok(Err(Fault::new(
+                    OAuthError::InvalidScope,
+                    "This client may not have all of these scopes alone",
+                )));
+            }
         },
     };
     let Some(program) = client.uuid.filter(|_| client.may(GrantType::ClientCredentials)) else {
-        return Ok(Err(Fault::new(Wrong::UnauthorizedClient, "This client may not act alone")));
+        return Ok(Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not act alone")));
     };
     let (family, _) = tokens::actions::new_family(app, &client.id, scopes, Origin::Program(program))?;
     let (session, now) = (family.id, family.now);
@@ -248,7 +260,7 @@ pub async fn act_alone(app: &App, actor: Actor, client: &Client, asked: Option<&
     app.limits.write(program)?;
     let begin: Work<NewFamily, Option<Begun>> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
     if app.db.write(actor, family, begin).await?.is_none() {
-        return Ok(Err(Fault::new(Wrong::InvalidClient, "The client is not registered any more")));
+        return Ok(Err(Fault::new(OAuthError::InvalidClient, "The client is not registered any more")));
     }
     let granted = Granted { subject: Subject::Program(program), client: client.id.clone(), session, scopes };
     tokens::actions::give(app, &granted, None, now).map(Ok)
@@ -258,14 +270,14 @@ pub async fn act_alone(app: &App, actor: Actor, client: &Client, asked: Option<&
 pub async fn refresh(
     app: &App,
     actor: Actor,
-    client: &Client,
+    client: &OAuthClient,
     token: &str,
     asked: Option<&str>,
 ) -> Result<Result<Grant, Fault>> {
     if !client.may(GrantType::RefreshToken) {
-        return Ok(Err(Fault::new(Wrong::UnauthorizedClient, "This client may not refresh")));
+        return Ok(Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not refresh")));
     }
-    let beyond = Fault::new(Wrong::InvalidScope, "The session does not have all of these scopes");
+    let beyond = Fault::new(OAuthError::InvalidScope, "The session does not have all of these scopes");
     // As at the authorization endpoint, for clients repeat what they asked for there.
     let asked = match asked.map(Scopes::known) {
         Some(asked) if asked.is_empty() => return Ok(Err(beyond)),
@@ -273,16 +285,17 @@ pub async fn refresh(
     };
     match tokens::actions::refresh(app, actor, &client.id, token, asked, client.scopes).await {
         Ok(grant) => Ok(Ok(grant)),
-        Err(Error::Refused(Refusal::InvalidRefreshToken)) => {
-            Ok(Err(Fault::new(Wrong::InvalidGrant, "The refresh token is not good any more, or not this client's")))
-        }
+        Err(Error::Refused(Refusal::InvalidRefreshToken)) => Ok(Err(Fault::new(
+            OAuthError::InvalidGrant,
+            "The refresh token is not good any more, or not this client's",
+        ))),
         Err(Error::Refused(Refusal::InsufficientScope)) => Ok(Err(beyond)),
         Err(error) => Err(error),
     }
 }
 
 /// Ends the session that a token of the client's belongs to. Of other tokens nothing is told.
-pub async fn revoke(app: &App, actor: Actor, client: &Client, token: &str) -> Result<()> {
+pub async fn revoke(app: &App, actor: Actor, client: &OAuthClient, token: &str) -> Result<()> {
     let session = match RefreshToken::parse(token) {
         Some(token) => {
             let find: Work<(RefreshToken, String, Time), Option<SessionId>> = |tx, (token, client, now)| {
@@ -312,7 +325,7 @@ pub async fn revoke(app: &App, actor: Actor, client: &Client, token: &str) -> Re
 }
 
 /// What a token of the client's is good for; nothing about any other.
-pub async fn introspect(app: &App, actor: Actor, client: &Client, token: &str) -> Result<Option<Introspected>> {
+pub async fn introspect(app: &App, actor: Actor, client: &OAuthClient, token: &str) -> Result<Option<Introspected>> {
     let Some(token) = RefreshToken::parse(token) else {
         let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
         return Ok(claims.map(|claims| Introspected {
@@ -337,45 +350,6 @@ pub async fn introspect(app: &App, actor: Actor, client: &Client, token: &str) -
         expires_at: family.expires_at.seconds(),
         ..Introspected::default()
     }))
-}
-
-/// What a person has allowed whom, oldest first.
-pub async fn consents(app: &App, user: UserId) -> Result<Vec<Consent>> {
-    let mut consents = store::consents(&app.db, user).await?;
-    for consent in &mut consents {
-        let client = clients::actions::find(app, &consent.client_id).await?;
-        consent.name = client.map_or_else(|| consent.client_id.clone(), |client| client.name);
-    }
-    Ok(consents)
-}
-
-/// Takes back what a person has allowed a client: its tokens end on every node.
-pub async fn withdraw(app: &App, actor: Actor, user: UserId, client: &str) -> Result<()> {
-    // Not every text is one that each database can be asked about.
-    if !clients::actions::may_be_id(client) {
-        return Err(Refusal::ConsentNotFound.into());
-    }
-    let withdraw: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, client, now)| {
-        Box::pin(async move {
-            if !store::withdraw(tx, *user, client).await? {
-                return Err(Refusal::ConsentNotFound.into());
-            }
-            tokens::actions::end_all_of_consent(tx, *user, client, *now).await
-        })
-    };
-    let ended = app.write_for(actor, user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
-    app.sessions_ended(&ended).await;
-    Ok(())
-}
-
-/// As part of putting a client out.
-pub async fn forget_client(tx: &mut Tx<'_>, client: &str) -> Result<()> {
-    store::forget_client(tx, client).await
-}
-
-/// As part of erasing an account.
-pub async fn forget_user(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
-    store::forget_user(tx, user).await
 }
 
 /// What a token with the scopes tells about its person.

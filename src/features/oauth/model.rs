@@ -7,8 +7,8 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::features::clients::model::{Client, GrantType, RedirectUri};
-use crate::features::tokens::model::IdTokenAlgorithm;
+use crate::features::clients::model::{GrantType, OAuthClient, RedirectUri};
+use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::{Parameters, Repeated};
 use crate::kernel::scope::{Scope, Scopes};
@@ -20,7 +20,7 @@ const MOST_NONCE: usize = 1024;
 
 words! {
     /// The words of RFC 6749 and OpenID Connect for what is wrong.
-    pub enum Wrong as "OAuthError" {
+    pub enum OAuthError as "OAuthError" {
         InvalidRequest = "invalid_request",
         InvalidClient = "invalid_client",
         InvalidGrant = "invalid_grant",
@@ -101,12 +101,12 @@ words! {
 /// What is wrong, and a sentence for the developer of the client.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    pub wrong: Wrong,
+    pub wrong: OAuthError,
     pub sentence: &'static str,
 }
 
 impl Fault {
-    pub fn new(wrong: Wrong, sentence: &'static str) -> Self {
+    pub fn new(wrong: OAuthError, sentence: &'static str) -> Self {
         Self { wrong, sentence }
     }
 }
@@ -145,7 +145,7 @@ impl Prompt {
 /// An authorization request that has passed every rule.
 #[derive(Clone, Debug)]
 pub struct AuthorizationRequest {
-    pub client: Client,
+    pub client: OAuthClient,
     pub redirect_uri: RedirectUri,
     pub state: Option<String>,
     pub wishes: Wishes,
@@ -192,7 +192,7 @@ impl AuthorizationRequest {
         })
     }
 
-    pub fn read(client: Client, parameters: &Parameters) -> Result<Self, Rejected> {
+    pub fn read(client: OAuthClient, parameters: &Parameters) -> Result<Self, Rejected> {
         let asked = parameters.one("redirect_uri").ok().flatten();
         let redirect_uri = asked.and_then(|uri| client.redirect_uri(uri)).ok_or(Rejected::BadRedirect)?;
         let state = parameters.one("state").ok().flatten().map(str::to_owned);
@@ -204,9 +204,9 @@ impl AuthorizationRequest {
 }
 
 impl Wishes {
-    fn read(client: &Client, parameters: &Parameters) -> Result<Self, Fault> {
+    fn read(client: &OAuthClient, parameters: &Parameters) -> Result<Self, Fault> {
         let one = |name| {
-            let repeated = |_: Repeated| Fault::new(Wrong::InvalidRequest, "A parameter is given more than once");
+            let repeated = |_: Repeated| Fault::new(OAuthError::InvalidRequest, "A parameter is given more than once");
             parameters.one(name).map_err(repeated)
         };
         // Also of those that no rule below asks for.
@@ -214,30 +214,31 @@ impl Wishes {
             one(name)?;
         }
         if one("request")?.is_some() {
-            return Err(Fault::new(Wrong::RequestNotSupported, "Request objects are not supported"));
+            return Err(Fault::new(OAuthError::RequestNotSupported, "Request objects are not supported"));
         }
         if one("request_uri")?.is_some() {
-            return Err(Fault::new(Wrong::RequestUriNotSupported, "Request objects are not supported"));
+            return Err(Fault::new(OAuthError::RequestUriNotSupported, "Request objects are not supported"));
         }
         match one("response_type")?.map(ResponseType::parse) {
             Some(Some(ResponseType::Code)) => {}
-            Some(None) => return Err(Fault::new(Wrong::UnsupportedResponseType, "The response_type is code")),
-            None => return Err(Fault::new(Wrong::InvalidRequest, "The response_type is missing")),
+            Some(None) => return Err(Fault::new(OAuthError::UnsupportedResponseType, "The response_type is code")),
+            None => return Err(Fault::new(OAuthError::InvalidRequest, "The response_type is missing")),
         }
         if one("response_mode")?.is_some_and(|mode| ResponseMode::parse(mode).is_none()) {
-            return Err(Fault::new(Wrong::InvalidRequest, "The response_mode is query"));
+            return Err(Fault::new(OAuthError::InvalidRequest, "The response_mode is query"));
         }
         if !client.may(GrantType::AuthorizationCode) {
-            return Err(Fault::new(Wrong::UnauthorizedClient, "This client may not use authorization codes"));
+            return Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not use authorization codes"));
         }
-        let challenge =
-            match (one("code_challenge_method")?.map(CodeChallengeMethod::parse), one("code_challenge")?) {
-                (None, None) if !client.require_pkce => None,
-                (Some(Some(CodeChallengeMethod::S256)), challenge) => Some(challenge.and_then(parse_challenge).ok_or(
-                    Fault::new(Wrong::InvalidRequest, "The code_challenge is the base64url of a SHA-256 hash"),
-                )?),
-                _ => return Err(Fault::new(Wrong::InvalidRequest, "PKCE with code_challenge_method=S256 is required")),
-            };
+        let challenge = match (one("code_challenge_method")?.map(CodeChallengeMethod::parse), one("code_challenge")?) {
+            (None, None) if !client.require_pkce => None,
+            (Some(Some(CodeChallengeMethod::S256)), challenge) => Some(challenge.and_then(parse_challenge).ok_or(
+                Fault::new(OAuthError::InvalidRequest, "The code_challenge is the base64url of a SHA-256 hash"),
+            )?),
+            _ => {
+                return Err(Fault::new(OAuthError::InvalidRequest, "PKCE with code_challenge_method=S256 is required"));
+            }
+        };
         let people = client.scopes.and(Scopes::PERSON);
         let scopes = match one("scope")? {
             None => people,
@@ -245,20 +246,21 @@ impl Wishes {
             // not have is refused.
             Some(text) => Some(Scopes::known(text))
                 .filter(|asked| !asked.is_empty() && asked.within(people))
-                .ok_or(Fault::new(Wrong::InvalidScope, "This client may not ask for all of these scopes"))?,
+                .ok_or(Fault::new(OAuthError::InvalidScope, "This client may not ask for all of these scopes"))?,
         };
         let prompt = Prompt::parse(one("prompt")?.unwrap_or_default())
-            .ok_or(Fault::new(Wrong::InvalidRequest, "The prompt is none, or of login, consent and create"))?;
+            .ok_or(Fault::new(OAuthError::InvalidRequest, "The prompt is none, or of login, consent and create"))?;
         let max_age = one("max_age")?.map(str::parse).transpose();
-        let max_age = max_age.map_err(|_| Fault::new(Wrong::InvalidRequest, "The max_age is a number of seconds"))?;
+        let max_age =
+            max_age.map_err(|_| Fault::new(OAuthError::InvalidRequest, "The max_age is a number of seconds"))?;
         let nonce = one("nonce")?;
         if nonce.is_some_and(|nonce| nonce.len() > MOST_NONCE || nonce.contains(char::is_control)) {
             let sentence = "The nonce has at most 1024 bytes, and none of them is a control character";
-            return Err(Fault::new(Wrong::InvalidRequest, sentence));
+            return Err(Fault::new(OAuthError::InvalidRequest, sentence));
         }
         if challenge.is_none() && (nonce.is_none_or(str::is_empty) || !scopes.has(Scope::Openid)) {
             let sentence = "Without PKCE the scope openid and a nonce are required";
-            return Err(Fault::new(Wrong::InvalidRequest, sentence));
+            return Err(Fault::new(OAuthError::InvalidRequest, sentence));
         }
         Ok(Self { scopes, challenge, nonce: nonce.map(str::to_owned), prompt, max_age })
     }
@@ -285,11 +287,11 @@ pub fn matches(verifier: Option<&str>, challenge: &[u8]) -> bool {
 }
 
 /// An authorization code: 256 random bits, of which only the hash is stored.
-pub struct Code(pub [u8; 32]);
+pub struct AuthorizationCode(pub [u8; 32]);
 
 const PREFIX: &str = "ac_";
 
-impl Code {
+impl AuthorizationCode {
     pub fn parse(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?.try_into().ok().map(Self)
     }
@@ -307,7 +309,7 @@ impl Code {
 
 /// A code as it is stored.
 #[derive(Clone)]
-pub struct StoredCode {
+pub struct StoredAuthorizationCode {
     pub hash: [u8; 32],
     pub client: String,
     pub user: UserId,
@@ -321,16 +323,6 @@ pub struct StoredCode {
     pub expires_at: Time,
     /// What its first use gave.
     pub family: Option<SessionId>,
-}
-
-/// What a person has allowed a client.
-#[derive(Clone, Debug)]
-pub struct Consent {
-    pub client_id: String,
-    /// The client's name.
-    pub name: String,
-    pub scopes: Scopes,
-    pub granted_at: Time,
 }
 
 /// Claims of an ID token (OpenID Connect Core, 2).
@@ -410,7 +402,7 @@ mod tests {
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
     fn read(query: &str) -> Result<AuthorizationRequest, Rejected> {
-        AuthorizationRequest::read(Client::docs("https://r.example"), &Parameters::parse(query.as_bytes()))
+        AuthorizationRequest::read(OAuthClient::docs("https://r.example"), &Parameters::parse(query.as_bytes()))
     }
 
     fn good() -> String {
@@ -421,7 +413,7 @@ mod tests {
         )
     }
 
-    fn wrong(query: &str) -> Wrong {
+    fn wrong(query: &str) -> OAuthError {
         match read(query) {
             Err(Rejected::Told(_, _, fault)) => fault.wrong,
             Ok(_) => panic!("{query} is good"),
@@ -435,28 +427,28 @@ mod tests {
         assert_eq!(request.state.as_deref(), Some("xyz"));
         assert_eq!(request.wishes.scopes, Scopes::NONE.with(Scope::Openid));
         for (change, expected) in [
-            ("&scope=openid", Wrong::InvalidRequest),
-            ("&state=b", Wrong::InvalidRequest),
-            ("&request=x", Wrong::RequestNotSupported),
-            ("&request_uri=x", Wrong::RequestUriNotSupported),
-            ("&response_mode=fragment", Wrong::InvalidRequest),
-            ("&prompt=none+login", Wrong::InvalidRequest),
-            ("&prompt=other", Wrong::InvalidRequest),
-            ("&max_age=-1", Wrong::InvalidRequest),
-            ("&nonce=a%00b", Wrong::InvalidRequest),
+            ("&scope=openid", OAuthError::InvalidRequest),
+            ("&state=b", OAuthError::InvalidRequest),
+            ("&request=x", OAuthError::RequestNotSupported),
+            ("&request_uri=x", OAuthError::RequestUriNotSupported),
+            ("&response_mode=fragment", OAuthError::InvalidRequest),
+            ("&prompt=none+login", OAuthError::InvalidRequest),
+            ("&prompt=other", OAuthError::InvalidRequest),
+            ("&max_age=-1", OAuthError::InvalidRequest),
+            ("&nonce=a%00b", OAuthError::InvalidRequest),
         ] {
             assert_eq!(wrong(&format!("{}{change}", good())), expected, "{change}");
         }
         for (from, to, expected) in [
-            ("response_type=code", "response_type=token", Wrong::UnsupportedResponseType),
-            ("response_type=code&", "", Wrong::InvalidRequest),
-            ("S256", "plain", Wrong::InvalidRequest),
-            ("&code_challenge_method=S256", "", Wrong::InvalidRequest),
-            (CHALLENGE, "short", Wrong::InvalidRequest),
-            ("scope=openid", "scope=program:read", Wrong::InvalidScope),
-            ("scope=openid", "scope=everything", Wrong::InvalidScope),
-            ("scope=openid", "scope=offline_access+address", Wrong::InvalidScope),
-            ("&code_challenge_method=S256", "&nonce=n", Wrong::InvalidRequest),
+            ("response_type=code", "response_type=token", OAuthError::UnsupportedResponseType),
+            ("response_type=code&", "", OAuthError::InvalidRequest),
+            ("S256", "plain", OAuthError::InvalidRequest),
+            ("&code_challenge_method=S256", "", OAuthError::InvalidRequest),
+            (CHALLENGE, "short", OAuthError::InvalidRequest),
+            ("scope=openid", "scope=program:read", OAuthError::InvalidScope),
+            ("scope=openid", "scope=everything", OAuthError::InvalidScope),
+            ("scope=openid", "scope=offline_access+address", OAuthError::InvalidScope),
+            ("&code_challenge_method=S256", "&nonce=n", OAuthError::InvalidRequest),
         ] {
             assert_eq!(wrong(&good().replace(from, to)), expected, "{to}");
         }
@@ -485,7 +477,7 @@ mod tests {
 
     #[test]
     fn without_pkce_only_the_let_in_come_and_with_a_nonce() {
-        let client = |require_pkce| Client { require_pkce, ..Client::docs("https://r.example") };
+        let client = |require_pkce| OAuthClient { require_pkce, ..OAuthClient::docs("https://r.example") };
         let pkce = format!("&code_challenge={CHALLENGE}&code_challenge_method=S256");
         let plain = good().replace(&pkce, "");
         let challenge = |require_pkce, query: &str| {
@@ -529,7 +521,7 @@ mod tests {
         fn no_query_makes_us_panic(query in ".{0,200}") {
             let _ = read(&query);
             let _ = read(&format!("{}&{query}", good()));
-            let _ = Code::parse(&query);
+            let _ = AuthorizationCode::parse(&query);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::model::{Referee, Referrer, Status, View, Viewer};
 use super::store;
 use crate::app::App;
 use crate::db::Tx;
-use crate::features::codes::actions::{hold_off, note_time};
+use crate::features::codes::actions::{hold_off, note_joins};
 use crate::features::codes::model::HeldCode;
 use crate::jobs::{self, Kind, Outcome};
 use crate::kernel::actor::Actor;
@@ -57,11 +57,6 @@ pub async fn count(app: &App, referrer: UserId) -> Result<i64> {
     store::count(&app.db, referrer).await
 }
 
-/// The first moment after all referrals behind the last mark in a referrer's list.
-pub async fn after_joins(tx: &mut Tx<'_>, referrer: UserId) -> Result<Option<Time>> {
-    store::after_joins(tx, referrer).await
-}
-
 /// The job that keeps pages and totals cheap.
 pub async fn fold(app: &App, subject: &str) -> Result<Outcome> {
     let Some(referrer) = UserId::parse(subject) else { return Ok(Outcome::Done("no such referrer")) };
@@ -69,10 +64,7 @@ pub async fn fold(app: &App, subject: &str) -> Result<Outcome> {
         .write(Actor::SERVICE, referrer, |tx, referrer| {
             Box::pin(async move {
                 hold_off(tx, *referrer).await?;
-                // Nobody looks for the time of what is before a mark again.
-                if let Some(after) = store::after_joins(tx, *referrer).await? {
-                    note_time(tx, *referrer, after).await?;
-                }
+                note_joins(tx, *referrer).await?;
                 store::mark(tx, *referrer).await
             })
         })

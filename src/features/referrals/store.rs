@@ -74,11 +74,6 @@ sql! {
             left join users u on u.id = p.referee_id
             left join codes c on c.owner_id = p.referrer_id and c.ordinal = p.code_ordinal
             order by p.id";
-    /// The first moment after those behind the last mark: of the others the slot knows.
-    AFTER_JOINS = "select max(r.joined_at) + 1 from referrals r
-                 where r.referrer_id = (select id from users where id = $1)
-                    and r.id > coalesce((select referral_id from referral_marks
-                                         where referrer_id = $1 order by ordinal desc limit 1), 0)";
     /// The referrer's slot is locked: no row with a lower number can still appear.
     MARK = "with last_mark as (
                 select ordinal, referral_id from referral_marks
@@ -149,11 +144,6 @@ pub async fn page(
     items.truncate(usize::try_from(request.size).unwrap_or(0));
     let next = items.last().filter(|_| more).map(|last| Cursor(last.sequence));
     Ok((Page { items, total, request, next }, seen))
-}
-
-pub async fn after_joins(tx: &mut Tx<'_>, referrer: UserId) -> Result<Option<Time>> {
-    let after = tx.row(&AFTER_JOINS, &params![referrer]).await?.map(|row| row.get::<Option<i64>>(0)).transpose()?;
-    Ok(after.flatten().map(Time))
 }
 
 /// Sets the marks that are due in a referrer's list.

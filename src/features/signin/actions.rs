@@ -1,30 +1,24 @@
 //! To another identity provider and back: who comes, and whose they are.
 
-use std::time::Duration;
-
-use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::model::{Arrival, Departure, Identity, SignInError};
-use super::provider::Flow;
-use super::store;
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::accounts::model::ArrivalKey;
-use crate::features::{accounts, oauth, tokens};
+use crate::features::identities::actions::{PATIENCE, forget, hash, settle};
+use crate::features::identities::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
+use crate::features::{accounts, clients, identities, tokens};
 use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
-use crate::kernel::time::{SKEW, Time};
+use crate::kernel::time::Time;
 use crate::limits::turns::Key;
-
-/// How long the way there and back may take, and then the form.
-const PATIENCE: Duration = Duration::from_secs(600);
+use crate::outbound::identity_provider::Flow;
+use crate::outbound::identity_provider::model::{Identity, SignInError};
 
 /// What a browser brings to the way.
-pub struct Traveller {
+pub struct SignInStart {
     /// By which the database knows it.
     pub visitor_hash: [u8; 32],
     /// Where to go on afterwards.
@@ -34,11 +28,11 @@ pub struct Traveller {
 }
 
 /// Notes who leaves and says to which address.
-pub async fn depart(
+pub async fn begin_sign_in(
     app: &App,
     actor: Actor,
     provider: &str,
-    traveller: Traveller,
+    start: SignInStart,
 ) -> Result<Result<String, SignInError>> {
     let now = app.clock.now();
     let [state, nonce, verifier] = [secret(app)?, secret(app)?, secret(app)?];
@@ -48,18 +42,16 @@ pub async fn depart(
         Ok(address) => address,
         Err(error) => return Ok(Err(error)),
     };
-    let departure = Departure {
+    let departure = PendingSignIn {
         provider: provider.to_owned(),
-        visitor_hash: traveller.visitor_hash,
-        next: traveller.next,
-        code: traveller.code,
+        visitor_hash: start.visitor_hash,
+        next: start.next,
+        code: start.code,
         nonce,
         verifier,
         expires_at: now.plus(PATIENCE),
     };
-    let note: Work<([u8; 32], Departure), ()> =
-        |tx, (hash, departure)| Box::pin(store::insert_departure(tx, hash, departure));
-    app.db.write(actor, (hash(&state), departure), note).await?;
+    identities::actions::begin(app, actor, hash(&state), departure).await?;
     Ok(Ok(address))
 }
 
@@ -72,15 +64,8 @@ fn secret(app: &App) -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(app.random::<32>()?))
 }
 
-/// What is kept of a state or a ticket.
-pub fn hash(text: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-    hash
-}
-
 /// What a provider sends a browser back with.
-pub struct Answer<'a> {
+pub struct ProviderCallback<'a> {
     pub state: &'a str,
     pub code: Option<&'a str>,
     /// Why there is no code.
@@ -89,15 +74,15 @@ pub struct Answer<'a> {
 }
 
 /// Who has come back.
-pub enum Arrived {
+pub enum SignedIn {
     /// Somebody with an account, by which identity, and where they were going.
     Known(UserId, Identity, String),
     /// Somebody new, under this ticket.
-    New(String, Arrival),
+    New(String, UnclaimedIdentity),
 }
 
 /// Why nobody has.
-pub enum Lost {
+pub enum FailureReason {
     /// It was not begun in this browser, is over, or took too long.
     Expired,
     /// By what the browser has brought, which may be anybody's word.
@@ -107,72 +92,74 @@ pub enum Lost {
 }
 
 /// Somebody who has not come back, and where they were going if that is known.
-pub struct Stray {
-    pub why: Lost,
+pub struct FailedSignIn {
+    pub why: FailureReason,
     pub next: Option<String>,
     /// The referral code brought along.
     pub code: Option<String>,
 }
 
-impl Stray {
+impl FailedSignIn {
     /// Of whom nothing is known.
     pub fn expired() -> Self {
-        Self { why: Lost::Expired, next: None, code: None }
+        Self { why: FailureReason::Expired, next: None, code: None }
     }
 }
 
 /// Finds out who has come back from a provider.
-pub async fn arrive(
+pub async fn finish_sign_in(
     app: &App,
     actor: Actor,
     provider: &str,
     visitor_hash: [u8; 32],
-    answer: Answer<'_>,
-) -> Result<Result<Arrived, Stray>> {
-    let arrived = find_out(app, actor, provider, visitor_hash, answer).await;
+    answer: ProviderCallback<'_>,
+) -> Result<Result<SignedIn, FailedSignIn>> {
+    let arrived = identify(app, actor, provider, visitor_hash, answer).await;
     app.metrics.sign_in(match &arrived {
-        Ok(Ok(Arrived::Known(..))) => "known",
-        Ok(Ok(Arrived::New(..))) => "new",
-        Ok(Err(Stray { why: Lost::Expired, .. })) => "expired",
-        Ok(Err(Stray { why: Lost::Told(SignInError::Denied) | Lost::Failed(SignInError::Denied), .. })) => "denied",
+        Ok(Ok(SignedIn::Known(..))) => "known",
+        Ok(Ok(SignedIn::New(..))) => "new",
+        Ok(Err(FailedSignIn { why: FailureReason::Expired, .. })) => "expired",
+        Ok(Err(FailedSignIn {
+            why: FailureReason::Told(SignInError::Denied) | FailureReason::Failed(SignInError::Denied),
+            ..
+        })) => "denied",
         Ok(Err(_)) | Err(_) => "failed",
     });
     arrived
 }
 
-async fn find_out(
+async fn identify(
     app: &App,
     actor: Actor,
     provider: &str,
     visitor_hash: [u8; 32],
-    answer: Answer<'_>,
-) -> Result<Result<Arrived, Stray>> {
+    answer: ProviderCallback<'_>,
+) -> Result<Result<SignedIn, FailedSignIn>> {
     let now = app.clock.now();
-    let take: Work<([u8; 32], [u8; 32], Time), Option<Departure>> =
-        |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
-    let departure = app.db.write(actor, (hash(answer.state), visitor_hash, now), take).await?;
+    let departure = identities::actions::take(app, actor, hash(answer.state), visitor_hash, now).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
-        return Ok(Err(Stray::expired()));
+        return Ok(Err(FailedSignIn::expired()));
     };
-    let stray = |why, departure: Departure| Ok(Err(Stray { why, next: Some(departure.next), code: departure.code }));
+    let failed =
+        |why, departure: PendingSignIn| Ok(Err(FailedSignIn { why, next: Some(departure.next), code: departure.code }));
     let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
         let why = app.providers.refused(provider, answer.error, answer.iss);
-        return stray(Lost::Told(why), departure);
+        return failed(FailureReason::Told(why), departure);
     };
     let redirect_uri = redirect_uri(app, provider);
     let flow = Flow { redirect_uri: &redirect_uri, nonce: &departure.nonce, verifier: &departure.verifier };
     let identity = match app.providers.finish(provider, &flow, code, answer.iss, now).await {
         Ok(identity) => identity,
-        Err(error) => return stray(Lost::Failed(error), departure),
+        Err(error) => return failed(FailureReason::Failed(error), departure),
     };
-    if let Some(user) = store::owner(&app.db, &identity.issuer, &identity.subject).await? {
-        return Ok(Ok(Arrived::Known(user, identity, departure.next)));
+    if let Some(user) = identities::actions::owner(app, &identity.issuer, &identity.subject).await? {
+        return Ok(Ok(SignedIn::Known(user, identity, departure.next)));
     }
     if let Some(user) = join_by_address(app, actor, provider, &identity, now).await? {
-        return Ok(Ok(Arrived::Known(user, identity, departure.next)));
+        return Ok(Ok(SignedIn::Known(user, identity, departure.next)));
     }
     let ticket = secret(app)?;
-    let arrival = Arrival {
+    let arrival = UnclaimedIdentity {
         provider: departure.provider,
         visitor_hash,
         next: departure.next,
@@ -180,9 +167,8 @@ async fn find_out(
         identity,
         expires_at: now.plus(PATIENCE),
     };
-    let note: Work<([u8; 32], Arrival), ()> = |tx, (hash, arrival)| Box::pin(store::insert_arrival(tx, hash, arrival));
-    app.db.write(actor, (hash(&ticket), arrival.clone()), note).await?;
-    Ok(Ok(Arrived::New(ticket, arrival)))
+    identities::actions::wait(app, actor, hash(&ticket), arrival.clone()).await?;
+    Ok(Ok(SignedIn::New(ticket, arrival)))
 }
 
 /// The address of an identity, if its provider's word counts that it is the person's.
@@ -227,35 +213,18 @@ async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<Sess
     // have allowed.
     if first {
         forget(tx, *user).await?;
-        oauth::actions::forget_user(tx, *user).await?;
+        clients::actions::consents::forget_user(tx, *user).await?;
     }
-    if !store::link(tx, issuer, subject, *user, *now).await? && store::holder(tx, issuer, subject).await? != Some(*user)
-    {
+    if !identities::actions::link(tx, issuer, subject, *user, *now).await? {
         return Err(Refusal::SignInExpired.into());
     }
     if first { tokens::actions::end_all(tx, *user, *now).await.map(Some) } else { Ok(Some(Vec::new())) }
 }
 
-/// Who is waiting under a ticket of our form.
-pub async fn waiting(app: &App, ticket: &str, visitor_hash: &[u8; 32]) -> Result<Option<Arrival>> {
-    store::arrival(&app.db, &hash(ticket), visitor_hash, app.clock.now()).await
-}
-
-/// Makes whoever waits under a ticket a user's, as part of a unit of work.
-pub async fn settle(tx: &mut Tx<'_>, key: &ArrivalKey, user: UserId, now: Time) -> Result<()> {
-    let arrival = store::take_arrival(tx, &key.ticket_hash, &key.visitor_hash, now).await?;
-    let identity = arrival.ok_or(Refusal::SignInExpired)?.identity;
-    if store::link(tx, &identity.issuer, &identity.subject, user, now).await? {
-        Ok(())
-    } else {
-        Err(Refusal::SignInExpired.into())
-    }
-}
-
 /// Makes whoever waits under a ticket the user's who has just shown the password, which was right against the stored
 /// hash.
-pub async fn link(app: &App, actor: Actor, key: ArrivalKey, user: UserId, stored: String) -> Result<()> {
-    let work: Work<(ArrivalKey, UserId, String, Time), ()> = |tx, (key, user, stored, now)| {
+pub async fn link(app: &App, actor: Actor, key: UnclaimedIdentityKey, user: UserId, stored: String) -> Result<()> {
+    let work: Work<(UnclaimedIdentityKey, UserId, String, Time), ()> = |tx, (key, user, stored, now)| {
         Box::pin(async move {
             // The account may have been given to somebody else since.
             accounts::actions::hold_password(tx, *user, stored).await?;
@@ -263,15 +232,4 @@ pub async fn link(app: &App, actor: Actor, key: ArrivalKey, user: UserId, stored
         })
     };
     app.write_in_turn(actor.person(user), Key::User(user.0), (key, user, stored, app.clock.now()), work).await
-}
-
-/// Takes everything away that says who a user is elsewhere, as part of a unit of work.
-pub async fn forget(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
-    store::unlink_all(tx, user).await.map(drop)
-}
-
-/// Removes those who have not come back in time.
-pub async fn housekeeping(app: &App) -> Result<u64> {
-    let forget: Work<Time, u64> = |tx, now| Box::pin(store::forget_sign_ins(tx, *now, now.plus(PATIENCE + SKEW)));
-    app.db.write(Actor::SERVICE, app.clock.now(), forget).await
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::keyring::{Key, StoredKey, StoredRefreshKey};
-use super::model::{BrowserSession, Credential, Family, IdTokenAlgorithm, RefreshToken};
+use super::model::{BrowserSession, Credential, Family, RefreshToken};
+use crate::crypto::keyring::{Key, StoredKey, StoredRefreshKey};
 use crate::db::{Db, Row, Tx, Value};
+use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
@@ -14,6 +15,7 @@ use crate::kernel::time::{SKEW, Time};
 use crate::{params, sql};
 
 sql! {
+    IS_MANAGER = "select is_manager from users where id = $1";
     /// Only for a user who can still log in with the password that was checked: it may have changed since. The user is
     /// locked against such changes, for whoever makes one ends the sessions there are. Managers may run the program.
     INSERT_FAMILY_BY_PASSWORD = {
@@ -369,6 +371,11 @@ pub fn keys_of_file(path: &Path) -> Result<(Vec<StoredKey>, Vec<StoredRefreshKey
     let keys = Db::rows_of_file(path, &KEYS)?.iter().map(key).collect::<Result<_>>()?;
     let refresh_keys = Db::rows_of_file(path, &REFRESH_KEYS)?.iter().map(refresh_key).collect::<Result<_>>()?;
     Ok((keys, refresh_keys))
+}
+
+/// Whether somebody runs the program.
+pub async fn is_manager(db: &Db, user: UserId) -> Result<bool> {
+    db.row(&IS_MANAGER, params![user]).await?.map_or(Ok(false), |row| row.get(0))
 }
 
 /// The newest first.

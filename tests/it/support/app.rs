@@ -6,8 +6,8 @@ use std::time::Duration;
 use referral::app::App;
 use referral::config::{self, Config, Environment};
 use referral::kernel::time::Clock;
+use referral::site::server;
 use referral::start;
-use referral::web::server;
 use referral::worker;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -146,7 +146,7 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         app.listens_on(address);
-        app.follow();
+        worker::follow(&app);
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(server::serve(app.clone(), listener, stopped));
         if let Some(redis) = &app.redis {

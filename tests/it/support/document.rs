@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::client::Answer;
 
 static DOCUMENT: LazyLock<Value> =
-    LazyLock::new(|| serde_json::to_value(referral::web::router::document()).expect("the document is JSON"));
+    LazyLock::new(|| serde_json::to_value(referral::site::router::document()).expect("the document is JSON"));
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
 /// Fails when an answer is not what the document says.

@@ -75,7 +75,7 @@ impl Operation {
 }
 
 pub fn operations(user: &Client) -> Vec<Operation> {
-    let document = serde_json::to_value(referral::web::router::document()).expect("JSON");
+    let document = serde_json::to_value(referral::site::router::document()).expect("JSON");
     let mut operations = Vec::new();
     for (template, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {

@@ -1,0 +1,5 @@
+//! What keeps secrets: hashing, sealing, and the keys that sign.
+
+pub mod hashing;
+pub mod keyring;
+pub mod sealing;

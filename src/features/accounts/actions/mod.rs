@@ -1,0 +1,331 @@
+//! Registration and log-in.
+
+pub mod administration;
+pub mod email_check;
+pub mod profile;
+
+use std::net::IpAddr;
+
+use crate::app::App;
+use crate::config::Policy;
+use crate::crypto::hashing::{self, Verdict as Checked};
+use crate::db::{Db, Tx, Work};
+use crate::features::accounts::model::disposable::is_disposable;
+use crate::features::accounts::model::password::MOST_BYTES;
+use crate::features::accounts::model::{Credentials, Entrance, Registration, bars, login_keys, login_name};
+use crate::features::accounts::store::{self, NewUser};
+use crate::features::identities::model::UnclaimedIdentityKey;
+use crate::features::referrals::model::Status;
+use crate::features::tokens::model::Grant;
+use crate::features::{codes, identities, referrals, tokens};
+use crate::jobs::{self, Kind};
+use crate::kernel::actor::Actor;
+use crate::kernel::code::CodeKey;
+use crate::kernel::email::Email;
+use crate::kernel::error::{Error, Refusal, Result, Storage};
+use crate::kernel::fold::nfc;
+use crate::kernel::ids::UserId;
+use crate::kernel::time::Time;
+use crate::kernel::verdict::Verdict;
+use crate::limits::turns::Key;
+
+/// A new account.
+pub struct Registered {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    /// As it is stored; nothing for people who came with another provider.
+    pub password_hash: Option<String>,
+}
+
+/// How a registration was told its code.
+pub enum Invitation {
+    None,
+    Code(CodeKey),
+    /// Something that no code looks like: it is simply not found.
+    Nonsense,
+}
+
+/// All that a registration writes.
+#[derive(Clone)]
+pub struct Entry {
+    pub actor: Actor,
+    pub user: NewUser,
+    pub code: Option<CodeKey>,
+    /// Where the person has come from, if not with a password.
+    pub arrival: Option<UnclaimedIdentityKey>,
+    /// Whether the verifier is to be asked.
+    pub check: bool,
+    pub status: Status,
+}
+
+/// Makes an account and, if it came with a code, the referral, in one unit of work.
+pub async fn register(app: &App, actor: Actor, new: Registration, invitation: Invitation) -> Result<Registered> {
+    let code = match invitation {
+        Invitation::None => None,
+        Invitation::Code(key) => Some(key),
+        Invitation::Nonsense => return Err(Refusal::CodeNotUsable.into()),
+    };
+    let settings = &app.config.email;
+    let disposable = settings.check != Policy::Off && is_disposable(&new.email);
+    if disposable && settings.check == Policy::Block {
+        return Err(Error::field("email", "disposable_address", "Disposable e-mail addresses are not accepted"));
+    }
+    let verdict = match (disposable, settings.verifies()) {
+        (true, _) => Verdict::Disposable,
+        (false, true) => Verdict::Pending,
+        (false, false) => Verdict::Unchecked,
+    };
+    let waits = settings.check == Policy::Block && verdict == Verdict::Pending;
+    let (password_hash, arrival) = match new.entrance {
+        Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
+        Entrance::Provider(key) => (None, Some(key)),
+    };
+    let entry = Entry {
+        actor,
+        user: NewUser {
+            id: UserId::new(),
+            username: new.username.as_str().to_owned(),
+            email: new.email.as_str().to_owned(),
+            name_key: login_name(&new.username),
+            email_key: new.email.key().to_owned(),
+            password_hash,
+            created_at: app.clock.now(),
+            verdict,
+            email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
+        },
+        code,
+        arrival,
+        check: verdict == Verdict::Pending,
+        status: if waits { Status::Pending } else { Status::Confirmed },
+    };
+    let registered = Registered {
+        id: entry.user.id,
+        username: entry.user.username.clone(),
+        email: entry.user.email.clone(),
+        password_hash: entry.user.password_hash.clone(),
+    };
+    let check = entry.check;
+    let way = if entry.arrival.is_some() { "provider" } else { "password" };
+    let referral = entry.code.is_some().then(|| entry.status.word());
+    enter(&app.db, entry).await?;
+    app.metrics.registered(way);
+    if let Some(status) = referral {
+        app.metrics.referred(status);
+    }
+    if disposable {
+        app.metrics.verdict(verdict.word());
+    }
+    if check {
+        app.work_to_do.notify_waiters();
+    }
+    Ok(registered)
+}
+
+/// Writes a registration: as one statement if that goes, else by a unit of work, which can do more and tells what is
+/// wrong.
+pub async fn enter(db: &Db, entry: Entry) -> Result<()> {
+    let asks_for_jobs = entry.check || (entry.code.is_some() && referrals::actions::asks_to_fold(entry.user.id));
+    let plain = entry.arrival.is_none() && !asks_for_jobs;
+    if plain && store::register(db, &entry.user, entry.code, entry.status).await? {
+        return Ok(());
+    }
+    match db.write(entry.actor, entry, |tx, entry| Box::pin(enter_by_steps(tx, entry))).await {
+        // The id is nobody else's: the statement was carried out, and its answer got lost.
+        Err(Error::Storage(Storage::Constraint("users_pk"))) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+pub async fn enter_by_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+    let user = &entry.user;
+    store::insert_user(tx, user).await?;
+    // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
+    if let Some(arrival) = &entry.arrival {
+        identities::actions::settle(tx, arrival, user.id, user.created_at).await?;
+    }
+    // A name that is one's own address is the same log-in.
+    if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
+        return Err(Refusal::UsernameTaken.into());
+    }
+    if !store::insert_login(tx, &user.email_key, user.id).await? {
+        return Err(Refusal::EmailTaken.into());
+    }
+    if entry.check {
+        jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
+    }
+    // Last, so that the referrer's slot is held as shortly as can be.
+    if let Some(key) = entry.code {
+        let held = codes::actions::hold(tx, key).await?;
+        referrals::actions::record(tx, held, user.id, entry.status, user.created_at).await?;
+    }
+    Ok(())
+}
+
+/// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about why,
+/// by the answer or by its time; those who would get in are told what keeps them out.
+pub async fn log_in(app: &App, actor: Actor, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
+    let recognised = recognise(app, typed, password, client).await?;
+    recognised.begin(app, |user, stored| tokens::actions::begin_session(app, actor, user, stored)).await
+}
+
+/// Somebody whose password was right.
+pub struct Recognised {
+    pub user: UserId,
+    /// The stored hash that it was right against.
+    pub stored: String,
+    /// In the form that was right.
+    password: String,
+}
+
+/// As [`log_in`], without a session: who it is, with the stored hash that the password was checked against.
+pub async fn recognise(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Recognised> {
+    let outcome = recognised(app, typed, password, client).await;
+    app.metrics.log_in(match &outcome {
+        Ok(_) => "ok",
+        Err(Error::Refused(refusal)) => refusal.word(),
+        Err(Error::Limited(_)) => Refusal::RateLimited.word(),
+        Err(Error::Busy(_)) => Refusal::Overloaded.word(),
+        Err(_) => "failed",
+    });
+    outcome
+}
+
+async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Recognised> {
+    let keys = login_keys(typed);
+    // By what was typed, not by whose it is: else a spent budget would tell which name has which address. Without what
+    // shows nothing, else there would be a budget for each way to hide something in a name.
+    app.limits.log_in(keys.last().map_or(typed, String::as_str), client)?;
+    app.hasher.admit()?;
+    let mut found = None;
+    // All of them, whatever is found.
+    for key in &keys {
+        let credentials = store::credentials(&app.db, key).await?;
+        found = found.or(credentials);
+    }
+    let kinds = store::hash_kinds(&app.db).await?;
+    let kinds = kinds.iter().filter_map(|kind| hashing::Kind::of(kind));
+    let (user, stored, form) = proven(app, found, password, kinds, Refusal::BadCredentials).await?;
+    let_in(app, &user)?;
+    Ok(Recognised { user: user.id, stored, password: form })
+}
+
+impl Recognised {
+    /// Begins what a right password begins: a session, a link. Then a hash that is weaker than today's is replaced, beside
+    /// the answer: what that takes is nobody's business.
+    pub async fn begin<T, F>(self, app: &App, begin: impl Fn(UserId, String) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let begun = match begin(self.user, self.stored.clone()).await {
+            // Another log-in may have replaced the hash by a better one of the same password since it was looked at.
+            Err(Error::Refused(Refusal::BadCredentials)) => {
+                let again = self.again(app).await?;
+                begin(again.user, again.stored).await?
+            }
+            begun => begun?,
+        };
+        self.strengthen(app);
+        Ok(begun)
+    }
+
+    async fn again(&self, app: &App) -> Result<Self> {
+        let found = store::credentials_of(&app.db, self.user).await?;
+        if found.as_ref().is_none_or(|user| user.password_hash.as_deref() == Some(&self.stored)) {
+            return Err(Refusal::BadCredentials.into());
+        }
+        let (user, stored, password) = proven(app, found, &self.password, [], Refusal::BadCredentials).await?;
+        let_in(app, &user)?;
+        Ok(Self { user: user.id, stored, password })
+    }
+
+    fn strengthen(self, app: &App) {
+        // bcrypt sees 72 bytes: of a longer password it has not proven the rest, which must not become part of the new hash.
+        let unproven = self.stored.starts_with("$2") && self.password.len() > 72;
+        let is_former = self.password != nfc(&self.password);
+        if unproven || !(is_former || app.hasher.is_weak(&self.stored)) {
+            return;
+        }
+        let Ok(salt) = app.random() else { return };
+        let (hasher, turns, db) = (app.hasher.clone(), app.turns.clone(), app.db.clone());
+        tokio::spawn(async move {
+            let replace: Work<(UserId, String, String), bool> =
+                |tx, (user, old, new)| Box::pin(store::set_password(tx, *user, Some(old), new));
+            let replaced = async {
+                let stronger = hasher.hash(&self.password, salt).await?;
+                let _turn = turns.take(Key::User(self.user.0)).await?;
+                db.write(Actor::SERVICE, (self.user, self.stored, stronger), replace).await
+            };
+            // The next log-in tries again.
+            if let Err(error) = replaced.await {
+                tracing::info!(%error, "a password hash was not replaced by a stronger one");
+            }
+        });
+    }
+}
+
+/// The account with this very address, if there is one. Look-alikes are one address when somebody asks for an account,
+/// but they are other people's mailboxes when somebody shows that one is theirs.
+pub async fn with_email(app: &App, email: &Email) -> Result<Option<UserId>> {
+    let found = store::credentials(&app.db, email.key()).await?;
+    // As it is stored: the domain in ASCII, whatever the local part would be by today's rules.
+    let same = |user: &Credentials| {
+        user.email
+            .rsplit_once('@')
+            .is_some_and(|(local, domain)| local.eq_ignore_ascii_case(email.local()) && domain == email.domain())
+    };
+    Ok(found.filter(same).map(|user| user.id))
+}
+
+/// Notes, as part of a unit of work, that whoever has this address has come. Where nobody had shown before that it is
+/// theirs, the password goes, the answer is true, and the caller removes whatever else may be somebody else's. Nothing
+/// when the address is not the account's any more.
+pub async fn prove_email(tx: &mut Tx<'_>, user: UserId, email: &Email, now: Time) -> Result<Option<bool>> {
+    store::prove_email(tx, user, email.key(), now).await
+}
+
+/// Makes sure, as part of a unit of work, that a password still is what lets its user in.
+pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Result<()> {
+    if store::hold_password(tx, user, stored).await? { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
+}
+
+/// Whether a person who has proven who they are may log in; if not, why.
+pub async fn admit(app: &App, user: UserId) -> Result<()> {
+    let user = store::credentials_of(&app.db, user).await?.ok_or(Refusal::BadCredentials)?;
+    let_in(app, &user)
+}
+
+fn let_in(app: &App, user: &Credentials) -> Result<()> {
+    if user.disabled {
+        return Err(Refusal::BadCredentials.into());
+    }
+    let settings = &app.config.email;
+    match bars(user.verdict, settings.check, user.created_at, settings.give_up(), app.clock.now()) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
+    }
+}
+
+/// The person, if the password is theirs, with the stored hash it was checked against, and in the form that was right.
+/// Checked against these kinds of hashes beside today's, to no avail, is it where nobody is to learn what is stored.
+pub(super) async fn proven(
+    app: &App,
+    found: Option<Credentials>,
+    password: &str,
+    kinds: impl IntoIterator<Item = hashing::Kind>,
+    refusal: Refusal,
+) -> Result<(Credentials, String, String)> {
+    let stored = found.as_ref().and_then(|user| user.password_hash.clone());
+    let fits = password.len() <= MOST_BYTES;
+    let checked = app.hasher.verify(if fits { password } else { "" }, stored.as_deref(), kinds).await?;
+    match (found, stored, checked) {
+        (Some(user), Some(stored), Checked::Right(form)) if fits => Ok((user, stored, form)),
+        (Some(user), _, Checked::Unreadable) => {
+            // To whoever tries, it is a wrong password: an error would tell that there is somebody.
+            let error = Error::inconsistent("users", "password_hash", user.id);
+            tracing::error!(%error, "nobody can log in with it; `referral admin reset-password` sets another");
+            Err(refusal.into())
+        }
+        _ => Err(refusal.into()),
+    }
+}

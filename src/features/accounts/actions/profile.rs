@@ -1,0 +1,127 @@
+//! What people do with their own account.
+
+use super::proven;
+use crate::app::App;
+use crate::db::{Tx, Work};
+use crate::features::accounts::model::password;
+use crate::features::accounts::model::{Credentials, User};
+use crate::features::accounts::store;
+use crate::features::referrals::model::Referrer;
+use crate::features::{clients, codes, identities, referrals, tokens};
+use crate::kernel::active_code::ActiveCode;
+use crate::kernel::actor::Actor;
+use crate::kernel::error::{Error, FieldError, Refusal, Result};
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::time::Time;
+use crate::limits::turns::Key;
+
+/// A person with what belongs to them.
+pub struct Profile {
+    pub user: User,
+    pub referred_by: Option<Referrer>,
+    pub referral_count: i64,
+    pub active_code: Option<ActiveCode>,
+}
+
+/// What shows that it is the account's owner who asks.
+pub enum Proof {
+    Password(String),
+    /// A log-in of a moment ago, for accounts without a password.
+    FreshLogIn,
+}
+
+/// Whether an account has a password: those that came with another identity provider have none at first.
+pub async fn has_password(app: &App, user: UserId) -> Result<bool> {
+    let found = store::credentials_of(&app.db, user).await?.ok_or(Refusal::InvalidToken)?;
+    Ok(found.password_hash.is_some())
+}
+
+pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
+    let user = store::user(&app.db, id).await?.filter(|user| !user.erased).ok_or(Refusal::InvalidToken)?;
+    Ok(Profile {
+        referred_by: referrals::actions::referrer_of(app, id).await?,
+        referral_count: referrals::actions::count(app, id).await?,
+        active_code: codes::actions::active_of(app, id).await?,
+        user,
+    })
+}
+
+/// Lets oneself be found by e-mail, or not.
+pub async fn set_discoverable(app: &App, actor: Actor, user: UserId, discoverable: bool) -> Result<()> {
+    let change: Work<(UserId, bool), Option<i64>> = |tx, (user, discoverable)| {
+        Box::pin(async move {
+            if !store::set_discoverable(tx, *user, *discoverable).await? {
+                return Ok(None);
+            }
+            codes::actions::refresh(tx, *user).await.map(Some)
+        })
+    };
+    if let Some(version) = app.write_for(actor, user, (user, discoverable), change).await? {
+        app.code_changed(user, version).await;
+    }
+    Ok(())
+}
+
+/// The account, with the stored hash that the proof was checked against, if it is by a password.
+async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Credentials, Option<String>)> {
+    let found = store::credentials_of(&app.db, user).await?;
+    match proof {
+        Proof::Password(typed) => {
+            let (person, stored, _) = proven(app, found, typed, [], Refusal::WrongPassword).await?;
+            Ok((person, Some(stored)))
+        }
+        Proof::FreshLogIn => Ok((found.ok_or(Refusal::InvalidToken)?, None)),
+    }
+}
+
+/// Changes the password, with the old one as proof, and ends every session, this one included.
+pub async fn change_password(app: &App, actor: Actor, user: UserId, proof: &Proof, new: &str) -> Result<()> {
+    let (person, stored) = prove(app, user, proof).await?;
+    let least = app.config.accounts.min_password_length;
+    if let Err(reason) = password::check(new, least, &person.username, &person.email) {
+        return Err(Error::Invalid(vec![FieldError::new("body", "new_password", "password", reason)]));
+    }
+    let hash = app.hasher.hash(new, app.random()?).await?;
+    let change: Work<(UserId, Option<String>, String, Time), Vec<SessionId>> = |tx, (user, old, new, now)| {
+        Box::pin(async move {
+            if !store::set_password(tx, *user, old.as_deref(), new).await? {
+                return Err(Refusal::WrongPassword.into());
+            }
+            tokens::actions::end_all(tx, *user, *now).await
+        })
+    };
+    let ended = app.write_in_turn(actor, Key::User(user.0), (user, stored, hash, app.clock.now()), change).await?;
+    app.sessions_ended(&ended).await;
+    Ok(())
+}
+
+struct Erased {
+    sessions: Vec<SessionId>,
+    version: i64,
+    email_key: String,
+}
+
+/// Erases the account: name, address, password and chosen codes are gone, sessions end, the active code dies; the row
+/// stays without a face, so that nobody's numbers move.
+pub async fn erase(app: &App, actor: Actor, user: UserId, proof: &Proof) -> Result<()> {
+    let (_, stored) = prove(app, user, proof).await?;
+    let remove: Work<(UserId, Option<String>, Time), Erased> =
+        |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored.as_deref(), *now));
+    let erased = app.write_in_turn(actor, Key::User(user.0), (user, stored, app.clock.now()), remove).await?;
+    app.sessions_ended(&erased.sessions).await;
+    app.code_changed(user, erased.version).await;
+    app.codes.forget(&erased.email_key, erased.version).await;
+    Ok(())
+}
+
+async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) -> Result<Erased> {
+    let Some(email_key) = store::erase(tx, user, stored, now).await? else {
+        return Err(Refusal::WrongPassword.into());
+    };
+    identities::actions::forget(tx, user).await?;
+    // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
+    let version = codes::actions::end_all(tx, user, true).await?;
+    clients::actions::consents::forget_user(tx, user).await?;
+    let sessions = tokens::actions::end_all(tx, user, now).await?;
+    Ok(Erased { sessions, version, email_key })
+}

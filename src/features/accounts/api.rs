@@ -1,0 +1,442 @@
+//! Accounts over HTTP.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::actions::profile::{self as me, Profile, Proof};
+use super::actions::{self, Invitation, Registered};
+use super::model::password;
+use super::model::{Entrance, Registration, check_name_against};
+use crate::app::App;
+use crate::features::clients::model::DOCS;
+use crate::features::codes::api::CodeOut;
+use crate::features::referrals::model::Status;
+use crate::features::tokens;
+use crate::features::tokens::api::TokenOut;
+use crate::features::tokens::caller::{Person, need};
+use crate::kernel::actor::Actor;
+use crate::kernel::caller::FIRST_PARTY;
+use crate::kernel::code::CodeKey;
+use crate::kernel::email::{Email, mask};
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::name::Username;
+use crate::kernel::scope::{Scope, Scopes};
+use crate::kernel::time::Time;
+use crate::kernel::verdict::Verdict;
+use crate::web::client_address::ClientAddress;
+use crate::web::extract::{Fields, JsonBody, JsonOrForm, PathText};
+use crate::web::problem::Problem;
+use crate::{problems, words};
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(register_with_code))
+        .routes(routes!(log_in))
+        .routes(routes!(profile, update, erase))
+        .routes(routes!(change_password))
+}
+
+/// A new account.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct NewUser {
+    /// 1 to 50 letters and digits of any script and `. @ + - _` (PRECIS, RFC 8265); unique, look-alikes included.
+    #[schema(min_length = 1, max_length = 50, example = "admin4")]
+    username: String,
+    /// At most 150 characters; unique, look-alikes included.
+    #[schema(max_length = 150, format = Email, example = "test4@test.ru")]
+    email: String,
+    /// At least 12 characters (`accounts.min_password_length`), at most 128 and 1,024 bytes; not a common one, nor one
+    /// that holds your name or address.
+    #[schema(min_length = 12, max_length = 128, format = Password, example = "Q123werty!23")]
+    password: String,
+    /// The code of whoever invited you: 12 to 32 letters and digits. Case, blanks, hyphens and a full stop make no
+    /// difference.
+    #[schema(example = json!(null))]
+    code: Option<String>,
+    /// The same as `code`, for programs that spell it so.
+    #[schema(example = json!(null))]
+    referral_code: Option<String>,
+}
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+struct UserOut {
+    #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
+    id: Uuid,
+    #[schema(format = "idn-email", example = "test4@test.ru")]
+    email: String,
+    #[schema(example = "admin4")]
+    username: String,
+}
+
+impl From<Registered> for UserOut {
+    fn from(user: Registered) -> Self {
+        Self { id: user.id.0, email: user.email, username: user.username }
+    }
+}
+
+problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateLimited]);
+
+/// Register
+///
+/// With a code the referral is made in the same step: either both or neither. At most 30 registrations a minute from one
+/// address (`limits.registrations_per_address`).
+#[utoipa::path(post, path = "/api/v1/auth/user", tag = "Accounts", operation_id = "register_account", security(()),
+    request_body(content = NewUser, examples(
+        ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"}))),
+        ("invited" = (summary = "With a code", value = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
+    responses((status = 201, description = "Registered", body = UserOut,
+        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
+async fn register(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    ClientAddress(client): ClientAddress,
+    JsonBody(fields): JsonBody,
+) -> Result<(StatusCode, Json<UserOut>), Problem> {
+    app.limits.register_from(client)?;
+    let (new, invitation) = read_registration(&app, fields, None)?;
+    Ok((StatusCode::CREATED, Json(actions::register(&app, actor, new, invitation).await?.into())))
+}
+
+/// Register with the code in the path
+///
+/// As `POST /auth/user`, and counted with it: at most 30 registrations a minute from one address
+/// (`limits.registrations_per_address`). A code in the body as well must be the same.
+#[utoipa::path(post, path = "/api/v1/auth/user/{code}", tag = "Accounts", operation_id = "register_account_with_code", security(()),
+    params(("code" = String, Path, description = "The code of whoever invited you", example = "12AF32CF8978")),
+    request_body(content = NewUser, example = json!({"username": "admin4", "email": "test4@test.ru", "password": "Q123werty!23"})),
+    responses((status = 201, description = "Registered", body = UserOut,
+        links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))), RegisterProblems))]
+async fn register_with_code(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    ClientAddress(client): ClientAddress,
+    PathText(code): PathText,
+    JsonBody(fields): JsonBody,
+) -> Result<(StatusCode, Json<UserOut>), Problem> {
+    app.limits.register_from(client)?;
+    let (new, invitation) = read_registration(&app, fields, Some(&code))?;
+    Ok((StatusCode::CREATED, Json(actions::register(&app, actor, new, invitation).await?.into())))
+}
+
+/// A registration with its referral code, from the fields of a body and the path.
+pub fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> Result<(Registration, Invitation)> {
+    let username = fields.parsed("username", Username::parse);
+    let email = fields.parsed("email", Email::parse);
+    let typed = fields.text("password");
+    let (code, spelled) = (fields.optional_text("code"), fields.optional_text("referral_code"));
+    if let (Some(code), Some(spelled)) = (&code, &spelled)
+        && !same_code(code, spelled)
+    {
+        fields.refuse("referral_code", "code_mismatch", "The referral_code is not the code");
+    }
+    let body = code.or(spelled);
+    if let (Some(username), Some(email)) = (&username, &email) {
+        fields.judge("username", check_name_against(username, email));
+    }
+    if let Some(typed) = &typed {
+        let least = app.config.accounts.min_password_length;
+        fields.judge("password", password::check_new(typed, least, username.as_ref(), email.as_ref()));
+    }
+    if let (Some(path), Some(body)) = (path, &body)
+        && !same_code(path, body)
+    {
+        fields.refuse("code", "code_mismatch", "The code in the body is not the one in the path");
+    }
+    let whole = username.zip(email).zip(typed).map(|((username, email), password)| (username, email, password));
+    let (username, email, password) = fields.all(whole)?;
+    let invitation = match path.or(body.as_deref()) {
+        None => Invitation::None,
+        Some(text) => CodeKey::of(text).map_or(Invitation::Nonsense, Invitation::Code),
+    };
+    Ok((Registration { username, email, entrance: Entrance::Password(password) }, invitation))
+}
+
+fn same_code(a: &str, b: &str) -> bool {
+    match (CodeKey::of(a), CodeKey::of(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+words! {
+    /// How tokens are asked for: with a password, or with a refresh token.
+    pub enum LogInGrant as "LogInGrantType" {
+        Password = "password",
+        RefreshToken = "refresh_token",
+    }
+}
+
+/// A log-in, or a refresh.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct TokenRequest {
+    /// A password when left out.
+    grant_type: Option<LogInGrant>,
+    /// User name or e-mail address; for a log-in.
+    #[schema(example = "admin4")]
+    username: Option<String>,
+    /// For a log-in: at most 128 characters and 1,024 bytes.
+    #[schema(format = Password, example = "Q123werty!23")]
+    password: Option<String>,
+    /// For a refresh: the latest of the log-in.
+    refresh_token: Option<String>,
+}
+
+problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPending, EmailRefused, RateLimited]);
+
+/// Log in, or refresh
+///
+/// With user name or e-mail and password, or with `grant_type: refresh_token`. A refresh token is replaced at each use;
+/// using a replaced one ends the session, for somebody else may have it. (For ten seconds the one just replaced gets
+/// the same answer again: answers get lost.)
+///
+/// A form (`application/x-www-form-urlencoded`) with the same fields is accepted as well. It is not described here:
+/// clients that are generated from two types of one body do not work.
+///
+/// At most 5 log-ins a minute to one account from one address (`limits.logins_per_account`), 30 log-ins a minute from one
+/// address (`limits.logins_per_address`) and 120 refreshes a minute from one address (`limits.tokens_per_address`). A
+/// person keeps 100 log-ins at once (`limits.sessions_per_user`); a further one ends the one unused for longest.
+#[utoipa::path(post, path = "/api/v1/auth/token", tag = "Accounts", operation_id = "log_in", security(()),
+    request_body(content = TokenRequest, examples(
+        ("log_in" = (summary = "Log in", value = json!({"username": "admin4", "password": "Q123werty!23"}))),
+        ("refresh" = (summary = "Refresh", value = json!({"grant_type": "refresh_token", "refresh_token": "rt_1l8CY2F2cWJ0Zm5xd3p4eWFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"}))))),
+    responses((status = 200, description = "Logged in", body = TokenOut), TokenProblems))]
+async fn log_in(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    ClientAddress(client): ClientAddress,
+    JsonOrForm(mut fields): JsonOrForm,
+) -> Result<Json<TokenOut>, Problem> {
+    let grant_type = fields.optional_text("grant_type");
+    let grant = match grant_type.as_deref().map_or(Some(LogInGrant::Password), LogInGrant::parse) {
+        Some(LogInGrant::RefreshToken) => {
+            app.limits.oauth_from(client)?;
+            let refresh_token = fields.text("refresh_token");
+            tokens::actions::refresh(&app, actor, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
+        }
+        Some(LogInGrant::Password) => {
+            app.limits.log_in_from(client)?;
+            let username = fields.text("username");
+            let password = fields.text("password");
+            let (username, password) = fields.all(username.zip(password))?;
+            actions::log_in(&app, actor, &username, &password, client).await?
+        }
+        None => {
+            return Err(Error::field("grant_type", "grant_type", "Either password or refresh_token").into());
+        }
+    };
+    Ok(Json(grant.into()))
+}
+
+words! {
+    /// What somebody may do: a manager runs the program.
+    pub enum Role as "Role" {
+        User = "user",
+        Manager = "manager",
+    }
+}
+
+/// Oneself.
+#[derive(Serialize, ToSchema)]
+struct Me {
+    #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
+    id: Uuid,
+    #[schema(format = "idn-email", example = "test4@test.ru")]
+    email: String,
+    #[schema(example = "admin4")]
+    username: String,
+    /// At least `user`.
+    #[schema(example = json!(["user"]))]
+    roles: Vec<Role>,
+    /// Whether others find your active code by your address.
+    #[schema(example = true)]
+    discoverable: bool,
+    /// What is known about your address.
+    email_verdict: Verdict,
+    /// UTC.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
+    created_at: Time,
+    /// Who brought you.
+    #[schema(required)]
+    referred_by: Option<ReferredBy>,
+    /// How many you brought.
+    #[schema(minimum = 0, example = 3)]
+    referral_count: i64,
+    /// Null if there is none, or if the token lacks `codes:read`.
+    #[schema(required)]
+    active_code: Option<CodeOut>,
+}
+
+/// Who brought somebody.
+#[derive(Serialize, ToSchema)]
+struct ReferredBy {
+    #[schema(example = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff")]
+    id: Uuid,
+    #[schema(example = "owner")]
+    username: String,
+    status: Status,
+}
+
+impl Me {
+    /// What a token with these scopes may see of it.
+    fn seen(profile: Profile, scopes: Scopes) -> Self {
+        let user = profile.user;
+        Self {
+            id: user.id.0,
+            roles: if user.is_manager { vec![Role::User, Role::Manager] } else { vec![Role::User] },
+            discoverable: user.discoverable,
+            email_verdict: user.verdict,
+            created_at: user.created_at,
+            referred_by: profile.referred_by.map(|referrer| ReferredBy {
+                id: referrer.id.0,
+                // A name that is an address is shown like one.
+                username: mask(&referrer.username),
+                status: referrer.status,
+            }),
+            referral_count: profile.referral_count,
+            active_code: profile.active_code.filter(|_| scopes.has(Scope::CodesRead)).map(|code| CodeOut {
+                id: code.id,
+                user_id: code.owner,
+                code: code.code,
+                expires_at: Time(code.expires_at),
+                is_active: true,
+            }),
+            email: user.email,
+            username: user.username,
+        }
+    }
+}
+
+problems!(ProfileProblems: person[]);
+
+/// See your account
+///
+/// With your active code, who brought you and how many you brought.
+#[utoipa::path(get, path = "/api/v1/me", tag = "Accounts", operation_id = "get_profile", security(("oauth" = ["profile"]), ("password" = []), ("bearer" = [])),
+    responses((status = 200, description = "You", body = Me), ProfileProblems))]
+async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> Result<Json<Me>, Problem> {
+    Ok(Json(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)))
+}
+
+/// What to change.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct Update {
+    /// Whether others find your active code by your address.
+    #[schema(example = false)]
+    discoverable: bool,
+}
+
+problems!(UpdateProblems: person body[RateLimited]);
+
+/// Change how others find you
+///
+/// At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
+#[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
+    responses((status = 200, description = "You, changed", body = Me), (status = 204, description = "Changed; the token may not read the profile, for it lacks `profile`"), UpdateProblems))]
+async fn update(
+    State(app): State<Arc<App>>,
+    caller: Person<need::Account>,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response, Problem> {
+    let discoverable = fields.flag("discoverable");
+    me::set_discoverable(&app, caller.actor, caller.user, fields.all(discoverable)?).await?;
+    if !caller.scopes.has(Scope::Profile) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Json(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)).into_response())
+}
+
+/// A new password, with the old one as proof.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct PasswordChange {
+    /// Not for an account without a password: there a log-in of the last five minutes stands for it,
+    /// by a client of this service's own (the documentation page).
+    #[schema(format = Password, example = "Q123werty!23")]
+    current_password: Option<String>,
+    /// At least 12 characters (`accounts.min_password_length`), at most 128 and 1,024 bytes; not a common one, nor one
+    /// that holds your name or address.
+    #[schema(max_length = 128, format = Password, example = "a longer, better one")]
+    new_password: String,
+}
+
+problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited]);
+
+/// Change your password
+///
+/// Every session ends, this one included: log in again. At most 5 calls a minute that ask for your password
+/// (`limits.logins_per_account`).
+#[utoipa::path(post, path = "/api/v1/me/password", tag = "Accounts", operation_id = "change_password", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
+    responses((status = 204, description = "Changed"), PasswordProblems))]
+async fn change_password(
+    State(app): State<Arc<App>>,
+    caller: Person<need::Account>,
+    JsonBody(mut fields): JsonBody,
+) -> Result<StatusCode, Problem> {
+    app.limits.prove(caller.user)?;
+    let current = proof(&app, &caller, &mut fields, "current_password").await?;
+    let new = fields.text("new_password");
+    let (current, new) = fields.all(current.zip(new))?;
+    me::change_password(&app, caller.actor, caller.user, &current, &new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Proof that it is you.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct Erasure {
+    /// Not for an account without a password: there a log-in of the last five minutes stands for it,
+    /// by a client of this service's own (the documentation page).
+    #[schema(format = Password, example = "Q123werty!23")]
+    password: Option<String>,
+}
+
+problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
+
+/// Erase your account
+///
+/// Name, address, password and codes are removed for good; your place in others' lists stays, without a face. At most 5
+/// calls a minute that ask for your password (`limits.logins_per_account`).
+#[utoipa::path(delete, path = "/api/v1/me", tag = "Accounts", operation_id = "erase_account", security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Erasure,
+    responses((status = 204, description = "Erased"), EraseProblems))]
+async fn erase(
+    State(app): State<Arc<App>>,
+    caller: Person<need::Account>,
+    JsonBody(mut fields): JsonBody,
+) -> Result<StatusCode, Problem> {
+    app.limits.prove(caller.user)?;
+    let password = proof(&app, &caller, &mut fields, "password").await?;
+    me::erase(&app, caller.actor, caller.user, &fields.all(password)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in by a client
+/// of our own. A log-in by another program proves that the person wanted that program to have an account, not that they
+/// want theirs to end.
+async fn proof(
+    app: &App,
+    caller: &Person<need::Account>,
+    fields: &mut Fields,
+    field: &str,
+) -> Result<Option<Proof>, Problem> {
+    if me::has_password(app, caller.user).await? {
+        return Ok(fields.text(field).map(Proof::Password));
+    }
+    match tokens::actions::fresh_client(app, caller.session).await? {
+        Some(client) if [FIRST_PARTY, DOCS].contains(&client.as_str()) => Ok(Some(Proof::FreshLogIn)),
+        _ => Err(Refusal::LogInAgain.into()),
+    }
+}

@@ -1,0 +1,143 @@
+//! Registering clients, and recognising them.
+
+pub mod consents;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::db::Work;
+use crate::features::clients::model::{Change, ClientRegistration, DOCS, Fault, OAuthClient, hash_secret};
+use crate::features::clients::store;
+use crate::features::tokens;
+use crate::kernel::actor::Actor;
+use crate::kernel::error::{Error, FieldError, Refusal, Result};
+use crate::kernel::ids::{ClientId, SessionId, UserId};
+use crate::kernel::time::Time;
+
+/// A client with its secret, which is told this once.
+pub struct Made {
+    pub client: OAuthClient,
+    pub secret: Option<String>,
+}
+
+/// Lets a program in.
+pub async fn register(app: &App, actor: Actor, new: ClientRegistration) -> Result<Made> {
+    refuse(new.faults())?;
+    let secret = new.confidential.then(|| new_text(app)).transpose()?;
+    let id = ClientId::new().0;
+    let client = OAuthClient {
+        id: id.to_string(),
+        uuid: Some(id),
+        name: new.name,
+        secret_hash: secret.as_ref().map(|secret| hash_secret(secret).to_vec()),
+        redirect_uris: new.redirect_uris,
+        grants: new.grants,
+        scopes: new.scopes,
+        id_token_algorithm: new.id_token_algorithm,
+        require_pkce: new.require_pkce,
+        created_at: app.clock.now(),
+    };
+    let insert: Work<(Uuid, OAuthClient, Option<UserId>), ()> =
+        |tx, (id, client, by)| Box::pin(store::insert(tx, *id, client, *by));
+    app.db.write(actor, (id, client.clone(), actor.user()), insert).await?;
+    tracing::info!(client = client.id, name = client.name, "a client was registered");
+    Ok(Made { client, secret })
+}
+
+fn refuse(faults: Vec<Fault>) -> Result<()> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let errors = faults.into_iter().map(|(field, rule)| FieldError::new("body", field, "value_error", rule));
+    Err(Error::Invalid(errors.collect()))
+}
+
+fn new_text(app: &App) -> Result<String> {
+    Ok(format!("cs_{}", URL_SAFE_NO_PAD.encode(app.random::<32>()?)))
+}
+
+/// The client with this id, built-in ones included.
+pub async fn find(app: &App, id: &str) -> Result<Option<OAuthClient>> {
+    if id == DOCS {
+        return Ok(Some(OAuthClient::docs(app.public_url())));
+    }
+    match parse_id(id) {
+        Some(id) => store::client(&app.db, id).await,
+        None => Ok(None),
+    }
+}
+
+/// The registered client with this id.
+pub async fn get(app: &App, id: &str) -> Result<OAuthClient> {
+    let found = find(app, id).await?.filter(|client| client.uuid.is_some());
+    found.ok_or_else(|| Refusal::ClientNotFound.into())
+}
+
+/// Whether a client might have this id, removed ones included.
+pub fn may_be_id(text: &str) -> bool {
+    text == DOCS || parse_id(text).is_some()
+}
+
+/// One spelling only: clients are compared by the text of their ids.
+fn parse_id(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
+}
+
+/// All registered clients, oldest first.
+pub async fn list(app: &App) -> Result<Vec<OAuthClient>> {
+    store::clients(&app.db).await
+}
+
+/// Changes a client. Scopes that it loses are gone from the next token on; what people allowed stays as it is.
+pub async fn change(app: &App, actor: Actor, id: &str, change: Change) -> Result<OAuthClient> {
+    let client = get(app, id).await?;
+    // Each rule is about one of what can be changed, and what never is: it holds whatever others change meanwhile.
+    let whole = ClientRegistration {
+        confidential: client.is_confidential(),
+        name: change.name.clone().unwrap_or(client.name),
+        redirect_uris: change.redirect_uris.clone().unwrap_or(client.redirect_uris),
+        grants: client.grants,
+        scopes: change.scopes.unwrap_or(client.scopes),
+        id_token_algorithm: client.id_token_algorithm,
+        require_pkce: client.require_pkce,
+    };
+    refuse(whole.faults())?;
+    let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
+    let update: Work<(Uuid, Change), Option<OAuthClient>> = |tx, (id, change)| Box::pin(store::update(tx, *id, change));
+    app.db.write(actor, (uuid, change), update).await?.ok_or_else(|| Refusal::ClientNotFound.into())
+}
+
+/// Gives a confidential client another secret; the old one is no good from here on.
+pub async fn new_secret(app: &App, actor: Actor, id: &str) -> Result<String> {
+    let client = get(app, id).await?;
+    let (Some(uuid), true) = (client.uuid, client.is_confidential()) else {
+        return Err(Refusal::ClientPublic.into());
+    };
+    let text = new_text(app)?;
+    let set: Work<(Uuid, [u8; 32]), bool> = |tx, (id, hash)| Box::pin(store::set_secret(tx, *id, hash));
+    if app.db.write(actor, (uuid, hash_secret(&text)), set).await? {
+        Ok(text)
+    } else {
+        Err(Refusal::ClientNotFound.into())
+    }
+}
+
+/// Removes a client: its tokens end on every node, and what people allowed it is forgotten.
+pub async fn remove(app: &App, actor: Actor, id: &str) -> Result<()> {
+    let client = get(app, id).await?;
+    let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
+    let delete: Work<(Uuid, String, Time), Vec<SessionId>> = |tx, (uuid, id, now)| {
+        Box::pin(async move {
+            if !store::delete(tx, *uuid, *now).await? {
+                return Err(Refusal::ClientNotFound.into());
+            }
+            consents::forget_client(tx, id).await?;
+            tokens::actions::end_all_of_client(tx, id, *now).await
+        })
+    };
+    let ended = app.db.write(actor, (uuid, client.id, app.clock.now()), delete).await?;
+    app.sessions_ended(&ended).await;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Who asks: the bearer of a token.
+//!
+//! A route says what it asks of a token by the type of its argument, so that it cannot forget to look.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+
+use super::{actions, store};
+use crate::app::App;
+use crate::kernel::actor::Actor;
+use crate::kernel::caller::{Caller, Subject};
+use crate::kernel::error::Refusal;
+use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::scope::{Scope, Scopes};
+use crate::web::actor::anonymous;
+use crate::web::problem::Problem;
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(Refusal::NotAuthenticated.into());
+        };
+        let text = value.to_str().map_err(|_| Refusal::InvalidToken)?;
+        match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                Ok(actions::authenticate(app, token.trim()).await?)
+            }
+            _ => Err(Refusal::NotAuthenticated.into()),
+        }
+    }
+}
+
+/// The scope that a route asks for.
+pub trait Need: Send + Sync {
+    const SCOPE: Scope;
+}
+
+macro_rules! needs {
+    ($($name:ident)*) => {
+        /// The scopes as types.
+        pub mod need {
+            $(pub struct $name;
+            impl crate::features::tokens::caller::Need for $name {
+                const SCOPE: crate::kernel::scope::Scope = crate::kernel::scope::Scope::$name;
+            })*
+        }
+    };
+}
+
+needs! { Openid Profile Account CodesRead CodesWrite ReferralsRead }
+
+/// A person whose token has the scope.
+pub struct Person<N> {
+    pub actor: Actor,
+    pub user: UserId,
+    pub session: SessionId,
+    pub scopes: Scopes,
+    need: PhantomData<N>,
+}
+
+impl<N: Need> FromRequestParts<Arc<App>> for Person<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
+        require(&caller, N::SCOPE)?;
+        let actor = anonymous(parts).person(user);
+        Ok(Self { actor, user, session: caller.session, scopes: caller.scopes, need: PhantomData })
+    }
+}
+
+/// A person whose token has the scope, or a program that may read.
+pub struct Reader<N> {
+    pub subject: Subject,
+    /// Whether the token lets a manager act as one.
+    pub may_manage: bool,
+    /// Whether it lets them read codes, too.
+    pub may_read_codes: bool,
+    need: PhantomData<N>,
+}
+
+impl<N: Need> FromRequestParts<Arc<App>> for Reader<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let scope = match caller.subject {
+            Subject::Person(_) => N::SCOPE,
+            Subject::Program(_) => Scope::ProgramRead,
+        };
+        require(&caller, scope)?;
+        let [may_manage, may_read_codes] = [Scope::Admin, Scope::CodesRead].map(|scope| caller.scopes.has(scope));
+        Ok(Self { subject: caller.subject, may_manage, may_read_codes, need: PhantomData })
+    }
+}
+
+/// A manager whose token lets them act as one.
+pub struct Manager {
+    pub actor: Actor,
+    pub user: UserId,
+}
+
+impl FromRequestParts<Arc<App>> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
+        // Who is no manager learns that first: no scope would help.
+        if !store::is_manager(&app.db, user).await? {
+            return Err(Refusal::ManagersOnly.into());
+        }
+        require(&caller, Scope::Admin)?;
+        Ok(Self { actor: anonymous(parts).manager(user), user })
+    }
+}
+
+fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    if caller.scopes.has(scope) {
+        return Ok(());
+    }
+    Err(Problem { scope: Some(scope), ..Refusal::InsufficientScope.into() })
+}

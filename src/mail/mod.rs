@@ -1,3 +1,0 @@
-//! What the product says to mail systems, and what they say to it.
-
-pub mod hunter;

@@ -1,0 +1,110 @@
+//! The document that describes the API: what no handler knows by itself.
+
+use utoipa::openapi::security::{
+    AuthorizationCode, ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, SecurityScheme,
+};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::kernel::scope::{Scope, Scopes};
+use crate::web::problem::Body9457;
+
+const DESCRIPTION: &str = "People get a code, share it, friends register with it, and everybody sees who brought whom.
+
+Log in with **Authorize** (user name or e-mail and password), or with `POST /api/v1/auth/token`.
+
+Times are UTC (RFC 3339). Errors are `application/problem+json` (RFC 9457): `code` is for programs and stable, `detail` is \
+for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.
+
+Bodies have at most 64 KiB, addresses 8 KiB. What may be asked a minute is counted by each node, by client address (of \
+IPv6, by network of 64 bits); beyond it there is 429, with `Retry-After` in seconds. Numbers are defaults: behind each \
+stands the setting by which the operator may change it. Words of enums stay, and later versions may add some.";
+
+/// Each scope with what it allows.
+fn scopes(set: Scopes) -> utoipa::openapi::security::Scopes {
+    set.iter().map(|scope| (scope.word().to_owned(), allows(scope).to_owned())).collect()
+}
+
+/// What a scope allows, for developers.
+fn allows(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Openid => "Be told who it is (an ID token)",
+        Scope::Email => "See the address in userinfo",
+        Scope::Profile => "See the account",
+        Scope::Account => "Change the account",
+        Scope::CodesRead => "See one's codes, find the codes of others",
+        Scope::CodesWrite => "Make and revoke codes",
+        Scope::ReferralsRead => "See whom a referrer brought",
+        Scope::Admin => "Run the program (managers only)",
+        Scope::ProgramRead => "Read any referrer's list in full and find codes, as a program",
+    }
+}
+
+/// Everything but the paths.
+pub fn base() -> OpenApi {
+    let mut components = Components::new();
+    let mut schemas = vec![(Body9457::name().into_owned(), Body9457::schema())];
+    Body9457::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    let password = Flow::Password(Password::with_refresh_url(
+        "/api/v1/auth/token",
+        utoipa::openapi::security::Scopes::default(),
+        "/api/v1/auth/token",
+    ));
+    let mut password = OAuth2::new([password]);
+    password.description = Some(
+        "**The simplest**: your user name or address and your password. The token is good for all that you may do under `/api`.".into(),
+    );
+    components.add_security_scheme("password", SecurityScheme::OAuth2(password));
+    let people = scopes(Scopes::PERSON);
+    let code = AuthorizationCode::new("/oauth/authorize", "/oauth/token", people);
+    let mut oauth = OAuth2::new([Flow::AuthorizationCode(code)]);
+    oauth.description = Some(
+        "**As other programs do it**: you log in on our page and allow what is asked for (code with PKCE). A token may do \
+         no more than its scopes. Programs have a `client_id` of their own; that of the documentation page is `docs`."
+            .into(),
+    );
+    components.add_security_scheme("oauth", SecurityScheme::OAuth2(oauth));
+    let machine = Flow::ClientCredentials(ClientCredentials::new("/oauth/token", scopes(Scopes::MACHINE)));
+    let mut machine = OAuth2::new([machine]);
+    machine.description = Some(
+        "**A program that acts for nobody**: the id and the secret of a client that a manager has registered with \
+         `client_credentials`."
+            .into(),
+    );
+    components.add_security_scheme("machine", SecurityScheme::OAuth2(machine));
+    let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(
+        "**A client itself**, where it asks for tokens or about them: its id as user name, its secret as password.",
+    ));
+    components.add_security_scheme("client", SecurityScheme::Http(client.build()));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("**A token that you have**: the `access_token` of any of the other ways."));
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    let tag = |name: &str, text: &str| TagBuilder::new().name(name).description(Some(text)).build();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Referral")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(DESCRIPTION))
+                .contact(Some(ContactBuilder::new().name(Some("The operator of this service")).build()))
+                .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
+                .build(),
+        )
+        .servers(Some([ServerBuilder::new().url("/").description(Some("Where this document came from")).build()]))
+        .tags(Some([
+            tag("Accounts", "Registration, log-in, one's own account"),
+            tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
+            tag("Referrals", "Who brought whom"),
+            tag("Clients", "Which programs there are; for managers"),
+            tag("OAuth", "For programs that act for people who allow it, or for themselves"),
+            tag("Operating", "For load balancers and other programs"),
+        ]))
+        .components(Some(components))
+        .build()
+}

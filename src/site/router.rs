@@ -1,0 +1,76 @@
+//! All routes, with the document that describes them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::cors::Cors;
+use super::guard::{Guard, guard};
+use super::{docs, health, openapi};
+use crate::app::App;
+use crate::features::{accounts, clients, codes, oauth, referrals, signin, tokens};
+use crate::kernel::error::Refusal;
+use crate::web::problem::Problem;
+
+/// What is documented: the routes and their description cannot drift apart. In the order in which somebody needs them.
+fn documented() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(accounts::api::router())
+        .merge(clients::api::consents::router())
+        .merge(tokens::api::router())
+        .merge(codes::api::router())
+        .merge(referrals::api::router())
+        .merge(clients::api::router())
+        .merge(oauth::api::router())
+        .merge(tokens::api::keys())
+        .merge(health::router())
+}
+
+/// The document, as `/openapi.json` and `referral openapi` give it.
+pub fn document() -> OpenApi {
+    documented().into_openapi()
+}
+
+pub fn router(app: Arc<App>) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let cors = Cors::new(&app.config.http);
+    let described = Some(document.paths.paths.keys().cloned().collect());
+    let state = Arc::new(Guard { app: app.clone(), cors, described });
+    routes
+        .merge(docs::router(document))
+        .merge(oauth::pages::router())
+        .merge(signin::pages::router())
+        .route("/", get(|| async { Redirect::temporary("/docs") }))
+        .fallback(|| async { Problem::from(Refusal::NotFound) })
+        .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })
+        .layer(from_fn_with_state(state, guard))
+        .with_state(app)
+}
+
+/// A slash at the end changes nothing; routes are found without it.
+pub fn without_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() < path.len() && !trimmed.is_empty() {
+        let target = match request.uri().query() {
+            Some(query) => format!("{trimmed}?{query}"),
+            None => trimmed.to_owned(),
+        };
+        let mut parts = request.uri().clone().into_parts();
+        if let Ok(target) = PathAndQuery::try_from(target) {
+            parts.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
+}
