@@ -14,6 +14,7 @@ use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
 use crate::db::{Db, Options, Work};
 use crate::kernel::active_code::ActiveCode;
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::Caller;
 use crate::kernel::code::Code;
 use crate::kernel::error::{Error, Result};
@@ -147,24 +148,24 @@ impl App {
         self.turns.take(Key::User(user.0)).await
     }
 
-    /// Runs a unit of work that changes something for a user, in their turn and as often as they may.
-    pub async fn write_for<I, T>(&self, user: UserId, input: I, work: Work<I, T>) -> Result<T>
+    /// Runs a unit of work of somebody's that changes something for a user, in their turn and as often as they may.
+    pub async fn write_for<I, T>(&self, actor: Actor, user: UserId, input: I, work: Work<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
         let _turn = self.turn_of(user).await?;
-        self.db.write(input, work).await
+        self.db.write(actor, input, work).await
     }
 
     /// Runs a unit of work when it is the turn of its key.
-    pub async fn write_in_turn<I, T>(&self, key: Key, input: I, work: Work<I, T>) -> Result<T>
+    pub async fn write_in_turn<I, T>(&self, actor: Actor, key: Key, input: I, work: Work<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
         let _turn = self.turns.take(key).await?;
-        self.db.write(input, work).await
+        self.db.write(actor, input, work).await
     }
 
     /// Makes known, here and to the other nodes, that an owner's code has changed.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::db::{Db, Options, Work};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Cause, Error, Result, Storage};
 use crate::kernel::ids::NodeId;
 use crate::{params, sql, words};
@@ -100,7 +101,7 @@ async fn write(db: &Db, node: Uuid) -> Result<()> {
     aws_lc_rs::rand::fill(&mut padding).map_err(|_| Error::Internal("the system has no random numbers".into()))?;
     let work: Work<(Uuid, Vec<u8>), ()> =
         |tx, (node, padding)| Box::pin(async move { tx.run(&WRITE, &params![*node, &padding[..]]).await.map(drop) });
-    db.write((node, padding), work).await
+    db.write(Actor::SERVICE, (node, padding), work).await
 }
 
 /// Removes what nodes have left that are no more.
@@ -109,7 +110,7 @@ pub async fn housekeeping(db: &Db) -> Result<u64> {
         let span = i64::try_from(FORGOTTEN.as_micros()).unwrap_or(i64::MAX);
         Box::pin(async move { tx.run(&FORGET, &params![span]).await })
     };
-    db.write((), work).await
+    db.write(Actor::SERVICE, (), work).await
 }
 
 fn word(error: &Error) -> Unready {

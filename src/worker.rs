@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, stopped};
 use crate::cache;
 use crate::features::{accounts, codes, identities, oauth, referrals, tokens};
-use crate::jobs::{self, Job, Kind, Outcome, backoff};
+use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::{SKEW, Time};
@@ -30,9 +30,6 @@ const DISTRUST: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(1);
 /// For what is left of a job to be written. Where that fails its lease runs out.
 const SETTLING: Duration = Duration::from_secs(2);
-/// Of jobs that wait for somebody else, at once; and of those that work in the database.
-const WAITING_AT_ONCE: usize = 64;
-const WORKING_AT_ONCE: usize = 4;
 
 /// Follows what other nodes change, until the process ends.
 pub fn follow(app: &Arc<App>) {
@@ -239,13 +236,14 @@ async fn take_up(app: &Arc<App>, kind: Kind, stop: &watch::Receiver<bool>, runni
 }
 
 fn at_once(app: &App, kind: Kind) -> usize {
+    let most = kind.policy().at_once;
     match kind {
         // So few that each has its turn at the verifier within the time that the verifier itself has.
         Kind::CheckEmail => {
             let turns = usize::try_from(app.config.email.checks_per_second).unwrap_or(usize::MAX);
-            turns.saturating_mul(25).min(WAITING_AT_ONCE)
+            turns.saturating_mul(25).min(most)
         }
-        Kind::FoldReferrals => WORKING_AT_ONCE,
+        Kind::FoldReferrals => most,
     }
 }
 
@@ -283,15 +281,22 @@ pub async fn drain(app: &App) -> Result<usize> {
 }
 
 async fn settle(app: &App, job: &Job, outcome: Outcome) -> Result<()> {
-    let word = match &outcome {
-        Outcome::Done(_) => "done",
-        Outcome::Again { .. } => "again",
-    };
-    app.metrics.job(job.kind.word(), word);
-    jobs::settle(&app.db, job, outcome, app.clock.now()).await
+    let (Outcome::Done(last) | Outcome::Again { why: last, .. } | Outcome::GiveUp(last)) = outcome;
+    let settled = jobs::settle(&app.db, job, outcome, app.clock.now()).await?;
+    let (kind, policy) = (job.kind.word(), job.kind.policy());
+    app.metrics.job(kind, settled.word());
+    if settled == Settled::GivenUp {
+        let (id, attempts) = (job.id, job.attempts);
+        tracing::error!(job = id, kind, attempts, last, meaning = policy.given_up, "a job is given up");
+    }
+    Ok(())
 }
 
 async fn run(app: &App, job: &Job) -> Outcome {
+    let policy = job.kind.policy();
+    if policy.is_beyond(job.attempts) {
+        return Outcome::GiveUp("the last attempt was cut off");
+    }
     let work = async {
         match job.kind {
             Kind::CheckEmail => accounts::actions::email_check::check_email(app, job).await,
@@ -300,9 +305,9 @@ async fn run(app: &App, job: &Job) -> Outcome {
     };
     let caught = AssertUnwindSafe(work).catch_unwind();
     let work = async { caught.await.unwrap_or_else(|_| Err(Error::Internal("a job panicked".into()))) };
-    deadline::job(job.kind.deadline(), work).await.unwrap_or_else(|error| {
-        tracing::warn!(job = job.id, kind = job.kind.word(), %error, "a job failed; trying again");
-        Outcome::Again { after: backoff(job.attempts), why: "failed" }
+    deadline::job(policy.deadline, work).await.unwrap_or_else(|error| {
+        tracing::warn!(job = job.id, kind = job.kind.word(), attempts = job.attempts, %error, "a job failed");
+        Outcome::Again { after: job.pause(), why: "failed" }
     })
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::db::{Db, Tx};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{KeyChangeId, SessionId, UserId};
 use crate::kernel::time::{SKEW, Time};
@@ -225,7 +226,7 @@ pub async fn mend_times(db: &Db) -> Result<u64> {
     let work: crate::db::Work<(), u64> = |tx, ()| {
         Box::pin(async move { tx.run(&MEND, &params![i64::try_from(SKEW.as_micros()).unwrap_or(i64::MAX)]).await })
     };
-    db.write((), work).await
+    db.write(Actor::SERVICE, (), work).await
 }
 
 /// Removes what no node needs any more.
@@ -233,5 +234,5 @@ pub async fn housekeeping(db: &Db) -> Result<u64> {
     let work: crate::db::Work<(), u64> = |tx, ()| {
         Box::pin(async move { tx.run(&FORGET, &params![i64::try_from(MEMORY.as_micros()).unwrap_or(i64::MAX)]).await })
     };
-    db.write((), work).await
+    db.write(Actor::SERVICE, (), work).await
 }

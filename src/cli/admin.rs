@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use super::jobs::{self, Jobs};
 use crate::app::App;
 use crate::features::accounts::actions::administration as admin;
 use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, Entrance, Registration, check_name_against};
 use crate::features::clients;
 use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal};
@@ -56,6 +58,11 @@ pub enum Admin {
     /// Manage the programs (OAuth clients) that may act for people, or for themselves
     #[command(subcommand)]
     Client(ClientCommand),
+    /// List the jobs that were given up: id, kind, since when, attempts, subject, how the last attempt went
+    Jobs {
+        #[command(subcommand)]
+        command: Option<Jobs>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -127,6 +134,7 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
             done(&format!("{} may log in again", found.username))
         }
         Admin::Client(command) => client(&app, command).await,
+        Admin::Jobs { command } => jobs::run(&app, command).await,
     }
 }
 
@@ -162,7 +170,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                     .ok_or("the algorithm is RS256 or EdDSA")?,
                 require_pkce: !without_pkce,
             };
-            let made = clients::actions::register(app, new, None).await.map_err(not_registered)?;
+            let made = clients::actions::register(app, Actor::OPERATOR, new).await.map_err(not_registered)?;
             super::say(&format!("client_id      {}", made.client.id));
             match made.secret {
                 Some(secret) => done(&format!("client_secret  {secret}")),
@@ -177,11 +185,11 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
             Ok(())
         }
         ClientCommand::NewSecret { client_id } => {
-            let secret = clients::actions::new_secret(app, &client_id).await.map_err(text)?;
+            let secret = clients::actions::new_secret(app, Actor::OPERATOR, &client_id).await.map_err(text)?;
             done(&format!("client_secret  {secret}"))
         }
         ClientCommand::Remove { client_id } => {
-            clients::actions::remove(app, &client_id).await.map_err(text)?;
+            clients::actions::remove(app, Actor::OPERATOR, &client_id).await.map_err(text)?;
             done("removed; its tokens have ended")
         }
     }

@@ -11,6 +11,8 @@ use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
 use crate::db::{Db, Options, about, file, migrate};
 use crate::features::tokens::actions::keys::{self, locked};
+use crate::jobs;
+use crate::kernel::error::Error;
 use crate::kernel::time::Clock;
 use crate::outbound::hunter::Hunter;
 use crate::outbound::identity_provider::{PATIENCE, Providers};
@@ -184,6 +186,9 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
         {
             sealing(&keyring, said);
         }
+        if version == Ok(Some(migrate::newest())) {
+            given_up(jobs::count_given_up_in_file(path));
+        }
         if !complaints.is_empty() && version.is_ok() {
             return;
         }
@@ -216,6 +221,9 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
         {
             sealing(&keyring, said);
         }
+        if version == Ok(Some(migrate::newest())) {
+            given_up(jobs::count_given_up(&db).await);
+        }
         if !complaints.is_empty() {
             return;
         }
@@ -234,6 +242,13 @@ async fn database(config: &Config, master_key: bool, said: &mut Said) {
             Err(text) => Err(config.database.told(&text)),
         },
     );
+}
+
+/// What is left undone; what cannot be counted is told elsewhere.
+fn given_up(count: Result<i64, Error>) {
+    if let Ok(count @ 1..) = count {
+        line(&format!("note  jobs: {count} given up: `referral admin jobs` lists them"));
+    }
 }
 
 /// Whether the master key opens the signing keys; nothing where there are none.

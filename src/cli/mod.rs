@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod health;
+mod jobs;
 mod keys;
 mod serve;
 

@@ -26,6 +26,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("installation", include_str!("../../migrations/0005_installation.sql")),
     ("probes", include_str!("../../migrations/0006_probes.sql")),
     ("pkce", include_str!("../../migrations/0007_pkce.sql")),
+    ("jobs", include_str!("../../migrations/0008_jobs.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -31,6 +31,7 @@ pub use self::about::file;
 use self::damage::Damage;
 pub use self::sqlite::Claim;
 pub use self::value::{Column, Row, Sql, Value};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Result, Storage};
 
 /// One of the two engines. Cheap to clone.
@@ -62,7 +63,12 @@ pub struct Options {
 }
 
 /// An open transaction, as a unit of work sees it.
-pub enum Tx<'c> {
+pub struct Tx<'c> {
+    engine: Engine<'c>,
+    actor: Actor,
+}
+
+enum Engine<'c> {
     Sqlite(&'c mut rusqlite::Connection),
     Postgres(postgres::Session<'c>),
 }
@@ -138,8 +144,8 @@ impl Db {
         self.damage().seen_in(rows)
     }
 
-    /// Runs a unit of work and answers after its commit is durable. Any error rolls the unit back.
-    pub async fn write<I, T>(&self, input: I, work: Work<I, T>) -> Result<T>
+    /// Runs a unit of work of somebody's and answers after its commit is durable. Any error rolls the unit back.
+    pub async fn write<I, T>(&self, actor: Actor, input: I, work: Work<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
@@ -148,8 +154,8 @@ impl Db {
         let mut tried = 0;
         loop {
             let outcome = match self {
-                Self::Sqlite(sqlite) => sqlite.write(input.clone(), work).await,
-                Self::Postgres(postgres) => postgres.write(&*input, work).await,
+                Self::Sqlite(sqlite) => sqlite.write(actor, input.clone(), work).await,
+                Self::Postgres(postgres) => postgres.write(actor, &*input, work).await,
             };
             let outcome = self.damage().seen_in(outcome);
             tried += 1;
@@ -239,10 +245,15 @@ impl Db {
 }
 
 impl Tx<'_> {
+    /// Whose unit of work it is.
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
     pub async fn rows(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
-        match self {
-            Self::Sqlite(connection) => sqlite::rows(connection, sql, params),
-            Self::Postgres(session) => session.rows(sql, params).await,
+        match &mut self.engine {
+            Engine::Sqlite(connection) => sqlite::rows(connection, sql, params),
+            Engine::Postgres(session) => session.rows(sql, params).await,
         }
     }
 
@@ -253,9 +264,9 @@ impl Tx<'_> {
 
     /// Runs a statement for its effect and says how many rows it touched.
     pub async fn run(&mut self, sql: &'static Sql, params: &[Value]) -> Result<u64> {
-        match self {
-            Self::Sqlite(connection) => sqlite::run(connection, sql, params),
-            Self::Postgres(session) => session.run(sql, params).await,
+        match &mut self.engine {
+            Engine::Sqlite(connection) => sqlite::run(connection, sql, params),
+            Engine::Postgres(session) => session.run(sql, params).await,
         }
     }
 }

@@ -26,7 +26,8 @@ use self::shared::Shared;
 use super::damage::Damage;
 use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
-use super::{Options, Tx, Usage, Work};
+use super::{Engine, Options, Tx, Usage, Work};
+use crate::kernel::actor::Actor;
 use crate::kernel::deadline;
 use crate::kernel::error::{Cause, Error, Result, Storage};
 
@@ -202,12 +203,12 @@ impl Postgres {
         self.lease().await?.alone(sql, params).await
     }
 
-    pub async fn write<I, T>(&self, input: &I, work: Work<I, T>) -> Result<T> {
+    pub async fn write<I, T>(&self, actor: Actor, input: &I, work: Work<I, T>) -> Result<T> {
         let mut lease = self.lease().await?;
         lease.begin(&self.0.limits.begin(self.0.connector.keeps(), deadline::statement())).await?;
-        let mut tx = Tx::Postgres(Session { lease: &mut lease, failed: false });
+        let mut tx = Tx { engine: Engine::Postgres(Session { lease: &mut lease, failed: false }), actor };
         let outcome = work(&mut tx, input).await;
-        let failed = matches!(tx, Tx::Postgres(Session { failed: true, .. }));
+        let failed = matches!(tx.engine, Engine::Postgres(Session { failed: true, .. }));
         // What is not committed is rolled back with the lease.
         let value = outcome?;
         if failed {

@@ -22,7 +22,8 @@ use super::damage::Damage;
 use super::error::{from_sqlite, lost_thread};
 use super::found;
 use super::value::{Row, Sql, Value};
-use super::{Tx, Usage, Work};
+use super::{Engine, Tx, Usage, Work};
+use crate::kernel::actor::Actor;
 use crate::kernel::deadline::{self, Written};
 use crate::kernel::error::{Cause, Error, Result, Storage};
 use crate::kernel::time::Clock;
@@ -60,6 +61,7 @@ trait Unit: Send {
 }
 
 struct Pending<I, T> {
+    actor: Actor,
     input: Arc<I>,
     work: Work<I, T>,
     outcome: Option<Result<T>>,
@@ -74,7 +76,7 @@ impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
     }
 
     fn run(&mut self, connection: &mut Connection) -> Result<(), Cause> {
-        let mut tx = Tx::Sqlite(connection);
+        let mut tx = Tx { engine: Engine::Sqlite(connection), actor: self.actor };
         // Every step of a unit is done when its future is polled: a unit that waits for anything else has a bug.
         let polled = catch_unwind(AssertUnwindSafe(|| (self.work)(&mut tx, &self.input).now_or_never()));
         let outcome = match polled {
@@ -185,7 +187,7 @@ impl Sqlite {
         self.readers.try_send(Box::new(read)).map_err(|_| Error::Busy(Duration::from_secs(1)))
     }
 
-    pub async fn write<I, T>(&self, input: Arc<I>, work: Work<I, T>) -> Result<T>
+    pub async fn write<I, T>(&self, actor: Actor, input: Arc<I>, work: Work<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
@@ -193,7 +195,7 @@ impl Sqlite {
         let (reply, answer) = oneshot::channel();
         let decided = Arc::new(AtomicBool::new(false));
         let mut waiting = Waiting { decided: decided.clone(), written: Some(deadline::writing()) };
-        let unit = Box::new(Pending { input, work, outcome: None, decided, reply });
+        let unit = Box::new(Pending { actor, input, work, outcome: None, decided, reply });
         self.writer.try_send(unit).map_err(|_| Error::Busy(Duration::from_secs(1)))?;
         let outcome = answer.await.map_err(|_| lost_thread())?;
         if !matches!(outcome, Ok(_) | Err(Error::Storage(Storage::OutcomeUnknown(_)))) {
@@ -224,13 +226,13 @@ impl Sqlite {
         type Step<T> = Box<dyn Fn(&Connection) -> Result<T> + Send + Sync>;
         let step: Step<T> = Box::new(step);
         let run: Work<Step<T>, T> = |tx, step| {
-            let outcome = match tx {
-                Tx::Sqlite(connection) => step(connection),
-                Tx::Postgres(_) => Err(Error::Internal("a SQLite step on PostgreSQL".into())),
+            let outcome = match &tx.engine {
+                Engine::Sqlite(connection) => step(connection),
+                Engine::Postgres(_) => Err(Error::Internal("a SQLite step on PostgreSQL".into())),
             };
             Box::pin(std::future::ready(outcome))
         };
-        self.write(Arc::new(step), run).await
+        self.write(Actor::SERVICE, Arc::new(step), run).await
     }
 }
 

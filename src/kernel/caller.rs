@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ids::{SessionId, UserId};
+use super::actor::Actor;
+use super::ids::{ClientId, SessionId, UserId};
 use super::scope::Scopes;
 use super::time::{SKEW, Time};
 use crate::words;
@@ -45,6 +46,14 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The one who has sent a request with such a token.
+    pub fn acts(self, actor: Actor) -> Actor {
+        match self {
+            Self::Person(user) => actor.person(user),
+            Self::Program(program) => actor.program(ClientId(program)),
+        }
+    }
+
     pub fn id(self) -> Uuid {
         match self {
             Self::Person(user) => user.0,

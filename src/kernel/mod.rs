@@ -1,6 +1,7 @@
 //! Vocabulary without I/O: what the words of the product mean, wherever they are used.
 
 pub mod active_code;
+pub mod actor;
 pub mod caller;
 pub mod code;
 pub mod deadline;

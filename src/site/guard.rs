@@ -50,10 +50,12 @@ pub struct Guard {
     pub described: Option<HashSet<String>>,
 }
 
-pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let app = &guard.app;
     let began = Instant::now();
     let names = Correlation::of(request.extensions().get::<Peer>(), request.headers());
+    // For those below who say who makes a change.
+    request.extensions_mut().insert(names.id);
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);

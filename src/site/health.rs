@@ -113,8 +113,10 @@ async fn verdict(app: &App, reads_only: bool) -> Verdict {
 /// Figures in Prometheus' text format, on a listener of their own.
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let waiting = jobs::waiting(&app.db).await.unwrap_or(-1);
+    let given_up = jobs::count_given_up(&app.db).await.unwrap_or(-1);
     let gauges = [
         ("jobs_waiting", "Jobs that are not done; -1 when the database cannot be asked", waiting),
+        ("jobs_given_up", "Jobs that were given up; -1 when the database cannot be asked", given_up),
         ("password_queue", "Password hashes that wait", i64::try_from(app.hasher.waiting()).unwrap_or(i64::MAX)),
         (
             "background_loops_down",

@@ -1,6 +1,7 @@
 //! What handlers and pages are made with: extractors, problems, lists, cookies and forms, languages, views. Nothing here
 //! knows a feature.
 
+pub mod actor;
 pub mod client_address;
 pub mod extract;
 pub mod page;

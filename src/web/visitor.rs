@@ -11,10 +11,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
+use super::actor::anonymous;
 use super::problem::Problem;
 use super::views::language::Language;
 use super::views::words::Words;
 use crate::app::App;
+use crate::kernel::actor::Actor;
 use crate::kernel::error::Result;
 
 /// Browsers take a cookie of this name only from this host, for all of it, over TLS.
@@ -24,6 +26,8 @@ const PLAIN_NAME: &str = "referral";
 
 /// A browser, told from others by its cookie, logged in or not.
 pub struct Visitor {
+    /// Who sends this, as far as it is known without a log-in.
+    pub actor: Actor,
     secret: [u8; 32],
     /// Whether the browser has sent no cookie of ours.
     new: bool,
@@ -45,7 +49,8 @@ impl FromRequestParts<Arc<App>> for Visitor {
         let withheld = parts.method == Method::POST
             && parts.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
         let language = parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        Ok(Self { secret, new, withheld, accept_language: language.map(str::to_owned) })
+        let language = language.map(str::to_owned);
+        Ok(Self { actor: anonymous(parts), secret, new, withheld, accept_language: language })
     }
 }
 
@@ -84,7 +89,8 @@ impl Visitor {
 
     /// The browser under another cookie, for who has just logged in or out: what was known before is worth nothing.
     pub fn renewed(&self, app: &App) -> Result<Self> {
-        Ok(Self { secret: app.random()?, new: true, withheld: false, accept_language: self.accept_language.clone() })
+        let accept_language = self.accept_language.clone();
+        Ok(Self { actor: self.actor, secret: app.random()?, new: true, withheld: false, accept_language })
     }
 
     pub fn words(&self, ui_locales: Option<&str>) -> &'static Words {

@@ -10,9 +10,11 @@ mod support;
 
 mod access;
 mod accounts;
+mod actors;
 mod database;
 mod document;
 mod http;
+mod jobs;
 mod keys;
 mod laws;
 mod limits;

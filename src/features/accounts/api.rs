@@ -23,6 +23,7 @@ use crate::features::referrals::model::Status;
 use crate::features::tokens;
 use crate::features::tokens::api::TokenOut;
 use crate::features::tokens::caller::{Person, need};
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::FIRST_PARTY;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
@@ -102,12 +103,13 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
         RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
+    actor: Actor,
     ClientAddress(client): ClientAddress,
     JsonBody(fields): JsonBody,
 ) -> Result<(StatusCode, Json<UserOut>), Problem> {
     app.limits.register_from(client)?;
     let (new, invitation) = read_registration(&app, fields, None)?;
-    Ok((StatusCode::CREATED, Json(actions::register(&app, new, invitation).await?.into())))
+    Ok((StatusCode::CREATED, Json(actions::register(&app, actor, new, invitation).await?.into())))
 }
 
 /// Register with the code in the path
@@ -124,13 +126,14 @@ async fn register(
         RegisterProblems))]
 async fn register_with_code(
     State(app): State<Arc<App>>,
+    actor: Actor,
     ClientAddress(client): ClientAddress,
     PathText(code): PathText,
     JsonBody(fields): JsonBody,
 ) -> Result<(StatusCode, Json<UserOut>), Problem> {
     app.limits.register_from(client)?;
     let (new, invitation) = read_registration(&app, fields, Some(&code))?;
-    Ok((StatusCode::CREATED, Json(actions::register(&app, new, invitation).await?.into())))
+    Ok((StatusCode::CREATED, Json(actions::register(&app, actor, new, invitation).await?.into())))
 }
 
 /// A registration with its referral code, from the fields of a body and the path.
@@ -219,6 +222,7 @@ problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPen
     responses((status = 200, description = "Logged in", body = TokenOut), TokenProblems))]
 async fn log_in(
     State(app): State<Arc<App>>,
+    actor: Actor,
     ClientAddress(client): ClientAddress,
     JsonOrForm(mut fields): JsonOrForm,
 ) -> Result<Json<TokenOut>, Problem> {
@@ -227,14 +231,14 @@ async fn log_in(
         Some(LogInGrant::RefreshToken) => {
             app.limits.oauth_from(client)?;
             let refresh_token = fields.text("refresh_token");
-            tokens::actions::refresh(&app, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
+            tokens::actions::refresh(&app, actor, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
         }
         Some(LogInGrant::Password) => {
             app.limits.log_in_from(client)?;
             let username = fields.text("username");
             let password = fields.text("password");
             let (username, password) = fields.all(username.zip(password))?;
-            actions::log_in(&app, &username, &password, client).await?
+            actions::log_in(&app, actor, &username, &password, client).await?
         }
         None => {
             return Err(Error::field("grant_type", "grant_type", "Either password or refresh_token").into());
@@ -358,7 +362,7 @@ async fn update(
     JsonBody(mut fields): JsonBody,
 ) -> Result<Response, Problem> {
     let discoverable = fields.flag("discoverable");
-    me::set_discoverable(&app, caller.user, fields.all(discoverable)?).await?;
+    me::set_discoverable(&app, caller.actor, caller.user, fields.all(discoverable)?).await?;
     if !caller.scopes.has(Scope::Profile) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -397,7 +401,7 @@ async fn change_password(
     let current = proof(&app, &caller, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
-    me::change_password(&app, caller.user, &current, &new).await?;
+    me::change_password(&app, caller.actor, caller.user, &current, &new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -427,7 +431,7 @@ async fn erase(
 ) -> Result<StatusCode, Problem> {
     app.limits.prove(caller.user)?;
     let password = proof(&app, &caller, &mut fields, "password").await?;
-    me::erase(&app, caller.user, &fields.all(password)?).await?;
+    me::erase(&app, caller.actor, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

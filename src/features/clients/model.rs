@@ -7,7 +7,9 @@ use subtle::ConstantTimeEq;
 use url::{Host, Url};
 use uuid::Uuid;
 
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::IdTokenAlgorithm;
+use crate::kernel::ids::ClientId;
 use crate::kernel::precis::is_visible;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
@@ -53,6 +55,12 @@ pub struct OAuthClient {
 }
 
 impl OAuthClient {
+    /// Who has sent a request that names this client; of the documentation page, which is part of the service, nothing is
+    /// known by that.
+    pub fn acts(&self, actor: Actor) -> Actor {
+        self.uuid.map_or(actor, |id| actor.program(ClientId(id)))
+    }
+
     /// The documentation page, which lets its readers try calls with any scope that a person may give.
     pub fn docs(public_url: &str) -> Self {
         Self {

@@ -171,7 +171,7 @@ async fn create(
     let expires_at =
         fields.parsed("expires_at", |text| Time::parse(text).ok_or("Input should be a valid date or time"));
     let expires_at = fields.all(expires_at)?;
-    let made = actions::create(&app, caller.user, code, expires_at, query.flag("replace")?).await?;
+    let made = actions::create(&app, caller.actor, caller.user, code, expires_at, query.flag("replace")?).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
@@ -264,7 +264,7 @@ async fn revoke(
     caller: Person<need::CodesWrite>,
     PathText(code): PathText,
 ) -> Result<StatusCode, Problem> {
-    actions::revoke(&app, caller.user, &code).await?;
+    actions::revoke(&app, caller.actor, caller.user, &code).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,6 +8,7 @@ use super::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use super::store;
 use crate::app::App;
 use crate::db::{Tx, Work};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::{SKEW, Time};
@@ -39,24 +40,30 @@ pub async fn settle(tx: &mut Tx<'_>, key: &UnclaimedIdentityKey, user: UserId, n
 }
 
 /// Notes a sign-in that begins, under the hash of its state.
-pub async fn begin(app: &App, state: [u8; 32], departure: PendingSignIn) -> Result<()> {
+pub async fn begin(app: &App, actor: Actor, state: [u8; 32], departure: PendingSignIn) -> Result<()> {
     let note: Work<([u8; 32], PendingSignIn), ()> =
         |tx, (hash, departure)| Box::pin(store::insert_departure(tx, hash, departure));
-    app.db.write((state, departure), note).await
+    app.db.write(actor, (state, departure), note).await
 }
 
 /// The sign-in that was begun with this state in this browser. It is taken: nobody gets it a second time.
-pub async fn take(app: &App, state: [u8; 32], visitor_hash: [u8; 32], now: Time) -> Result<Option<PendingSignIn>> {
+pub async fn take(
+    app: &App,
+    actor: Actor,
+    state: [u8; 32],
+    visitor_hash: [u8; 32],
+    now: Time,
+) -> Result<Option<PendingSignIn>> {
     let take: Work<([u8; 32], [u8; 32], Time), Option<PendingSignIn>> =
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
-    app.db.write((state, visitor_hash, now), take).await
+    app.db.write(actor, (state, visitor_hash, now), take).await
 }
 
 /// Notes who has come and is nobody's yet, under the hash of the ticket in our form.
-pub async fn wait(app: &App, ticket: [u8; 32], arrival: UnclaimedIdentity) -> Result<()> {
+pub async fn wait(app: &App, actor: Actor, ticket: [u8; 32], arrival: UnclaimedIdentity) -> Result<()> {
     let note: Work<([u8; 32], UnclaimedIdentity), ()> =
         |tx, (hash, arrival)| Box::pin(store::insert_arrival(tx, hash, arrival));
-    app.db.write((ticket, arrival), note).await
+    app.db.write(actor, (ticket, arrival), note).await
 }
 
 /// Whose an identity is.
@@ -77,5 +84,5 @@ pub async fn forget(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
 /// Removes those who have not come back in time.
 pub async fn housekeeping(app: &App) -> Result<u64> {
     let forget: Work<Time, u64> = |tx, now| Box::pin(store::forget_sign_ins(tx, *now, now.plus(PATIENCE + SKEW)));
-    app.db.write(app.clock.now(), forget).await
+    app.db.write(Actor::SERVICE, app.clock.now(), forget).await
 }

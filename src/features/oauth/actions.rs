@@ -16,6 +16,7 @@ use crate::features::tokens;
 use crate::features::tokens::actions::browser_sessions;
 use crate::features::tokens::actions::{Begun, Granted, NewFamily, Origin};
 use crate::features::tokens::model::{BrowserSession, Family, Grant, RefreshToken};
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Subject};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -57,6 +58,7 @@ struct Allowed {
 /// An authorization code for what a person allows a client, now or before.
 pub async fn issue_code(
     app: &App,
+    actor: Actor,
     person: &BrowserSession,
     request: &AuthorizationRequest,
     asked: bool,
@@ -78,7 +80,13 @@ pub async fn issue_code(
         family: None,
     };
     let allow: Work<Allowed, ()> = |tx, allowed| Box::pin(allow(tx, allowed));
-    app.write_for(person.user, Allowed { code: stored, person: person.clone(), asked, now }, allow).await?;
+    app.write_for(
+        actor.person(person.user),
+        person.user,
+        Allowed { code: stored, person: person.clone(), asked, now },
+        allow,
+    )
+    .await?;
     Ok(code.text())
 }
 
@@ -123,7 +131,12 @@ pub struct CodeGrant {
 }
 
 /// Exchanges a code for tokens.
-pub async fn exchange(app: &App, client: &OAuthClient, presented: PresentedCode) -> Result<Result<CodeGrant, Fault>> {
+pub async fn exchange(
+    app: &App,
+    actor: Actor,
+    client: &OAuthClient,
+    presented: PresentedCode,
+) -> Result<Result<CodeGrant, Fault>> {
     let refused = Fault::new(
         OAuthError::InvalidGrant,
         "The code is not good: used, expired, or made for another client, redirect_uri or code_challenge",
@@ -142,7 +155,10 @@ pub async fn exchange(app: &App, client: &OAuthClient, presented: PresentedCode)
         family,
     };
     let key = Key::of_hash(&code.hash());
-    let (code, scopes, person) = match app.write_in_turn(key, input, |tx, input| Box::pin(use_up(tx, input))).await? {
+    let (code, scopes, person) = match app
+        .write_in_turn(actor, key, input, |tx, input| Box::pin(use_up(tx, input)))
+        .await?
+    {
         Exchanged::Done(code, scopes, person, begun) => {
             begun.announce(app).await;
             (code, scopes, person)
@@ -216,7 +232,12 @@ async fn id_token(
 }
 
 /// A token for a program that acts for itself.
-pub async fn act_alone(app: &App, client: &OAuthClient, asked: Option<&str>) -> Result<Result<Grant, Fault>> {
+pub async fn act_alone(
+    app: &App,
+    actor: Actor,
+    client: &OAuthClient,
+    asked: Option<&str>,
+) -> Result<Result<Grant, Fault>> {
     let machine = client.scopes.and(Scopes::MACHINE);
     let scopes = match asked {
         None => machine,
@@ -238,7 +259,7 @@ pub async fn act_alone(app: &App, client: &OAuthClient, asked: Option<&str>) -> 
     // There is a row for each token until it has expired.
     app.limits.write(program)?;
     let begin: Work<NewFamily, Option<Begun>> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
-    if app.db.write(family, begin).await?.is_none() {
+    if app.db.write(actor, family, begin).await?.is_none() {
         return Ok(Err(Fault::new(OAuthError::InvalidClient, "The client is not registered any more")));
     }
     let granted = Granted { subject: Subject::Program(program), client: client.id.clone(), session, scopes };
@@ -248,6 +269,7 @@ pub async fn act_alone(app: &App, client: &OAuthClient, asked: Option<&str>) -> 
 /// Exchanges a refresh token of a client for its successor.
 pub async fn refresh(
     app: &App,
+    actor: Actor,
     client: &OAuthClient,
     token: &str,
     asked: Option<&str>,
@@ -261,7 +283,7 @@ pub async fn refresh(
         Some(asked) if asked.is_empty() => return Ok(Err(beyond)),
         asked => asked,
     };
-    match tokens::actions::refresh(app, &client.id, token, asked, client.scopes).await {
+    match tokens::actions::refresh(app, actor, &client.id, token, asked, client.scopes).await {
         Ok(grant) => Ok(Ok(grant)),
         Err(Error::Refused(Refusal::InvalidRefreshToken)) => Ok(Err(Fault::new(
             OAuthError::InvalidGrant,
@@ -273,7 +295,7 @@ pub async fn refresh(
 }
 
 /// Ends the session that a token of the client's belongs to. Of other tokens nothing is told.
-pub async fn revoke(app: &App, client: &OAuthClient, token: &str) -> Result<()> {
+pub async fn revoke(app: &App, actor: Actor, client: &OAuthClient, token: &str) -> Result<()> {
     let session = match RefreshToken::parse(token) {
         Some(token) => {
             let find: Work<(RefreshToken, String, Time), Option<SessionId>> = |tx, (token, client, now)| {
@@ -284,13 +306,14 @@ pub async fn revoke(app: &App, client: &OAuthClient, token: &str) -> Result<()> 
                     Ok(Some(family.id))
                 })
             };
-            app.write_in_turn(Key::Grant(token.handle), (token, client.id.clone(), app.clock.now()), find).await?
+            app.write_in_turn(actor, Key::Grant(token.handle), (token, client.id.clone(), app.clock.now()), find)
+                .await?
         }
         None => {
             let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
             let session = claims.as_ref().and_then(Caller::of).map(|caller| caller.session);
             if let Some(session) = session {
-                tokens::actions::log_out(app, session).await?;
+                tokens::actions::log_out(app, actor, session).await?;
             }
             None
         }
@@ -302,7 +325,7 @@ pub async fn revoke(app: &App, client: &OAuthClient, token: &str) -> Result<()> 
 }
 
 /// What a token of the client's is good for; nothing about any other.
-pub async fn introspect(app: &App, client: &OAuthClient, token: &str) -> Result<Option<Introspected>> {
+pub async fn introspect(app: &App, actor: Actor, client: &OAuthClient, token: &str) -> Result<Option<Introspected>> {
     let Some(token) = RefreshToken::parse(token) else {
         let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
         return Ok(claims.map(|claims| Introspected {
@@ -316,7 +339,7 @@ pub async fn introspect(app: &App, client: &OAuthClient, token: &str) -> Result<
         }));
     };
     let find: Work<RefreshToken, Option<Family>> = |tx, token| Box::pin(tokens::actions::current_family_of(tx, token));
-    let family = app.db.write(token, find).await?.filter(|family| family.client == client.id);
+    let family = app.db.write(actor, token, find).await?.filter(|family| family.client == client.id);
     let now = app.clock.now();
     let idle = app.config.tokens.idle();
     let live = family.filter(|family| !family.ended && family.expires_at > now && now.since(family.used_at) <= idle);
@@ -338,5 +361,5 @@ pub async fn user_info(app: &App, user: UserId, scopes: Scopes) -> Result<UserIn
 pub async fn housekeeping(app: &App, now: Time) -> Result<u64> {
     // A second use is noticed for as long as what the first gave can live unused.
     let before = now.minus(app.config.tokens.access());
-    app.db.write(before, |tx, before| Box::pin(store::forget_codes(tx, *before))).await
+    app.db.write(Actor::SERVICE, before, |tx, before| Box::pin(store::forget_codes(tx, *before))).await
 }

@@ -7,6 +7,7 @@ use crate::db::Tx;
 use crate::features::codes::actions::{hold_off, note_joins};
 use crate::features::codes::model::HeldCode;
 use crate::jobs::{self, Kind, Outcome};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Page, PageRequest};
@@ -60,7 +61,7 @@ pub async fn count(app: &App, referrer: UserId) -> Result<i64> {
 pub async fn fold(app: &App, subject: &str) -> Result<Outcome> {
     let Some(referrer) = UserId::parse(subject) else { return Ok(Outcome::Done("no such referrer")) };
     app.db
-        .write(referrer, |tx, referrer| {
+        .write(Actor::SERVICE, referrer, |tx, referrer| {
             Box::pin(async move {
                 hold_off(tx, *referrer).await?;
                 note_joins(tx, *referrer).await?;

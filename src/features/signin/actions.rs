@@ -8,6 +8,7 @@ use crate::db::{Tx, Work};
 use crate::features::identities::actions::{PATIENCE, forget, hash, settle};
 use crate::features::identities::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use crate::features::{accounts, clients, identities, tokens};
+use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -27,7 +28,12 @@ pub struct SignInStart {
 }
 
 /// Notes who leaves and says to which address.
-pub async fn begin_sign_in(app: &App, provider: &str, start: SignInStart) -> Result<Result<String, SignInError>> {
+pub async fn begin_sign_in(
+    app: &App,
+    actor: Actor,
+    provider: &str,
+    start: SignInStart,
+) -> Result<Result<String, SignInError>> {
     let now = app.clock.now();
     let [state, nonce, verifier] = [secret(app)?, secret(app)?, secret(app)?];
     let redirect_uri = redirect_uri(app, provider);
@@ -45,7 +51,7 @@ pub async fn begin_sign_in(app: &App, provider: &str, start: SignInStart) -> Res
         verifier,
         expires_at: now.plus(PATIENCE),
     };
-    identities::actions::begin(app, hash(&state), departure).await?;
+    identities::actions::begin(app, actor, hash(&state), departure).await?;
     Ok(Ok(address))
 }
 
@@ -103,11 +109,12 @@ impl FailedSignIn {
 /// Finds out who has come back from a provider.
 pub async fn finish_sign_in(
     app: &App,
+    actor: Actor,
     provider: &str,
     visitor_hash: [u8; 32],
     answer: ProviderCallback<'_>,
 ) -> Result<Result<SignedIn, FailedSignIn>> {
-    let arrived = identify(app, provider, visitor_hash, answer).await;
+    let arrived = identify(app, actor, provider, visitor_hash, answer).await;
     app.metrics.sign_in(match &arrived {
         Ok(Ok(SignedIn::Known(..))) => "known",
         Ok(Ok(SignedIn::New(..))) => "new",
@@ -123,12 +130,13 @@ pub async fn finish_sign_in(
 
 async fn identify(
     app: &App,
+    actor: Actor,
     provider: &str,
     visitor_hash: [u8; 32],
     answer: ProviderCallback<'_>,
 ) -> Result<Result<SignedIn, FailedSignIn>> {
     let now = app.clock.now();
-    let departure = identities::actions::take(app, hash(answer.state), visitor_hash, now).await?;
+    let departure = identities::actions::take(app, actor, hash(answer.state), visitor_hash, now).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
         return Ok(Err(FailedSignIn::expired()));
     };
@@ -147,7 +155,7 @@ async fn identify(
     if let Some(user) = identities::actions::owner(app, &identity.issuer, &identity.subject).await? {
         return Ok(Ok(SignedIn::Known(user, identity, departure.next)));
     }
-    if let Some(user) = join_by_address(app, provider, &identity, now).await? {
+    if let Some(user) = join_by_address(app, actor, provider, &identity, now).await? {
         return Ok(Ok(SignedIn::Known(user, identity, departure.next)));
     }
     let ticket = secret(app)?;
@@ -159,7 +167,7 @@ async fn identify(
         identity,
         expires_at: now.plus(PATIENCE),
     };
-    identities::actions::wait(app, hash(&ticket), arrival.clone()).await?;
+    identities::actions::wait(app, actor, hash(&ticket), arrival.clone()).await?;
     Ok(Ok(SignedIn::New(ticket, arrival)))
 }
 
@@ -181,12 +189,18 @@ struct Joining {
 }
 
 /// Links an identity to the account with its address, where the provider's word about addresses counts.
-async fn join_by_address(app: &App, provider: &str, identity: &Identity, now: Time) -> Result<Option<UserId>> {
+async fn join_by_address(
+    app: &App,
+    actor: Actor,
+    provider: &str,
+    identity: &Identity,
+    now: Time,
+) -> Result<Option<UserId>> {
     let Some(email) = proven_email(app, provider, identity) else { return Ok(None) };
     let Some(user) = accounts::actions::with_email(app, &email).await? else { return Ok(None) };
     let joining = Joining { user, email, issuer: identity.issuer.clone(), subject: identity.subject.clone(), now };
     let join: Work<Joining, Option<Vec<SessionId>>> = |tx, joining| Box::pin(take_over(tx, joining));
-    let Some(ended) = app.db.write(joining, join).await? else { return Ok(None) };
+    let Some(ended) = app.db.write(actor.person(user), joining, join).await? else { return Ok(None) };
     app.sessions_ended(&ended).await;
     Ok(Some(user))
 }
@@ -209,7 +223,7 @@ async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<Sess
 
 /// Makes whoever waits under a ticket the user's who has just shown the password, which was right against the stored
 /// hash.
-pub async fn link(app: &App, key: UnclaimedIdentityKey, user: UserId, stored: String) -> Result<()> {
+pub async fn link(app: &App, actor: Actor, key: UnclaimedIdentityKey, user: UserId, stored: String) -> Result<()> {
     let work: Work<(UnclaimedIdentityKey, UserId, String, Time), ()> = |tx, (key, user, stored, now)| {
         Box::pin(async move {
             // The account may have been given to somebody else since.
@@ -217,5 +231,5 @@ pub async fn link(app: &App, key: UnclaimedIdentityKey, user: UserId, stored: St
             settle(tx, key, *user, *now).await
         })
     };
-    app.write_in_turn(Key::User(user.0), (key, user, stored, app.clock.now()), work).await
+    app.write_in_turn(actor.person(user), Key::User(user.0), (key, user, stored, app.clock.now()), work).await
 }

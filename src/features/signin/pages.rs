@@ -111,9 +111,9 @@ fn refused(error: Error) -> Result<FormError> {
 pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
     let before = browser_sessions::person(app, &visitor).await?;
     let renewed = visitor.renewed(app)?;
-    browser_sessions::begin(app, user, credential, renewed.hash()).await?;
+    browser_sessions::begin(app, visitor.actor, user, credential, renewed.hash()).await?;
     if let Some(before) = before {
-        browser_sessions::end(app, before.id).await?;
+        browser_sessions::end(app, visitor.actor.person(before.user), before.id).await?;
     }
     leave(words_for(visitor, next), see_other(app, &renewed, next)?)
 }
@@ -184,7 +184,7 @@ async fn register(
         // An empty field of a form is one that was left out.
         let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
         let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
-        accounts::actions::register(&app, new, invitation).await
+        accounts::actions::register(&app, visitor.actor, new, invitation).await
     };
     let answer = async {
         if !visitor.sent(form.first("csrf").unwrap_or_default()) {
@@ -224,7 +224,7 @@ async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form
             return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
         }
         if let Some(person) = browser_sessions::person(&app, &visitor).await? {
-            browser_sessions::end(&app, person.id).await?;
+            browser_sessions::end(&app, visitor.actor.person(person.user), person.id).await?;
         }
         say(&app, &visitor.renewed(&app)?, words, StatusCode::OK, Message::LoggedOut, Way::LogIn("/oauth/apps"))
     };
@@ -281,7 +281,7 @@ async fn set_out(
     app.limits.log_in_from(client)?;
     let code = code.filter(|code| code.len() <= MOST_CODE && !code.chars().any(char::is_control));
     let start = SignInStart { visitor_hash: visitor.hash(), next: next.to_owned(), code: code.clone() };
-    match actions::begin_sign_in(app, provider, start).await? {
+    match actions::begin_sign_in(app, visitor.actor, provider, start).await? {
         Ok(address) => see_other(app, visitor, &address),
         Err(why) => {
             let failed = FailedSignIn { why: FailureReason::Failed(why), next: Some(next.to_owned()), code };
@@ -316,7 +316,7 @@ async fn finish_sign_in(
             return lost(&app, &visitor, words, &provider, FailedSignIn::expired());
         };
         let answer = ProviderCallback { state: state.unwrap_or_default(), code, error, iss };
-        match actions::finish_sign_in(&app, &provider, visitor.hash(), answer).await? {
+        match actions::finish_sign_in(&app, visitor.actor, &provider, visitor.hash(), answer).await? {
             Ok(SignedIn::Known(user, identity, next)) => {
                 words = words_for(&visitor, &next);
                 accounts::actions::admit(&app, user).await?;
@@ -512,7 +512,7 @@ async fn join(
         app.limits.log_in_from(client)?;
         let recognised = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
         let user = recognised.user;
-        recognised.begin(app, |user, stored| actions::link(app, key.clone(), user, stored)).await?;
+        recognised.begin(app, |user, stored| actions::link(app, visitor.actor, key.clone(), user, stored)).await?;
         return Ok(user);
     }
     app.limits.register_from(client)?;
@@ -531,5 +531,5 @@ async fn join(
         code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
     };
     let new = Registration { username, email, entrance: Entrance::Provider(key) };
-    Ok(accounts::actions::register(app, new, invitation).await?.id)
+    Ok(accounts::actions::register(app, visitor.actor, new, invitation).await?.id)
 }

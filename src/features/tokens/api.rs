@@ -16,6 +16,7 @@ use super::actions;
 use super::model::{Grant, TokenType};
 use crate::app::App;
 use crate::crypto::keyring::Jwk;
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::Caller;
 use crate::problems;
 use crate::web::problem::Problem;
@@ -71,8 +72,8 @@ problems!(LogOutProblems: caller[RateLimited]);
 #[utoipa::path(post, path = "/api/v1/auth/logout", tag = "Accounts", operation_id = "log_out",
     security(("oauth" = []), ("password" = []), ("machine" = []), ("bearer" = [])),
     responses((status = 204, description = "Ended"), LogOutProblems))]
-async fn log_out(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Problem> {
-    actions::log_out(&app, caller.session).await?;
+async fn log_out(State(app): State<Arc<App>>, actor: Actor, caller: Caller) -> Result<StatusCode, Problem> {
+    actions::log_out(&app, caller.subject.acts(actor), caller.session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,10 +11,12 @@ use axum::http::request::Parts;
 
 use super::{actions, store};
 use crate::app::App;
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Subject};
 use crate::kernel::error::Refusal;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
+use crate::web::actor::anonymous;
 use crate::web::problem::Problem;
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -56,6 +58,7 @@ needs! { Openid Profile Account CodesRead CodesWrite ReferralsRead }
 
 /// A person whose token has the scope.
 pub struct Person<N> {
+    pub actor: Actor,
     pub user: UserId,
     pub session: SessionId,
     pub scopes: Scopes,
@@ -69,7 +72,8 @@ impl<N: Need> FromRequestParts<Arc<App>> for Person<N> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
         require(&caller, N::SCOPE)?;
-        Ok(Self { user, session: caller.session, scopes: caller.scopes, need: PhantomData })
+        let actor = anonymous(parts).person(user);
+        Ok(Self { actor, user, session: caller.session, scopes: caller.scopes, need: PhantomData })
     }
 }
 
@@ -100,6 +104,7 @@ impl<N: Need> FromRequestParts<Arc<App>> for Reader<N> {
 
 /// A manager whose token lets them act as one.
 pub struct Manager {
+    pub actor: Actor,
     pub user: UserId,
 }
 
@@ -114,7 +119,7 @@ impl FromRequestParts<Arc<App>> for Manager {
             return Err(Refusal::ManagersOnly.into());
         }
         require(&caller, Scope::Admin)?;
-        Ok(Self { user })
+        Ok(Self { actor: anonymous(parts).manager(user), user })
     }
 }
 

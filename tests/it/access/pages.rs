@@ -73,7 +73,7 @@ fn routes() -> BTreeSet<(String, String)> {
                 continue;
             }
             // Figures are asked for at an address of their own, see its tests.
-            if path.extension().is_none_or(|end| end != "rs") || path.ends_with("web/server.rs") {
+            if path.extension().is_none_or(|end| end != "rs") || path.ends_with("site/server.rs") {
                 continue;
             }
             let source = std::fs::read_to_string(&path).expect("a text");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use referral::crypto::hashing::Kind;
 use referral::features::accounts::actions::administration;
 use referral::features::accounts::actions::log_in;
+use referral::kernel::actor::Actor;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -176,7 +177,7 @@ async fn a_log_in_asks_the_database_the_same_for_everybody_on_postgresql() {
             entrance: referral::features::accounts::model::Entrance::Password(PASSWORD.to_owned()),
         };
         let none = referral::features::accounts::actions::Invitation::None;
-        referral::features::accounts::actions::register(&app, user, none).await.expect("registered");
+        referral::features::accounts::actions::register(&app, Actor::SERVICE, user, none).await.expect("registered");
     }
     let bcrypt = bcrypt::hash(PASSWORD, 4).expect("a hash");
     test.sql(&format!("update users set password_hash = '{bcrypt}' where username = 'bcrypt'")).await;
@@ -184,7 +185,7 @@ async fn a_log_in_asks_the_database_the_same_for_everybody_on_postgresql() {
     for name in ["nobody", "today", "bcrypt", "nobody", "today@example.com", "nobody@example.com", "bcrypt@example.com"]
     {
         let before = asked.load(Ordering::SeqCst);
-        assert!(log_in(&app, name, WRONG, HERE).await.is_err());
+        assert!(log_in(&app, Actor::SERVICE, name, WRONG, HERE).await.is_err());
         counts.push(asked.load(Ordering::SeqCst) - before);
     }
     // One for who it is, one for the kinds.

@@ -5,6 +5,7 @@ use referral::db::Work;
 use referral::features::accounts::actions::{Entry, enter, enter_by_steps};
 use referral::features::accounts::store::{self, NewUser};
 use referral::features::referrals::model::Status;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -65,7 +66,7 @@ async fn one_statement_writes_what_the_steps_write() {
             let (whole, stepped) = (make("whole"), make("steps"));
             assert!(statement(&test, &whole).await, "{what} {ending}");
             let steps: Work<Entry, ()> = |tx, entry| Box::pin(enter_by_steps(tx, entry));
-            test.app().db.write(stepped.clone(), steps).await.expect("a registration");
+            test.app().db.write(Actor::SERVICE, stepped.clone(), steps).await.expect("a registration");
             let written = rows(&test, &whole).await;
             assert_eq!(written, rows(&test, &stepped).await, "{what} {ending}");
             let logins = if what == "address" { 1 } else { 2 };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::{accounts, clients, codes, identities, oauth, referrals, tokens};
+use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
 use referral::{cache, db, jobs, params, readiness};
 
@@ -32,7 +33,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
 /// One statement as a unit of its own.
 pub async fn alone(db: &Db, sql: &'static Sql, params: impl Into<Vec<Value>>) -> Result<u64> {
     let unit: Work<(&'static Sql, Vec<Value>), u64> = |tx, (sql, params)| Box::pin(tx.run(sql, params));
-    db.write((sql, params.into()), unit).await
+    db.write(Actor::SERVICE, (sql, params.into()), unit).await
 }
 
 /// Backends that wait for a lock, in the database of this address.
@@ -78,7 +79,7 @@ pub async fn run(db: Db, number: usize, fate: Fate) -> Result<usize> {
             Ok(unit.number)
         })
     };
-    db.write(Unit { number, fate }, unit).await
+    db.write(Actor::SERVICE, Unit { number, fate }, unit).await
 }
 
 pub async fn open(url: &str) -> Result<Db, String> {

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use referral::db::{Db, Work};
 use referral::features::codes::store::{lock, lock_shared};
 use referral::jobs::Kind;
+use referral::kernel::actor::Actor;
 use referral::kernel::error::Result;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
@@ -106,8 +107,9 @@ async fn a_locked_slot_tells_the_same_whichever_way_it_was_locked(setup: Setup) 
     let id = UserId::parse(&owner.id).expect("an id");
     let db = &test.app().db;
     let before = now(db).await;
-    let exclusive = db.write(id, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
-    let shared = db.write(id, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault").expect("a slot");
+    let exclusive = db.write(Actor::SERVICE, id, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
+    let shared =
+        db.write(Actor::SERVICE, id, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault").expect("a slot");
     let after = now(db).await;
     for slot in [&exclusive, &shared] {
         assert_eq!((slot.owner, slot.issued, slot.version), (id, 1, 1));
@@ -123,10 +125,10 @@ async fn a_slot_is_made_by_who_changes_it_and_not_by_who_uses_it(setup: Setup) {
     let test = setup.start().await;
     let owner = UserId::parse(&test.user("owner").await.id).expect("an id");
     let db = &test.app().db;
-    let none = db.write(owner, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault");
+    let none = db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock_shared(tx, *id))).await.expect("no fault");
     assert!(none.is_none());
     assert_eq!(test.number("select count(*) from code_slots").await, 0);
-    let made = db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
+    let made = db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock(tx, *id))).await.expect("a slot");
     assert_eq!((made.issued, made.version), (0, 0));
     assert!(made.current.is_none());
     assert_eq!(test.number("select count(*) from code_slots").await, 1);
@@ -158,7 +160,7 @@ async fn hold(db: Db, holding: Arc<Holding>) -> Result<Time> {
             tx.row(&NOW, &params![]).await?.expect("a row").time(0)
         })
     };
-    db.write(holding, unit).await
+    db.write(Actor::SERVICE, holding, unit).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,10 +178,12 @@ async fn the_clock_of_a_locked_slot_is_read_after_the_wait_for_it_on_postgresql(
             let db = db.clone();
             async move {
                 if waiter {
-                    db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await.map(|slot| slot.now)
+                    db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock(tx, *id))).await.map(|slot| slot.now)
                 } else {
-                    db.write(owner, |tx, id| Box::pin(async move { Ok(lock_shared(tx, *id).await?.expect("it").now) }))
-                        .await
+                    db.write(Actor::SERVICE, owner, |tx, id| {
+                        Box::pin(async move { Ok(lock_shared(tx, *id).await?.expect("it").now) })
+                    })
+                    .await
                 }
             }
         });
@@ -201,7 +205,7 @@ async fn the_clock_of_a_locked_slot_is_read_after_the_wait_for_it_on_sqlite() {
     let other = rusqlite::Connection::open(test.database_url.trim_start_matches("sqlite:")).expect("the file");
     other.execute_batch("begin immediate").expect("the lock");
     let db = test.app().db.clone();
-    let waiting = tokio::spawn(async move { db.write(owner, |tx, id| Box::pin(lock(tx, *id))).await });
+    let waiting = tokio::spawn(async move { db.write(Actor::SERVICE, owner, |tx, id| Box::pin(lock(tx, *id))).await });
     // Give it every chance to be wrong: the unit is on its way before the clock is read here.
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use referral::db::{Sql, Work};
+use referral::kernel::actor::Actor;
 use referral::params;
 use serde_json::json;
 
@@ -28,14 +29,14 @@ async fn sqlite_acknowledges_nothing_that_a_power_cut_would_take() {
     let pragma = async |sql: &'static Sql| -> i64 {
         let unit: Work<&'static Sql, i64> =
             |tx, sql| Box::pin(async move { tx.row(sql, &params![]).await?.expect("a row").get(0) });
-        test.app().db.write(sql, unit).await.expect("a pragma")
+        test.app().db.write(Actor::SERVICE, sql, unit).await.expect("a pragma")
     };
     assert_eq!(pragma(&SYNCHRONOUS).await, 2, "FULL");
     assert_eq!(pragma(&FOREIGN_KEYS).await, 1);
     assert_eq!(pragma(&SECURE_DELETE).await, 1);
     let unit: Work<(), String> =
         |tx, ()| Box::pin(async move { tx.row(&JOURNAL, &params![]).await?.expect("a row").get(0) });
-    assert_eq!(test.app().db.write((), unit).await.expect("a pragma"), "wal");
+    assert_eq!(test.app().db.write(Actor::SERVICE, (), unit).await.expect("a pragma"), "wal");
     // For any other program as well: the mode is a property of the file.
     assert_eq!(test.query("pragma journal_mode").await[0][0].as_deref(), Some("wal"));
 }

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use futures_util::future::join_all;
 use referral::db::Work;
+use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal, Storage};
 use referral::params;
 use tokio::sync::{Barrier, Notify};
@@ -175,7 +176,7 @@ async fn a_caller_that_leaves_in_the_middle_of_a_unit_rolls_it_back_on_postgresq
             })
         };
         tokio::select! {
-            outcome = db.write(reached.clone(), stays) => panic!("it stays: {outcome:?}"),
+            outcome = db.write(Actor::SERVICE, reached.clone(), stays) => panic!("it stays: {outcome:?}"),
             () = reached.notified() => {}
         }
         run(db.clone(), 1, Fate::Fine).await.expect("the connection is free again");
@@ -223,7 +224,7 @@ async fn two_units_that_deadlock_both_succeed() {
             tx.run(&TOUCH_JOB, &params![collision.kinds[1]]).await.map(drop)
         })
     };
-    for outcome in join_all(pair.map(|collision| db.write(collision, unit))).await {
+    for outcome in join_all(pair.map(|collision| db.write(Actor::SERVICE, collision, unit))).await {
         outcome.expect("both succeed");
     }
     // Once more for each time that the second attempt is quicker than the end of the first.
@@ -247,8 +248,11 @@ async fn two_units_that_cannot_be_serialized_both_succeed() {
             Ok(seen)
         })
     };
-    let mut seen: Vec<i64> =
-        join_all(pair.map(|collision| db.write(collision, unit))).await.into_iter().map(|o| o.expect("both")).collect();
+    let mut seen: Vec<i64> = join_all(pair.map(|collision| db.write(Actor::SERVICE, collision, unit)))
+        .await
+        .into_iter()
+        .map(|o| o.expect("both"))
+        .collect();
     seen.sort_unstable();
     assert_eq!(seen, [0, 1], "as if one had come after the other");
     // Once more for each time that the second attempt is quicker than the end of the first.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use referral::db::Work;
+use referral::kernel::actor::Actor;
 use referral::kernel::error::Error;
 use referral::{params, sql};
 
@@ -149,6 +150,6 @@ async fn a_unit_that_goes_on_after_a_failed_statement_is_not_told_to_be_done() {
             Ok(())
         })
     };
-    let outcome = test.app().db.write((), goes_on).await;
+    let outcome = test.app().db.write(Actor::SERVICE, (), goes_on).await;
     assert!(matches!(outcome, Err(Error::Internal(_))), "{outcome:?}");
 }

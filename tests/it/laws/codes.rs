@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use referral::app::App;
 use referral::features::accounts::actions::enter;
 use referral::features::{codes, referrals};
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -318,7 +319,7 @@ async fn the_clock_is_read_after_the_lock() {
             let outcome = match what {
                 "hold" => return hold(&app, &code).await,
                 "enter" => enter(&app.db, entry("guest", CodeKey::of(&code))).await,
-                _ => codes::actions::create(&app, id, None, in_an_hour, false).await.map(drop),
+                _ => codes::actions::create(&app, Actor::SERVICE, id, None, in_an_hour, false).await.map(drop),
             };
             match outcome {
                 Ok(()) => Ok(()),

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use referral::app::App;
 use referral::features::accounts::actions::enter;
 use referral::features::codes;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
@@ -230,7 +231,7 @@ async fn change(app: &App, turn: usize, (owner, newest): &(UserId, Mutex<String>
     let far = far();
     let soon = Clock::default().now().plus(BRIEF);
     let create = async |expires_at, replace| {
-        let made = codes::actions::create(app, *owner, None, expires_at, replace).await?;
+        let made = codes::actions::create(app, Actor::SERVICE, *owner, None, expires_at, replace).await?;
         *held(newest) = made.code;
         Ok(())
     };
@@ -238,7 +239,7 @@ async fn change(app: &App, turn: usize, (owner, newest): &(UserId, Mutex<String>
         0 => codes::actions::sweep(app).await,
         1 => {
             let code = held(newest).clone();
-            codes::actions::revoke(app, *owner, &code).await
+            codes::actions::revoke(app, Actor::SERVICE, *owner, &code).await
         }
         2 => create(Time(far), false).await,
         3 => create(soon, true).await,

@@ -9,6 +9,7 @@ use referral::features::codes::model::HeldCode;
 use referral::features::referrals;
 use referral::features::referrals::model::Status;
 use referral::jobs;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::Time;
@@ -90,7 +91,7 @@ async fn registrations_ask_for_marks_now_and_then(setup: Setup) {
         |tx, (held, referee)| Box::pin(referrals::actions::record(tx, *held, *referee, Status::Confirmed, Time(0)));
     for number in 1..=64 {
         let referee = UserId(Uuid::from_u128(number));
-        test.app().db.write((held, referee), unit).await.expect("a referral");
+        test.app().db.write(Actor::SERVICE, (held, referee), unit).await.expect("a referral");
     }
     assert_eq!(jobs::waiting(&test.app().db).await.expect("a count"), 1);
     assert_eq!(test.drain().await, 1);
@@ -130,7 +131,7 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
     };
     let registering = tokio::spawn({
         let (db, underway) = (test.app().db.clone(), underway.clone());
-        async move { db.write(underway, register).await }
+        async move { db.write(Actor::SERVICE, underway, register).await }
     });
     underway.recorded.notified().await;
     // The next one is quicker.

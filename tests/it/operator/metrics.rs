@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use axum::extract::State;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::tour::tour;
 use crate::on_every_setup;
-use crate::support::app::{Setup, TestApp, eventually};
+use crate::support::app::{Setup, eventually};
+use crate::support::figures::{figures, value};
 use crate::support::process::Operator;
 use crate::support::servers::free_port;
 
@@ -129,20 +129,6 @@ async fn figures_are_on_a_listener_of_their_own_by_route_and_without_persons() {
 async fn no_figures_are_served_unless_they_are_asked_for() {
     let serving = Operator::on_a_free_port().serve();
     serving.client().get("/metrics").await.expect_problem(404, "not_found");
-}
-
-/// What the listener for figures answers.
-async fn figures(test: &TestApp) -> String {
-    let Ok(answer) = referral::site::health::metrics(State(test.app().clone())).await else { panic!("no figures") };
-    let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
-    String::from_utf8(bytes.to_vec()).expect("a text")
-}
-
-/// The value of a sample, by its name with its labels.
-#[track_caller]
-fn value(text: &str, sample: &str) -> f64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {sample} in {text}"))
 }
 
 on_every_setup!(what_people_do_is_counted);

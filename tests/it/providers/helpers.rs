@@ -7,6 +7,7 @@ use referral::config;
 use referral::db::{Db, Work};
 use referral::features::identities::model::PendingSignIn;
 use referral::features::identities::store;
+use referral::kernel::actor::Actor;
 use referral::kernel::time::Time;
 use referral::outbound::identity_provider::model::{Identity, SignInError};
 use referral::outbound::identity_provider::{Flow, PATIENCE, Providers};
@@ -114,5 +115,5 @@ pub fn departure(expires_at: Time) -> PendingSignIn {
 
 pub async fn leave(db: &Db, new: PendingSignIn) {
     let insert: Work<PendingSignIn, ()> = |tx, new| Box::pin(store::insert_departure(tx, &STATE_HASH, new));
-    db.write(new, insert).await.expect("a departure");
+    db.write(Actor::SERVICE, new, insert).await.expect("a departure");
 }

@@ -7,6 +7,7 @@ use referral::db::{Db, Work};
 use referral::features::accounts::actions::administration;
 use referral::features::identities::model::{PendingSignIn, UnclaimedIdentity};
 use referral::features::identities::store;
+use referral::kernel::actor::Actor;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
 use referral::outbound::identity_provider::model::Identity;
@@ -36,26 +37,26 @@ fn arrival(expires_at: Time) -> UnclaimedIdentity {
 
 async fn arrive(db: &Db, new: UnclaimedIdentity) {
     let insert: Work<UnclaimedIdentity, ()> = |tx, new| Box::pin(store::insert_arrival(tx, &TICKET_HASH, new));
-    db.write(new, insert).await.expect("an arrival");
+    db.write(Actor::SERVICE, new, insert).await.expect("an arrival");
 }
 
 async fn take_departure(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<PendingSignIn> {
     let take: Work<([u8; 32], [u8; 32], Time), Option<PendingSignIn>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_departure(tx, hash, visitor, *now));
-    db.write((hash, visitor, now), take).await.expect("an answer")
+    db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
 }
 
 async fn take_arrival(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<UnclaimedIdentity> {
     let take: Work<([u8; 32], [u8; 32], Time), Option<UnclaimedIdentity>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_arrival(tx, hash, visitor, *now));
-    db.write((hash, visitor, now), take).await.expect("an answer")
+    db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
 }
 
 async fn link(test: &TestApp, subject: &str, user: UserId) -> bool {
     let link: Work<(String, UserId, Time), bool> =
         |tx, (subject, user, now)| Box::pin(store::link(tx, "https://id.example.com", subject, *user, *now));
     let input = (subject.to_owned(), user, test.app().clock.now());
-    test.app().db.write(input, link).await.expect("an answer")
+    test.app().db.write(Actor::SERVICE, input, link).await.expect("an answer")
 }
 
 async fn owner(test: &TestApp, issuer: &str, subject: &str) -> Option<UserId> {

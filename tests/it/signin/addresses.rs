@@ -7,6 +7,7 @@ use referral::features::identities::model::UnclaimedIdentityKey;
 use referral::features::signin::actions as signin;
 use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::model::Credential;
+use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
 use serde_json::json;
 
@@ -270,11 +271,17 @@ async fn who_lay_in_wait_under_an_address_is_out_when_its_owner_comes(setup: Set
     assert_eq!(who(&waiting).await, None);
     second.submit(&join_account(&open), &[("login", "olga"), ("password", PASSWORD)]).await.expect(422);
     let key = || UnclaimedIdentityKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
-    assert!(is(signin::link(test.app(), key(), user, stored.clone()).await, Refusal::BadCredentials));
+    assert!(is(signin::link(test.app(), Actor::SERVICE, key(), user, stored.clone()).await, Refusal::BadCredentials));
     let late = Credential::Password(stored);
-    assert!(is(browser_sessions::begin(test.app(), user, late, [3; 32]).await, Refusal::BadCredentials));
+    assert!(is(
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await,
+        Refusal::BadCredentials
+    ));
     let late = Credential::Identity { issuer: evil.url.clone(), subject: "mallory".into() };
-    assert!(is(browser_sessions::begin(test.app(), user, late, [3; 32]).await, Refusal::BadCredentials));
+    assert!(is(
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await,
+        Refusal::BadCredentials
+    ));
     // Nothing that they have allowed anybody is allowed.
     assert_eq!(test.number("select count(*) from consents").await, 0);
     assert_eq!(test.number("select count(*) from identities").await, 1);

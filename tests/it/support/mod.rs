@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod codes;
 pub mod document;
+pub mod figures;
 pub mod gallery;
 pub mod hunter;
 pub mod log;

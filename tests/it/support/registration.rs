@@ -3,6 +3,7 @@
 use referral::features::accounts::actions::Entry;
 use referral::features::accounts::store::NewUser;
 use referral::features::referrals::model::Status;
+use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::Time;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 /// A registration as it is to be written, without the work of a hash and without jobs.
 pub fn entry(name: &str, code: Option<CodeKey>) -> Entry {
     Entry {
+        actor: Actor::SERVICE,
         user: NewUser {
             // Not one of the few that ask for work on the referrer's list.
             id: UserId(Uuid::from_u128(UserId::new().0.as_u128() | 1)),

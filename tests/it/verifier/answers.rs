@@ -30,6 +30,7 @@ async fn ask_once(test: &TestApp) -> HashMap<String, Outcome> {
         let copy = match &outcome {
             Outcome::Done(word) => Outcome::Done(word),
             Outcome::Again { after, why } => Outcome::Again { after: *after, why },
+            Outcome::GiveUp(why) => Outcome::GiveUp(why),
         };
         jobs::settle(&app.db, job, outcome, app.clock.now()).await.expect("no fault");
         (job.subject.clone(), copy)

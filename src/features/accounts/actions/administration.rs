@@ -7,6 +7,7 @@ use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, Registration, login_keys};
 use crate::features::accounts::store;
 use crate::features::{codes, identities, tokens};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -23,7 +24,7 @@ pub async fn find(app: &App, typed: &str) -> Result<Option<Credentials>> {
 
 /// Makes an account with the manager's role.
 pub async fn create_manager(app: &App, new: Registration) -> Result<UserId> {
-    let made = register(app, new, Invitation::None).await?;
+    let made = register(app, Actor::OPERATOR, new, Invitation::None).await?;
     set_manager(app, made.id, true).await?;
     Ok(made.id)
 }
@@ -31,7 +32,7 @@ pub async fn create_manager(app: &App, new: Registration) -> Result<UserId> {
 /// Gives or takes the manager's role.
 pub async fn set_manager(app: &App, user: UserId, is_manager: bool) -> Result<bool> {
     let set: Work<(UserId, bool), bool> = |tx, (user, on)| Box::pin(store::set_manager(tx, *user, *on));
-    app.db.write((user, is_manager), set).await
+    app.db.write(Actor::OPERATOR, (user, is_manager), set).await
 }
 
 /// Sets a password without the old one, ends every session and unlinks other identity providers. The rules for
@@ -50,7 +51,7 @@ pub async fn reset_password(app: &App, user: &Credentials, new: &str) -> Result<
             tokens::actions::end_all(tx, *user, *now).await
         })
     };
-    let ended = app.db.write((user.id, hash, app.clock.now()), reset).await?;
+    let ended = app.db.write(Actor::OPERATOR, (user.id, hash, app.clock.now()), reset).await?;
     app.sessions_ended(&ended).await;
     Ok(Ok(()))
 }
@@ -64,7 +65,7 @@ pub async fn disable(app: &App, user: UserId) -> Result<()> {
             Ok((tokens::actions::end_all(tx, *user, *now).await?, version))
         })
     };
-    let (ended, version) = app.db.write((user, app.clock.now()), disable).await?;
+    let (ended, version) = app.db.write(Actor::OPERATOR, (user, app.clock.now()), disable).await?;
     app.sessions_ended(&ended).await;
     app.code_changed(user, version).await;
     Ok(())
@@ -74,5 +75,5 @@ pub async fn disable(app: &App, user: UserId) -> Result<()> {
 pub async fn enable(app: &App, user: UserId) -> Result<()> {
     let enable: Work<UserId, ()> =
         |tx, user| Box::pin(async move { store::set_disabled(tx, *user, None).await.map(drop) });
-    app.db.write(user, enable).await
+    app.db.write(Actor::OPERATOR, user, enable).await
 }

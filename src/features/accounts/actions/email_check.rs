@@ -5,7 +5,8 @@ use crate::config::Policy;
 use crate::db::Work;
 use crate::features::accounts::store;
 use crate::features::referrals;
-use crate::jobs::{Job, Outcome, backoff};
+use crate::jobs::{Job, Outcome};
+use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
 use crate::kernel::error::Result;
 use crate::kernel::ids::UserId;
@@ -23,7 +24,9 @@ pub async fn check_email(app: &App, job: &Job) -> Result<Outcome> {
     let now = app.clock.now();
     if person.created_at > now.plus(SKEW) {
         // By a clock that was ahead: from there on the time would not be up for as long.
-        app.db.write((user, now), |tx, (user, now)| Box::pin(store::set_created_at(tx, *user, *now))).await?;
+        app.db
+            .write(Actor::SERVICE, (user, now), |tx, (user, now)| Box::pin(store::set_created_at(tx, *user, *now)))
+            .await?;
     }
     let deadline = person.created_at.min(now.plus(SKEW)).plus(app.config.email.give_up());
     let (Some(hunter), Ok(email)) = (&app.hunter, Email::parse(&person.email)) else {
@@ -37,7 +40,7 @@ pub async fn check_email(app: &App, job: &Job) -> Result<Outcome> {
         VerifierReply::Again { why, after } => {
             // No later than the deadline, at which the address passes.
             let left = deadline.since(app.clock.now());
-            Ok(Outcome::Again { after: after.unwrap_or_else(|| backoff(job.attempts)).min(left), why })
+            Ok(Outcome::Again { after: after.unwrap_or_else(|| job.pause()).min(left), why })
         }
     }
 }
@@ -53,7 +56,7 @@ async fn settle(app: &App, user: UserId, verdict: Verdict) -> Result<Outcome> {
             Ok(())
         })
     };
-    app.db.write((user, verdict, app.clock.now(), confirmed), work).await?;
+    app.db.write(Actor::SERVICE, (user, verdict, app.clock.now(), confirmed), work).await?;
     app.metrics.verdict(verdict.word());
     Ok(Outcome::Done(verdict.word()))
 }

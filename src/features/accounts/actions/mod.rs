@@ -19,6 +19,7 @@ use crate::features::referrals::model::Status;
 use crate::features::tokens::model::Grant;
 use crate::features::{codes, identities, referrals, tokens};
 use crate::jobs::{self, Kind};
+use crate::kernel::actor::Actor;
 use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result, Storage};
@@ -48,6 +49,7 @@ pub enum Invitation {
 /// All that a registration writes.
 #[derive(Clone)]
 pub struct Entry {
+    pub actor: Actor,
     pub user: NewUser,
     pub code: Option<CodeKey>,
     /// Where the person has come from, if not with a password.
@@ -58,7 +60,7 @@ pub struct Entry {
 }
 
 /// Makes an account and, if it came with a code, the referral, in one unit of work.
-pub async fn register(app: &App, new: Registration, invitation: Invitation) -> Result<Registered> {
+pub async fn register(app: &App, actor: Actor, new: Registration, invitation: Invitation) -> Result<Registered> {
     let code = match invitation {
         Invitation::None => None,
         Invitation::Code(key) => Some(key),
@@ -80,6 +82,7 @@ pub async fn register(app: &App, new: Registration, invitation: Invitation) -> R
         Entrance::Provider(key) => (None, Some(key)),
     };
     let entry = Entry {
+        actor,
         user: NewUser {
             id: UserId::new(),
             username: new.username.as_str().to_owned(),
@@ -127,7 +130,7 @@ pub async fn enter(db: &Db, entry: Entry) -> Result<()> {
     if plain && store::register(db, &entry.user, entry.code, entry.status).await? {
         return Ok(());
     }
-    match db.write(entry, |tx, entry| Box::pin(enter_by_steps(tx, entry))).await {
+    match db.write(entry.actor, entry, |tx, entry| Box::pin(enter_by_steps(tx, entry))).await {
         // The id is nobody else's: the statement was carried out, and its answer got lost.
         Err(Error::Storage(Storage::Constraint("users_pk"))) => Ok(()),
         outcome => outcome,
@@ -161,9 +164,9 @@ pub async fn enter_by_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
 
 /// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about
 /// why, by the answer or by its time; those who would get in are told what keeps them out.
-pub async fn log_in(app: &App, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
+pub async fn log_in(app: &App, actor: Actor, typed: &str, password: &str, client: IpAddr) -> Result<Grant> {
     let recognised = recognise(app, typed, password, client).await?;
-    recognised.begin(app, |user, stored| tokens::actions::begin_session(app, user, stored)).await
+    recognised.begin(app, |user, stored| tokens::actions::begin_session(app, actor, user, stored)).await
 }
 
 /// Somebody whose password was right.
@@ -252,7 +255,7 @@ impl Recognised {
             let replaced = async {
                 let stronger = hasher.hash(&self.password, salt).await?;
                 let _turn = turns.take(Key::User(self.user.0)).await?;
-                db.write((self.user, self.stored, stronger), replace).await
+                db.write(Actor::SERVICE, (self.user, self.stored, stronger), replace).await
             };
             // The next log-in tries again.
             if let Err(error) = replaced.await {

@@ -6,6 +6,7 @@ use crate::db::{Tx, Work};
 use crate::features::clients::model::Consent;
 use crate::features::clients::store::consents as store;
 use crate::features::tokens;
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
@@ -37,7 +38,7 @@ pub async fn list(app: &App, user: UserId) -> Result<Vec<Consent>> {
 }
 
 /// Takes back what a person has allowed a client: its tokens end on every node.
-pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
+pub async fn withdraw(app: &App, actor: Actor, user: UserId, client: &str) -> Result<()> {
     // Not every text is one that each database can be asked about.
     if !super::may_be_id(client) {
         return Err(Refusal::ConsentNotFound.into());
@@ -50,7 +51,7 @@ pub async fn withdraw(app: &App, user: UserId, client: &str) -> Result<()> {
             tokens::actions::end_all_of_consent(tx, *user, client, *now).await
         })
     };
-    let ended = app.write_for(user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
+    let ended = app.write_for(actor, user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }

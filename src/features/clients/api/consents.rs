@@ -82,6 +82,6 @@ async fn withdraw(
     caller: Person<need::Account>,
     PathText(client): PathText,
 ) -> Result<StatusCode, Problem> {
-    consents::withdraw(&app, caller.user, &client).await?;
+    consents::withdraw(&app, caller.actor, caller.user, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }

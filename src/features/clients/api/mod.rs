@@ -151,7 +151,7 @@ async fn register(
         require_pkce: require_pkce.unwrap_or(true),
     };
     let _turn = app.turn_of(manager.user).await?;
-    let made = actions::register(&app, new, Some(manager.user)).await?;
+    let made = actions::register(&app, manager.actor, new).await?;
     Ok((StatusCode::CREATED, Json(RegisteredClient { client: made.client.into(), client_secret: made.secret })))
 }
 
@@ -253,7 +253,7 @@ async fn change(
     let scopes = fields.optionally_parsed("scope", scopes);
     let change = fields.all(Some(Change { name, redirect_uris, scopes }))?;
     let _turn = app.turn_of(manager.user).await?;
-    Ok(Json(actions::change(&app, &id, change).await?.into()))
+    Ok(Json(actions::change(&app, manager.actor, &id, change).await?.into()))
 }
 
 problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
@@ -269,7 +269,7 @@ problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
     responses((status = 204, description = "Removed"), RemoveProblems))]
 async fn remove(State(app): State<Arc<App>>, manager: Manager, PathText(id): PathText) -> Result<StatusCode, Problem> {
     let _turn = app.turn_of(manager.user).await?;
-    actions::remove(&app, &id).await?;
+    actions::remove(&app, manager.actor, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -299,5 +299,5 @@ async fn replace_secret(
     PathText(id): PathText,
 ) -> Result<Json<NewSecret>, Problem> {
     let _turn = app.turn_of(manager.user).await?;
-    Ok(Json(NewSecret { client_secret: actions::new_secret(&app, &id).await? }))
+    Ok(Json(NewSecret { client_secret: actions::new_secret(&app, manager.actor, &id).await? }))
 }

@@ -22,6 +22,7 @@ use crate::features::clients::model::{GrantType, OAuthClient};
 use crate::features::oauth::actions::{self, CodeGrant, PresentedCode};
 use crate::features::oauth::model::{Fault, Introspected, OAuthError, TokenTypeHint};
 use crate::features::tokens::model::{Grant, TokenType};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::Error;
 use crate::kernel::parameters::Parameters;
 use crate::limits::turns::{Key, Turn};
@@ -238,12 +239,14 @@ problems!(OAuthProblems: [RateLimited]);
         OAuthProblems))]
 pub async fn token(
     State(app): State<Arc<App>>,
+    actor: Actor,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     body: Result<Form, Problem>,
 ) -> Result<Response, Failure> {
     let form = form(body)?;
     let (client, _turn) = client(&app, address, &headers, &form).await?;
+    let actor = client.acts(actor);
     let grant_type = required(&form, "grant_type", "The grant_type is missing")?;
     let tokens = match GrantType::parse(grant_type) {
         Some(GrantType::AuthorizationCode) => {
@@ -255,15 +258,15 @@ pub async fn token(
                     false => one(&form, "code_verifier")?.map(str::to_owned),
                 },
             };
-            let CodeGrant { grant, id_token } = actions::exchange(&app, &client, presented).await??;
+            let CodeGrant { grant, id_token } = actions::exchange(&app, actor, &client, presented).await??;
             OAuthTokens::of(grant, id_token)
         }
         Some(GrantType::RefreshToken) => {
             let token = required(&form, "refresh_token", "The refresh_token is missing")?;
-            OAuthTokens::of(actions::refresh(&app, &client, token, one(&form, "scope")?).await??, None)
+            OAuthTokens::of(actions::refresh(&app, actor, &client, token, one(&form, "scope")?).await??, None)
         }
         Some(GrantType::ClientCredentials) => {
-            OAuthTokens::of(actions::act_alone(&app, &client, one(&form, "scope")?).await??, None)
+            OAuthTokens::of(actions::act_alone(&app, actor, &client, one(&form, "scope")?).await??, None)
         }
         None => {
             let sentence = "The grant_type is authorization_code, refresh_token or client_credentials";
@@ -314,13 +317,15 @@ fn token_type_hint() -> Schema {
         OAuthProblems))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
+    actor: Actor,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     body: Result<Form, Problem>,
 ) -> Result<StatusCode, Failure> {
     let form = form(body)?;
     let (client, _turn) = client(&app, address, &headers, &form).await?;
-    actions::revoke(&app, &client, required(&form, "token", "The token is missing")?).await?;
+    let actor = client.acts(actor);
+    actions::revoke(&app, actor, &client, required(&form, "token", "The token is missing")?).await?;
     Ok(StatusCode::OK)
 }
 
@@ -396,16 +401,18 @@ impl Introspection {
         OAuthProblems))]
 pub async fn introspect(
     State(app): State<Arc<App>>,
+    actor: Actor,
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     body: Result<Form, Problem>,
 ) -> Result<Response, Failure> {
     let form = form(body)?;
     let (client, _turn) = client(&app, address, &headers, &form).await?;
+    let actor = client.acts(actor);
     if !client.is_confidential() {
         return Err(Fault::new(OAuthError::InvalidClient, "Introspection is for confidential clients").into());
     }
-    let found = actions::introspect(&app, &client, required(&form, "token", "The token is missing")?).await?;
+    let found = actions::introspect(&app, actor, &client, required(&form, "token", "The token is missing")?).await?;
     let answer = found.map_or_else(Introspection::default, |found| Introspection::of(&app, found));
     Ok(Json(answer).into_response())
 }

@@ -93,7 +93,7 @@ pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, For
         let client = form.first("client_id").unwrap_or_default();
         let consents = consents::list(&app, person.user).await?;
         let name = consents.into_iter().find(|consent| consent.client_id == client).map(|consent| consent.name);
-        match consents::withdraw(&app, person.user, client).await {
+        match consents::withdraw(&app, visitor.actor.person(person.user), person.user, client).await {
             // Twice is once: a form may be sent again.
             Ok(()) | Err(Error::Refused(Refusal::ConsentNotFound)) => {
                 show(&app, &visitor, words, name.as_deref().map_or(News::None, News::Withdrawn)).await

@@ -140,7 +140,7 @@ async fn allow(
     person: &BrowserSession,
     asked: bool,
 ) -> Result<Response> {
-    let code = actions::issue_code(app, person, request, asked).await?;
+    let code = actions::issue_code(app, visitor.actor, person, request, asked).await?;
     send_back(app, visitor, &request.redirect_uri, request.state.as_deref(), &[("code", &code)])
 }
 

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::tokens::model::{BrowserSession, Credential};
 use crate::features::tokens::store::{self, NewBrowserSession};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -18,13 +19,13 @@ use crate::web::visitor::Visitor;
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Begins a session for a person who has proven who they are.
-pub async fn begin(app: &App, user: UserId, credential: Credential, secret_hash: [u8; 32]) -> Result<()> {
+pub async fn begin(app: &App, actor: Actor, user: UserId, credential: Credential, secret_hash: [u8; 32]) -> Result<()> {
     let now = app.clock.now();
     let expires_at = now.plus(app.config.tokens.absolute());
     let (id, most) = (SessionId::new().0, app.limits.sessions());
     let new = NewBrowserSession { id, secret_hash, user, now, expires_at, credential, most };
     let insert: Work<NewBrowserSession, bool> = |tx, new| Box::pin(store::insert_browser_session(tx, new));
-    let begun = app.write_in_turn(Key::User(user.0), new, insert).await?;
+    let begun = app.write_in_turn(actor.person(user), Key::User(user.0), new, insert).await?;
     if begun { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
 }
 
@@ -36,7 +37,7 @@ pub async fn hold(tx: &mut Tx<'_>, session: &BrowserSession) -> Result<()> {
 }
 
 /// Who is logged in with this cookie.
-pub async fn who(app: &App, secret_hash: &[u8; 32]) -> Result<Option<BrowserSession>> {
+pub async fn who(app: &App, actor: Actor, secret_hash: &[u8; 32]) -> Result<Option<BrowserSession>> {
     let now = app.clock.now();
     let Some((session, used_at)) = store::browser_session(&app.db, secret_hash, now).await? else { return Ok(None) };
     let unused = now.since(used_at);
@@ -47,7 +48,10 @@ pub async fn who(app: &App, secret_hash: &[u8; 32]) -> Result<Option<BrowserSess
         let note: Work<(Uuid, Time, Time), ()> =
             |tx, (id, now, before)| Box::pin(store::touch_browser_session(tx, *id, *now, *before));
         // Of many views at once after a long while, one is enough to note it.
-        match app.write_in_turn(Key::User(session.user.0), (session.id, now, used_at), note).await {
+        match app
+            .write_in_turn(actor.person(session.user), Key::User(session.user.0), (session.id, now, used_at), note)
+            .await
+        {
             Ok(()) | Err(Error::Limited(_)) => {}
             Err(error) => return Err(error),
         }
@@ -57,11 +61,11 @@ pub async fn who(app: &App, secret_hash: &[u8; 32]) -> Result<Option<BrowserSess
 
 /// Who is logged in with a browser.
 pub async fn person(app: &App, visitor: &Visitor) -> Result<Option<BrowserSession>> {
-    if visitor.is_new() { Ok(None) } else { who(app, &visitor.hash()).await }
+    if visitor.is_new() { Ok(None) } else { who(app, visitor.actor, &visitor.hash()).await }
 }
 
 /// Logs out of our own pages. What programs were given goes on.
-pub async fn end(app: &App, session: Uuid) -> Result<()> {
+pub async fn end(app: &App, actor: Actor, session: Uuid) -> Result<()> {
     let work: Work<(Uuid, Time), ()> = |tx, (id, now)| Box::pin(store::end_browser_session(tx, *id, *now));
-    app.write_in_turn(Key::Grant(*session.as_bytes()), (session, app.clock.now()), work).await
+    app.write_in_turn(actor, Key::Grant(*session.as_bytes()), (session, app.clock.now()), work).await
 }

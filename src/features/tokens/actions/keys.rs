@@ -11,6 +11,7 @@ use crate::config::Tokens;
 use crate::crypto::keyring::{Key, Keyring, LEEWAY, StoredKey, StoredRefreshKey};
 use crate::db::{Db, Work};
 use crate::features::tokens::store;
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::KeyChangeId;
@@ -112,7 +113,7 @@ async fn make(app: &App, algorithm: IdTokenAlgorithm) -> Result<()> {
             Ok(())
         })
     };
-    app.db.write(first, insert).await?;
+    app.db.write(Actor::SERVICE, first, insert).await?;
     app.keys_changed().await;
     read(&app.keyring, &app.db).await
 }
@@ -127,7 +128,7 @@ async fn make_refresh_key(app: &App) -> Result<()> {
             store::insert_refresh_key(tx, key, *now).await
         })
     };
-    app.db.write((key, second(app)), insert).await?;
+    app.db.write(Actor::SERVICE, (key, second(app)), insert).await?;
     read(&app.keyring, &app.db).await
 }
 
@@ -167,7 +168,7 @@ async fn seal(app: &App) -> Result<()> {
             Ok(changed)
         })
     };
-    let changed = app.db.write((sealed, refresh), write).await?;
+    let changed = app.db.write(Actor::SERVICE, (sealed, refresh), write).await?;
     if changed > 0 {
         tracing::info!(
             keys = changed,
@@ -306,7 +307,7 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String
             announce_keys(tx, rotation.change).await.map(Ok)
         })
     };
-    if let Err(sentence) = app.db.write(rotation, write).await? {
+    if let Err(sentence) = app.db.write(Actor::OPERATOR, rotation, write).await? {
         return Ok(Err(sentence));
     }
     app.keys_changed().await;
@@ -333,7 +334,7 @@ pub async fn retire(app: &App, kid: &str) -> Result<Result<(), String>> {
             announce_keys(tx, input.change).await.map(Ok)
         })
     };
-    let outcome = app.db.write(retirement, write).await?;
+    let outcome = app.db.write(Actor::OPERATOR, retirement, write).await?;
     app.keys_changed().await;
     Ok(outcome)
 }

@@ -16,6 +16,7 @@ use crate::db::{Tx, Work};
 use crate::features::tokens::model::{Family, Grant, RefreshToken};
 use crate::features::tokens::store;
 pub use crate::features::tokens::store::{NewFamily, Origin};
+use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Claims, FIRST_PARTY, IdTokenAlgorithm, Subject};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{KeyChangeId, SessionId, TokenId, UserId};
@@ -29,11 +30,12 @@ const GRACE: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_secs(300);
 
 /// Begins a session for a user whose password was found right against the given stored hash.
-pub async fn begin_session(app: &App, user: UserId, password_hash: String) -> Result<Grant> {
+pub async fn begin_session(app: &App, actor: Actor, user: UserId, password_hash: String) -> Result<Grant> {
     let (new, token) = new_family(app, FIRST_PARTY, Scopes::FIRST_PARTY, Origin::Password(user, password_hash))?;
     let (session, now) = (new.id, new.now);
     let begin: Work<NewFamily, Option<Begun>> = |tx, new| Box::pin(begin_family(tx, new));
-    let begun = app.write_in_turn(Key::User(user.0), new, begin).await?.ok_or(Refusal::BadCredentials)?;
+    let begun =
+        app.write_in_turn(actor.person(user), Key::User(user.0), new, begin).await?.ok_or(Refusal::BadCredentials)?;
     let scopes = begun.scopes;
     begun.announce(app).await;
     let granted = Granted { subject: Subject::Person(user), client: FIRST_PARTY.to_owned(), session, scopes };
@@ -133,7 +135,14 @@ enum Refreshed {
 
 /// Exchanges a client's refresh token for its successor and a new access token, which may be asked to do less and never
 /// does more than the client may.
-pub async fn refresh(app: &App, client: &str, text: &str, narrowed: Option<Scopes>, within: Scopes) -> Result<Grant> {
+pub async fn refresh(
+    app: &App,
+    actor: Actor,
+    client: &str,
+    text: &str,
+    narrowed: Option<Scopes>,
+    within: Scopes,
+) -> Result<Grant> {
     let Some(token) = RefreshToken::parse(text) else { return Err(Refusal::InvalidRefreshToken.into()) };
     may_sign(app)?;
     let now = app.clock.now();
@@ -141,7 +150,7 @@ pub async fn refresh(app: &App, client: &str, text: &str, narrowed: Option<Scope
     let keys = app.keyring.refresh_keys();
     let turn = Key::Grant(token.handle);
     let input = Refresh { token, keys, client: client.to_owned(), narrowed, salt, now, idle };
-    match app.write_in_turn(turn, input, |tx, input| Box::pin(step(tx, input))).await? {
+    match app.write_in_turn(actor, turn, input, |tx, input| Box::pin(step(tx, input))).await? {
         Refreshed::Next(mut granted, token) => {
             granted.scopes = narrowed.unwrap_or(granted.scopes).and(within);
             give(app, &granted, Some(&token), now)
@@ -228,9 +237,9 @@ fn same(a: &[u8; 32], b: &[u8]) -> bool {
 }
 
 /// Ends a session, on every node.
-pub async fn log_out(app: &App, session: SessionId) -> Result<()> {
+pub async fn log_out(app: &App, actor: Actor, session: SessionId) -> Result<()> {
     let work: Work<(SessionId, Time), ()> = |tx, (session, now)| Box::pin(end(tx, *session, *now));
-    app.write_in_turn(Key::Grant(*session.0.as_bytes()), (session, app.clock.now()), work).await?;
+    app.write_in_turn(actor, Key::Grant(*session.0.as_bytes()), (session, app.clock.now()), work).await?;
     app.sessions_ended(&[session]).await;
     Ok(())
 }
@@ -324,7 +333,7 @@ async fn is_over(app: &App, session: SessionId) -> Result<bool> {
 pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
     let work: Work<(Time, Time), u64> =
         |tx, (before, programs)| Box::pin(store::forget_families(tx, *before, *programs));
-    app.db.write((before, app.clock.now().minus(MEMORY)), work).await
+    app.db.write(Actor::SERVICE, (before, app.clock.now().minus(MEMORY)), work).await
 }
 
 /// Brings times back that a clock has written which was ahead: a session begun then would outlive all others, and a key
@@ -341,7 +350,7 @@ pub async fn mend_times(app: &App, now: Time) -> Result<u64> {
             Ok((sessions + keys, keys > 0))
         })
     };
-    let (mended, keys) = app.db.write((now, end, change), work).await?;
+    let (mended, keys) = app.db.write(Actor::SERVICE, (now, end, change), work).await?;
     if keys {
         app.keys_changed().await;
     }
