@@ -1,5 +1,6 @@
-//! What the product does. Each feature has the same rooms: `model` what it is, `store` where it is kept, `actions` what can
-//! be done, `api` how programs ask for it, `pages` how people do. A feature knows those before it in this list only.
+//! What the product does. Each feature has the same rooms: `model` what it is, `store` where it is kept, `actions` what
+//! can be done, `api` how programs ask for it, `pages` how people do. A feature knows those before it in this list
+//! only.
 
 pub mod accounts;
 pub mod clients;

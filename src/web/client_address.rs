@@ -32,8 +32,8 @@ impl FromRequestParts<Arc<App>> for ClientAddress {
     }
 }
 
-/// Who asks: the peer, or whom the proxies that we trust name. They are read from the right, for each proxy appends whom
-/// it heard from. What is left of a word that is no address, or not from a proxy we trust, is anybody's invention.
+/// Who asks: the peer, or whom the proxies that we trust name. They are read from the right, for each proxy appends
+/// whom it heard from. What is left of a word that is no address, or not from a proxy we trust, is anybody's invention.
 pub fn client_address(limits: &Limits, peer: Peer, headers: &HeaderMap) -> IpAddr {
     let mut client = peer.address.ip();
     if !peer.trusted {

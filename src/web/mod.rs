@@ -1,5 +1,5 @@
-//! What handlers and pages are made with: extractors, problems, lists, cookies and forms, languages, views. Nothing here
-//! knows a feature.
+//! What handlers and pages are made with: extractors, problems, lists, cookies and forms, languages, views. Nothing
+//! here knows a feature.
 
 pub mod actor;
 pub mod client_address;

@@ -26,5 +26,6 @@ mod pages;
 mod providers;
 mod signin;
 mod structure;
+mod style;
 mod tokens;
 mod verifier;

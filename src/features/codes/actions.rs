@@ -148,8 +148,8 @@ async fn after_joins(tx: &mut Tx<'_>, slot: &mut Slot) -> Result<()> {
     Ok(())
 }
 
-/// Keeps in a slot that is held off until when referrals are recorded, before they get a mark: nobody looks for the time of
-/// those behind a mark again.
+/// Keeps in a slot that is held off until when referrals are recorded, before they get a mark: nobody looks for the
+/// time of those behind a mark again.
 pub async fn note_joins(tx: &mut Tx<'_>, owner: UserId) -> Result<()> {
     match store::after_joins(tx, owner).await? {
         Some(after) => store::note_time(tx, owner, after).await,

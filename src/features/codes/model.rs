@@ -33,8 +33,8 @@ impl State {
     }
 }
 
-/// An owner's slot, locked, with the time of the database's clock read after the lock: that of whatever is recorded in the
-/// slot now, so never before what was recorded there earlier.
+/// An owner's slot, locked, with the time of the database's clock read after the lock: that of whatever is recorded in
+/// the slot now, so never before what was recorded there earlier.
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub owner: UserId,

@@ -341,8 +341,8 @@ fn credential(identity: Identity) -> Credential {
     Credential::Identity { issuer: identity.issuer, subject: identity.subject }
 }
 
-/// Says why nobody has come back, and leads to where they can begin again: with the code that they brought along, to the
-/// form that has a field for it, unless their way has it.
+/// Says why nobody has come back, and leads to where they can begin again: with the code that they brought along, to
+/// the form that has a field for it, unless their way has it.
 fn lost(app: &App, visitor: &Visitor, words: &'static Words, provider: &str, failed: FailedSignIn) -> Result<Response> {
     let next = safe_next(failed.next.as_deref());
     let request = request_on(next);

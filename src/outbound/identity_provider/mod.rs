@@ -397,8 +397,8 @@ fn recent(at: Time, now: Time, span: Duration) -> bool {
     at <= now && now.since(at) < span
 }
 
-/// What the token endpoint has answered, if that is no error, whatever the status: some tell errors with 200, and what a
-/// failing server says of itself is worth a line in the log.
+/// What the token endpoint has answered, if that is no error, whatever the status: some tell errors with 200, and what
+/// a failing server says of itself is worth a line in the log.
 fn token_answer(answer: &Reply) -> Result<TokenAnswer, Failure> {
     match serde_json::from_slice(&answer.body) {
         Ok(TokenAnswer { error: Some(word), .. }) => Err(Failure::told(&word)),

@@ -72,10 +72,12 @@ problems!(WithdrawProblems: person query[ConsentNotFound, RateLimited]);
 
 /// Take back what you have allowed a client
 ///
-/// Its tokens end on every node within seconds. At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
+/// Its tokens end on every node within seconds. At most 60 changes a minute, of whatever kind
+/// (`limits.writes_per_user`).
 #[utoipa::path(delete, path = "/api/v1/me/consents/{client_id}", tag = "Accounts", operation_id = "withdraw_consent",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])),
-    params(("client_id" = String, Path, description = "The client's id", example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
+    params(("client_id" = String, Path, description = "The client's id",
+        example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 204, description = "Withdrawn"), WithdrawProblems))]
 async fn withdraw(
     State(app): State<Arc<App>>,
