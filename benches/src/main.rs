@@ -3,7 +3,6 @@
 mod against;
 mod fill;
 mod http;
-mod keeper;
 mod load;
 mod machine;
 mod measure;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use referral::config::Hashing;
 use referral::crypto::hashing::Hasher;
+use testkit::Kept;
 
 use crate::fill::{self, Filling};
-use crate::keeper::Kept;
 use crate::load::{self, Group, Source, Span, Times};
 use crate::meter::Meter;
 use crate::people::{PASSWORD, People, owner};
@@ -139,7 +139,7 @@ fn described(people: &People) -> String {
 impl Bench {
     pub fn new(settings: Settings, programs: Programs, postgres: Arc<Postgres>) -> Result<Bench, String> {
         let people = People { scale: settings.scale, seed: settings.seed };
-        let files = Kept::start("exec sleep infinity", "KILL", None)?;
+        let files = Kept::running("exec sleep infinity", "KILL")?;
         Ok(Bench {
             programs,
             postgres,

@@ -1,14 +1,11 @@
 //! The databases of a run: PostgreSQL and Redis, started for it.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::{fs, io};
 
+use testkit::{Kept, free_port, postgresql};
 use tokio_postgres::{Client, NoTls};
-
-use crate::keeper::{Kept, quoted};
 
 /// What differs from PostgreSQL's defaults. Durability is as it comes: fsync, full_page_writes and synchronous_commit
 /// are on.
@@ -23,23 +20,16 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn start() -> Result<Postgres, String> {
-        let programs = postgres_programs()?;
-        let port = free_port().map_err(|error| format!("no free port: {error}"))?;
-        let mut settings = format!("-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories=");
-        for (name, value) in POSTGRES_SETTINGS {
-            settings += &format!(" -c {name}={value}");
-        }
-        let command = format!(
-            "{} -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync && exec {} -D data {settings}",
-            quoted(programs.join("initdb")),
-            quoted(programs.join("postgres")),
-        );
-        let kept = Kept::start(&command, "QUIT", postgres_user()?)?;
-        let postgres = Postgres { kept, programs, port };
-        postgres.kept.wait_for("PostgreSQL", |kept| {
-            kept.log().contains("database system is ready to accept connections").then_some(())
-        })?;
-        Ok(postgres)
+        let programs = postgresql::programs(&["initdb", "postgres", "pgbench"])
+            .ok_or("PostgreSQL's initdb, postgres and pgbench are not there; `cargo xtask bench` installs them")?;
+        let port = free_port()?;
+        let settings: Vec<String> =
+            POSTGRES_SETTINGS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        let make = postgresql::initdb(&programs);
+        let mut kept = Kept::new(postgresql::user()?, postgresql::SIGNAL, "")?;
+        kept.start(&postgresql::server(&programs, &make, port, &settings.join(" ")))?;
+        kept.wait_for("PostgreSQL", |kept| kept.log().contains(postgresql::READY).then_some(()))?;
+        Ok(Postgres { kept, programs, port })
     }
 
     /// The postmaster's process number; all others of the cluster are its children.
@@ -94,9 +84,9 @@ pub struct Redis {
 
 impl Redis {
     pub fn start() -> Result<Redis, String> {
-        let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+        let port = free_port()?;
         let command = format!("exec redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir .");
-        let kept = Kept::start(&command, "KILL", None)?;
+        let kept = Kept::running(&command, "KILL")?;
         kept.wait_for("Redis", |kept| {
             let ready = kept.log().contains("Ready to accept connections");
             (ready && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()).then_some(())
@@ -111,42 +101,4 @@ impl Redis {
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
-}
-
-pub fn free_port() -> io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
-}
-
-/// The newest of those that Debian's packages put side by side, else what is in PATH.
-fn postgres_programs() -> Result<PathBuf, String> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
-    folders.sort_by_key(|folder| {
-        let name =
-            folder.parent().and_then(|version| version.file_name()).map(|name| name.to_string_lossy().into_owned());
-        std::cmp::Reverse(name.and_then(|name| name.parse::<u32>().ok()))
-    });
-    folders.push(PathBuf::new()); // makes a bare name, which is looked up in PATH
-    let works = |folder: &PathBuf| {
-        ["initdb", "postgres", "pgbench"].iter().all(|program| {
-            let output = Command::new(folder.join(program)).arg("--version").output();
-            output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("(PostgreSQL)"))
-        })
-    };
-    folders.into_iter().find(works).ok_or_else(|| {
-        "PostgreSQL's initdb, postgres and pgbench are not there; `cargo xtask bench` installs them".to_owned()
-    })
-}
-
-/// Root may not run PostgreSQL; its packages come with a user who may.
-fn postgres_user() -> Result<Option<(u32, u32)>, String> {
-    if fs::metadata("/proc/self").is_ok_and(|me| me.uid() != 0) {
-        return Ok(None);
-    }
-    let id = |which| {
-        let output = Command::new("id").args([which, "postgres"]).output().map_err(|error| format!("`id`: {error}"))?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().parse::<u32>();
-        text.map_err(|_| "there is no user `postgres` to run PostgreSQL as".to_owned())
-    };
-    Ok(Some((id("-u")?, id("-g")?)))
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use testkit::{Kept, quoted};
+
 use crate::http;
-use crate::keeper::{Kept, quoted};
 
 /// Where everything that is run was built.
 pub struct Programs {
@@ -84,7 +85,7 @@ impl Service {
         let pin = options.pinned.map(|core| format!("taskset -c {core} ")).unwrap_or_default();
         let set: Vec<String> =
             environment.iter().map(|(name, value)| format!("{name}={}", quoted(Path::new(value)))).collect();
-        let kept = Kept::start(&format!("exec {pin}env -i {} {program}", set.join(" ")), "TERM", None)?;
+        let kept = Kept::running(&format!("exec {pin}env -i {} {program}", set.join(" ")), "TERM")?;
         let address = kept.wait_for("the service", listens_on)?;
         Ok(Service { kept, address })
     }
@@ -96,7 +97,7 @@ impl Service {
 
 /// A yardstick that serves, a command of this program.
 pub fn start_yardstick(programs: &Programs, command: &str) -> Result<Service, String> {
-    let kept = Kept::start(&format!("exec {} {command}", quoted(&programs.bench)), "TERM", None)?;
+    let kept = Kept::running(&format!("exec {} {command}", quoted(&programs.bench)), "TERM")?;
     let address = kept.wait_for(command, listens_on)?;
     Ok(Service { kept, address })
 }

@@ -453,7 +453,11 @@ fn use_lines_are_read_as_the_compiler_reads_them() {
 #[test]
 fn every_dependency_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (manifest, folders) in [("Cargo.toml", &["src", "tests"][..]), ("benches/Cargo.toml", &["benches/src"])] {
+    for (manifest, folders) in [
+        ("Cargo.toml", &["src", "tests"][..]),
+        ("benches/Cargo.toml", &["benches/src"]),
+        ("xtask/Cargo.toml", &["xtask/src"]),
+    ] {
         let code: String = folders.iter().map(|folder| code_in(folder)).collect();
         let text = std::fs::read_to_string(root.join(manifest)).expect("a manifest");
         let unused = unused(&text, &code);

@@ -15,7 +15,10 @@ const COLUMNS: usize = 120;
 const UNWRAPPED: &[&str] = &["docs/benchmarks.md"];
 
 fn sources() -> Vec<(String, String)> {
-    ["src", "tests", "benches/src", "xtask/src"].into_iter().flat_map(|folder| files(folder, ".rs")).collect()
+    ["src", "tests", "benches/src", "testkit/src", "xtask/src"]
+        .into_iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect()
 }
 
 #[test]

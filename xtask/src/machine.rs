@@ -1,8 +1,8 @@
 //! What a task needs of the machine, and how to get it there.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use testkit::{is_root, postgresql, says};
 
 use crate::shell;
 
@@ -102,31 +102,17 @@ pub fn provide(needs: &[Need]) -> Result<(), String> {
     }
 }
 
-/// The same places are searched by the tests, in `tests/it/support/servers/`: what is in PATH under these names
-/// may be something else, so each has to say what it is.
 fn has_postgresql() -> bool {
     postgresql_programs().is_some()
 }
 
 /// The folder that PostgreSQL's programs are in, empty when they are in PATH.
 pub fn postgresql_programs() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
-    folders.push(PathBuf::new()); // makes a bare name, which is looked up in PATH
-    let programs = ["initdb", "postgres", "pg_ctl"];
-    folders.into_iter().find(|folder| programs.iter().all(|program| says(folder.join(program), "(PostgreSQL)")))
+    postgresql::programs(&["initdb", "postgres"])
 }
 
 fn has_node() -> bool {
     let version = shell::output("node", &["--version"]).unwrap_or_default();
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     major.is_some_and(|major| major >= 20) && shell::output("npm", &["--version"]).is_some()
-}
-
-fn says(program: impl AsRef<std::path::Path>, word: &str) -> bool {
-    shell::output(program, &["--version"]).is_some_and(|text| text.contains(word))
-}
-
-pub fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

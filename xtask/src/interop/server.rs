@@ -1,7 +1,7 @@
 //! The server under test: its own folder and database, a free port, a clean end.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
@@ -29,8 +29,7 @@ pub struct Server {
 
 /// An address of this machine that nobody listens at.
 pub fn free_address() -> Result<SocketAddr, String> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    free.map_err(|error| format!("no free port: {error}"))
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, testkit::free_port()?)))
 }
 
 /// Waits until this is answered with 200; `has_ended` may tell that it never will be.

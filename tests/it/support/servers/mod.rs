@@ -2,19 +2,16 @@
 //! its own, and gone with the test process however that ends.
 
 mod chromedriver;
-mod keeper;
 mod pgbouncer;
 mod postgres;
 mod redis;
 
-use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
+
+use testkit::Kept;
 
 pub use chromedriver::ChromeDriver;
 pub use pgbouncer::PgBouncer;
@@ -30,39 +27,37 @@ const ATTEMPTS: usize = 50;
 
 /// Root may not run PostgreSQL; its packages come with a user who may.
 pub fn postgres_user() -> Option<(u32, u32)> {
-    let root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
-    let id = |which| {
-        let output = Command::new("id").args([which, "postgres"]).output().expect("`id` runs");
-        let text = String::from_utf8_lossy(&output.stdout).trim().parse();
-        text.expect("there is no user `postgres`: run `cargo xtask test`, which installs PostgreSQL")
-    };
-    root.then(|| (id("-u"), id("-g")))
+    testkit::postgresql::user().expect("run `cargo xtask test`, which installs PostgreSQL")
 }
 
 /// The first of the named programs that says what it should when asked for its version.
-/// Packages keep PostgreSQL's servers out of PATH, and what is in PATH under these names may be something else.
 fn program(names: &[&str], says: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
-    folders.push(PathBuf::new()); // makes a bare name, which is looked up in PATH
-    folders.sort(); // the empty one first, the newest last
-    let works = |path: &PathBuf| {
-        let output = Command::new(path).arg("--version").output();
-        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(says))
-    };
-    let mut paths = names.iter().flat_map(|name| folders.iter().rev().map(move |folder| folder.join(name)));
-    let Some(path) = paths.find(works) else {
+    let Some(path) = testkit::program(names, says) else {
         panic!("{} is not on this machine: run `cargo xtask test`, which installs it", names[0]);
     };
     path
 }
 
-/// Below the range from which the system takes ports for outgoing connections: there, a client that keeps
-/// knocking at a killed server's port may be given that very port as its own, and talk to itself.
 pub fn free_port() -> u16 {
-    let port = || 20_000 + (RandomState::new().hash_one(()) % 12_000) as u16;
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    std::iter::repeat_with(port).take(1000).find(free).expect("one port of thousands is free")
+    testkit::free_port().expect("one port of thousands is free")
+}
+
+/// Waits until the server answers; false when it ended instead.
+async fn comes_up(kept: &Kept, answers: impl AsyncFn() -> bool) -> bool {
+    for _ in 0..LOOKS {
+        if answers().await {
+            return true;
+        }
+        if !kept.alive() {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    give_up(kept)
+}
+
+fn give_up(kept: &Kept) -> ! {
+    panic!("a test server does not do as told; its log ends:\n{}", kept.end_of_log())
 }
 
 /// Whether the server at this port answers `request` with a text that holds `expected`.

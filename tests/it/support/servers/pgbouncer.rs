@@ -1,14 +1,14 @@
 //! PgBouncer.
 
+use testkit::Kept;
 use tokio_postgres::NoTls;
 
-use super::keeper::Keeper;
-use super::{ATTEMPTS, Postgres, free_port, postgres_user, program};
+use super::{ATTEMPTS, Postgres, comes_up, free_port, give_up, postgres_user, program};
 
 /// A real pooler between the service and a PostgreSQL.
 pub struct PgBouncer {
     port: u16,
-    _keeper: Keeper,
+    _kept: Kept,
 }
 
 impl PgBouncer {
@@ -17,7 +17,7 @@ impl PgBouncer {
         // Packages put it where only root looks.
         let program = program(&["pgbouncer", "/usr/sbin/pgbouncer"], "PgBouncer");
         // It refuses to run as root.
-        let mut keeper = Keeper::new(postgres_user(), "KILL", "");
+        let mut kept = Kept::new(postgres_user(), "KILL", "").expect("a folder");
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let settings = format!(
@@ -27,8 +27,8 @@ impl PgBouncer {
                 server.port(),
                 if mode == "session" { 50 } else { 3 },
             );
-            keeper.write("pgbouncer.ini", &settings);
-            keeper.start(&format!("exec '{}' pgbouncer.ini", program.display()));
+            kept.write("pgbouncer.ini", &settings).expect("the folder can be written");
+            kept.start(&format!("exec '{}' pgbouncer.ini", program.display())).expect("the keeper answers");
             let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
             let answers = async || match tokio_postgres::connect(&url, NoTls).await {
                 Ok((client, connection)) => {
@@ -37,11 +37,11 @@ impl PgBouncer {
                 }
                 Err(_) => false,
             };
-            if keeper.answers(answers).await && keeper.alive() {
-                return PgBouncer { port, _keeper: keeper };
+            if comes_up(&kept, answers).await && kept.alive() {
+                return PgBouncer { port, _kept: kept };
             }
         }
-        keeper.give_up()
+        give_up(&kept)
     }
 
     /// The address of a database of the server's, through the pooler.

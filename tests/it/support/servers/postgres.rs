@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use testkit::{Kept, postgresql};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
-use super::keeper::Keeper;
-use super::{ATTEMPTS, LOOKS, PAUSE, free_port, postgres_user, program};
+use super::{ATTEMPTS, LOOKS, PAUSE, comes_up, free_port, give_up, postgres_user};
 
 #[derive(Clone, Copy, Default)]
 pub struct PostgresOptions {
@@ -20,7 +21,7 @@ pub struct PostgresOptions {
 }
 
 pub struct Postgres {
-    keeper: Keeper,
+    kept: Kept,
     programs: PathBuf, // the folder they are in
     options: PostgresOptions,
     port: u16,
@@ -38,31 +39,30 @@ impl Postgres {
 
     /// An own one, for tests that kill it or need it set up otherwise; ends when dropped.
     pub async fn start(options: PostgresOptions) -> Postgres {
-        let server = program(&["postgres"], "postgres (PostgreSQL)");
+        let programs =
+            postgresql::programs(&["initdb", "postgres"]).expect("run `cargo xtask test`, which installs PostgreSQL");
         let root = if options.fsync { "" } else { throwaway_root() };
-        // Immediate shutdown: it frees the shared memory that a plain kill would leave behind.
-        let keeper = Keeper::new(postgres_user(), "QUIT", root);
+        let kept = Kept::new(postgres_user(), postgresql::SIGNAL, root).expect("a folder");
         if options.tls {
-            keeper.write_certificates();
+            write_certificates(&kept);
         }
         // A plain connection over TCP is refused when the server is for TLS; ours goes through the socket.
         let host = if options.tls { "hostssl" } else { "host" };
         let replication = "host replication all 127.0.0.1/32 trust";
-        keeper.write("hba", &format!("local all all trust\n{host} all all 127.0.0.1/32 trust\n{replication}\n"));
+        write(&kept, "hba", &format!("local all all trust\n{host} all all 127.0.0.1/32 trust\n{replication}\n"));
 
-        let programs = server.parent().expect("a program is in a folder").to_owned();
-        let mut postgres = Postgres { keeper, programs, options, port: 0, databases: AtomicU32::new(0), primary: None };
+        let mut postgres = Postgres { kept, programs, options, port: 0, databases: AtomicU32::new(0), primary: None };
         postgres.launch(free_port).await;
         postgres
     }
 
     /// A copy of another that follows it, until it is promoted.
     pub async fn standby_of(primary: &Postgres) -> Postgres {
-        let keeper = Keeper::new(postgres_user(), "QUIT", throwaway_root());
-        keeper.write("hba", "local all all trust\nhost all all 127.0.0.1/32 trust\n");
+        let kept = Kept::new(postgres_user(), postgresql::SIGNAL, throwaway_root()).expect("a folder");
+        write(&kept, "hba", "local all all trust\nhost all all 127.0.0.1/32 trust\n");
         let (programs, options) = (primary.programs.clone(), primary.options);
         let primary = Some(primary.port);
-        let mut postgres = Postgres { keeper, programs, options, port: 0, databases: AtomicU32::new(0), primary };
+        let mut postgres = Postgres { kept, programs, options, port: 0, databases: AtomicU32::new(0), primary };
         postgres.launch(free_port).await;
         postgres
     }
@@ -73,7 +73,7 @@ impl Postgres {
 
     /// Statements of whoever looks after the server.
     pub async fn sql(&self, sql: &str) {
-        let client = connect(&self.keeper.folder, self.port).await.expect("PostgreSQL is up");
+        let client = connect(&self.kept.folder, self.port).await.expect("PostgreSQL is up");
         // Each by itself: some may not be part of a transaction.
         for statement in sql.split("; ") {
             client.simple_query(statement).await.expect("it is done");
@@ -88,7 +88,7 @@ impl Postgres {
     /// The one value that a statement answers in a database.
     pub async fn in_database(&self, name: &str, sql: &str) -> String {
         let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.keeper.folder).port(self.port).user("postgres").dbname(name);
+        config.host_path(&self.kept.folder).port(self.port).user("postgres").dbname(name);
         let (client, connection) = config.connect(NoTls).await.expect("PostgreSQL is up");
         tokio::spawn(connection);
         let rows = client.simple_query(sql).await.expect("an answer");
@@ -102,7 +102,7 @@ impl Postgres {
     /// Creates an empty database and returns its address.
     pub async fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed) + 1);
-        let client = connect(&self.keeper.folder, self.port).await.expect("PostgreSQL is up");
+        let client = connect(&self.kept.folder, self.port).await.expect("PostgreSQL is up");
         // Faster than writing 7 MB to the log, the default since PostgreSQL 15; older ones only copy, and do
         // not know the word.
         let create = format!("create database {name}");
@@ -115,34 +115,34 @@ impl Postgres {
 
     /// SIGKILL; its children notice and end by themselves.
     pub fn kill(&mut self) {
-        self.keeper.kill();
+        self.kept.kill().expect("it ends");
     }
 
     /// As if the machine had stopped: connections stay, nothing is answered.
     pub fn pause(&self) {
-        self.keeper.signal_all("STOP");
+        self.kept.signal_all("STOP");
     }
 
     pub fn resume(&self) {
-        self.keeper.signal_all("CONT");
+        self.kept.signal_all("CONT");
     }
 
     /// Starts it again on the same data and port.
     pub async fn restart(&mut self) {
-        self.keeper.kill();
+        self.kept.kill().expect("it ends");
         let port = self.port;
         self.launch(|| port).await;
     }
 
     /// The certificate authority to trust; only there with [`PostgresOptions::tls`].
     pub fn ca_pem_path(&self) -> PathBuf {
-        self.keeper.folder.join("ca.pem")
+        self.kept.folder.join("ca.pem")
     }
 
     /// From now on shows these certificates, the server's own first; only with [`PostgresOptions::tls`].
     pub async fn show(&self, certificates: &str, key: &str) {
-        self.keeper.write("server.pem", certificates);
-        self.keeper.write("server.key", key);
+        write(&self.kept, "server.pem", certificates);
+        write(&self.kept, "server.key", key);
         let read_at = async || self.value("select pg_conf_load_time()").await;
         let before = read_at().await;
         self.sql("select pg_reload_conf()").await;
@@ -153,7 +153,7 @@ impl Postgres {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.keeper.give_up()
+        give_up(&self.kept)
     }
 
     /// Whether PostgreSQL's own client connects to this address, and what it says.
@@ -173,16 +173,15 @@ impl Postgres {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.keeper.give_up()
+        give_up(&self.kept)
     }
 
     async fn run(&mut self) -> bool {
-        let (folder, port) = (self.keeper.folder.clone(), self.port);
+        let (folder, port) = (self.kept.folder.clone(), self.port);
         // Hundreds of databases live for a second each: vacuuming them would only take the tests' processor.
         let mut settings = format!(
-            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='{}' -c hba_file='{}' \
-             -c max_connections=400 -c shared_buffers=64MB -c max_wal_size=128MB -c autovacuum=off \
-             -c dynamic_shared_memory_type=mmap",
+            "-c unix_socket_directories='{}' -c hba_file='{}' -c max_connections=400 -c shared_buffers=64MB \
+             -c max_wal_size=128MB -c autovacuum=off -c dynamic_shared_memory_type=mmap",
             folder.display(),
             folder.join("hba").display(),
         );
@@ -199,18 +198,16 @@ impl Postgres {
             );
         }
         let make = match self.primary {
-            None => "initdb' -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync".to_owned(),
+            None => postgresql::initdb(&self.programs),
             Some(port) => format!(
-                "pg_basebackup' -D data -h 127.0.0.1 -p {port} -U postgres --write-recovery-conf --checkpoint=fast \
-                 --no-sync"
+                "{} -D data -h 127.0.0.1 -p {port} -U postgres --write-recovery-conf --checkpoint=fast --no-sync",
+                testkit::quoted(self.programs.join("pg_basebackup")),
             ),
         };
-        let programs = self.programs.display();
-        self.keeper.start(&format!(
-            "{{ [ -s data/PG_VERSION ] || '{programs}/{make}; }} && exec '{programs}/postgres' -D data {settings}"
-        ));
+        let command = postgresql::server(&self.programs, &make, port, &settings);
+        self.kept.start(&command).expect("the keeper answers");
         // Through the socket in our own folder: whatever else may listen on that port, this is ours.
-        self.keeper.answers(async || connect(&folder, port).await.is_ok()).await
+        comes_up(&self.kept, async || connect(&folder, port).await.is_ok()).await
     }
 }
 
@@ -234,4 +231,23 @@ fn throwaway_root() -> &'static str {
     let disk = disk.lines().nth(1).and_then(|line| number(line, 3));
     let plenty = memory.is_some_and(|kb| kb > 2 * ROOM_KB) && disk.is_some_and(|kb| kb > ROOM_KB);
     if plenty { "/dev/shm" } else { "" }
+}
+
+/// An authority and a certificate of its, for `localhost`.
+fn write_certificates(kept: &Kept) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "referral test authority");
+    let new_key = || KeyPair::generate().expect("a key");
+    let authority = CertifiedIssuer::self_signed(authority, new_key()).expect("an authority");
+    let key = new_key();
+    let server = CertificateParams::new(["localhost".to_owned()]).expect("a host name");
+    let server = server.signed_by(&key, &authority).expect("a certificate");
+    write(kept, "ca.pem", &authority.pem());
+    write(kept, "server.pem", &server.pem());
+    write(kept, "server.key", &key.serialize_pem());
+}
+
+fn write(kept: &Kept, name: &str, text: &str) {
+    kept.write(name, text).expect("the folder can be written");
 }

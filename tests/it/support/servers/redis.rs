@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::keeper::Keeper;
-use super::{ATTEMPTS, PAUSE, ask, free_port, program};
+use testkit::Kept;
+
+use super::{ATTEMPTS, PAUSE, ask, comes_up, free_port, give_up, program};
 
 pub struct Redis {
-    keeper: Keeper,
+    kept: Kept,
     program: PathBuf,
     port: u16,
     /// Where it speaks TLS, if it does.
@@ -25,8 +26,8 @@ impl Redis {
     /// One that also speaks TLS, with this certificate and key.
     pub async fn start_with_tls(certificate: &str, key: &str) -> Redis {
         let mut redis = Redis::new();
-        redis.keeper.write("server.pem", certificate);
-        redis.keeper.write("server.key", key);
+        redis.kept.write("server.pem", certificate).expect("the folder can be written");
+        redis.kept.write("server.key", key).expect("the folder can be written");
         redis.tls_port = Some(0);
         redis.launch(free_port).await;
         redis
@@ -34,7 +35,7 @@ impl Redis {
 
     fn new() -> Redis {
         let program = program(&["redis-server"], "server v=");
-        Redis { keeper: Keeper::new(None, "KILL", ""), program, port: 0, tls_port: None, more: "" }
+        Redis { kept: Kept::new(None, "KILL", "").expect("a folder"), program, port: 0, tls_port: None, more: "" }
     }
 
     pub fn url(&self) -> String {
@@ -54,19 +55,19 @@ impl Redis {
 
     /// SIGKILL: connections break, new ones are refused, everything it knew is gone.
     pub fn kill(&mut self) {
-        self.keeper.kill();
+        self.kept.kill().expect("it ends");
     }
 
     /// Starts it again, empty, on the same port.
     pub async fn restart(&mut self) {
-        self.keeper.kill();
+        self.kept.kill().expect("it ends");
         let port = self.port;
         self.launch(|| port).await;
     }
 
     /// Starts it again with what `SAVE` has kept, and has it load for longer than anybody waits.
     pub async fn restart_loading(&mut self) {
-        self.keeper.kill();
+        self.kept.kill().expect("it ends");
         self.more = " --key-load-delay 20000 --loading-process-events-interval-bytes 1024";
         let port = self.port;
         self.launch(|| port).await;
@@ -79,11 +80,11 @@ impl Redis {
 
     /// A black hole: connections are still accepted (by the kernel), nothing is answered.
     pub fn pause(&self) {
-        self.keeper.signal("STOP");
+        self.kept.signal("STOP");
     }
 
     pub fn resume(&self) {
-        self.keeper.signal("CONT");
+        self.kept.signal("CONT");
     }
 
     async fn launch(&mut self, port: impl Fn() -> u16) {
@@ -96,15 +97,15 @@ impl Redis {
             });
             let options = format!("--port {port} --bind 127.0.0.1 --save '' --appendonly no --dir .");
             let (tls, more) = (tls.unwrap_or_default(), self.more);
-            self.keeper.start(&format!("exec '{program}' {options} {tls}{more}"));
+            self.kept.start(&format!("exec '{program}' {options} {tls}{more}")).expect("the keeper answers");
             self.port = port;
             // Another Redis may hold that port: only the one with our process number is ours.
-            let ours = format!("process_id:{}\r\n", self.keeper.pid);
-            if self.keeper.answers(async || ask(port, "INFO server\r\n", &ours)).await {
+            let ours = format!("process_id:{}\r\n", self.kept.pid);
+            if comes_up(&self.kept, async || ask(port, "INFO server\r\n", &ours)).await {
                 return;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.keeper.give_up()
+        give_up(&self.kept)
     }
 }
