@@ -4,6 +4,7 @@
 mod bench;
 mod interop;
 mod machine;
+mod mutants;
 mod shell;
 mod test;
 
@@ -18,6 +19,7 @@ Tasks:
   test     Run every test; installs the servers they need where they are missing
   interop  Let other people's clients loose on the server
   bench    Measure the service beside yardsticks
+  mutants  Try the tests: change what decides, and see whether they notice
 
 `cargo xtask <TASK> --help` tells more about a task.
 ";
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "interop" => interop::run(rest),
         "bench" => bench::run(rest),
+        "mutants" => mutants::run(rest),
         "-h" | "--help" | "help" => help(HELP),
         "" => Err(Failure::Usage("which task?".to_owned(), HELP)),
         other => Err(Failure::Usage(format!("there is no task `{other}`"), HELP)),
