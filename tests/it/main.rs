@@ -17,6 +17,7 @@ mod crowds;
 mod databases;
 mod deadlines;
 mod failover;
+mod faults;
 mod figures;
 mod gallery;
 mod guide;

@@ -111,19 +111,6 @@ on_every_setup! {
         test.client().register("guest", Some("LASTING2030A")).await.expect(201);
     }
 
-    /// A clock that was ahead for a while keeps nobody from making codes for as long.
-    async fn a_code_dated_far_ahead_does_not_count_against_its_owner(setup: Setup) {
-        let settings = [("REFERRAL_LIMITS", "on"), ("REFERRAL_LIMITS_CODES_PER_USER_AND_DAY", "2")];
-        let test = setup.start_with(&settings).await;
-        let owner = test.user("owner").await;
-        owner.create_code("FIRST2030ABC").await.expect(201);
-        replace(&owner, "SECOND2030AB").await;
-        let body = json!({"code": "THIRD2030ABC", "expires_at": "2099-01-01"});
-        owner.post("/api/v1/codes?replace=true", &body).await.expect_problem(429, "rate_limited");
-        test.sql(&format!("update codes set created_at = created_at + {} where ordinal = 1", 25 * HOURS)).await;
-        owner.post("/api/v1/codes?replace=true", &body).await.expect(201);
-    }
-
     async fn a_verdict_confirms_its_own_referral_alone(setup: Setup) {
         let test = setup.start().await;
         let owner = test.user("owner").await;

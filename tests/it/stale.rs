@@ -164,6 +164,7 @@ on_every_setup! {
         manager.get("/api/v1/clients").await.expect(200);
         test.sql("update users set is_manager = false where username = 'manager'").await;
         manager.get("/api/v1/clients").await.expect_problem(403, "managers_only");
+        manager.post("/api/v1/clients", &json!({})).await.expect_problem(403, "managers_only");
     }
 
     async fn a_code_gives_nothing_that_was_taken_back(setup: Setup) {

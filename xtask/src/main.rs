@@ -2,6 +2,7 @@
 //! in seconds on a machine that has Rust alone.
 
 mod bench;
+mod faults;
 mod interop;
 mod machine;
 mod mutants;
@@ -20,6 +21,7 @@ Tasks:
   interop  Let other people's clients loose on the server
   bench    Measure the service beside yardsticks
   mutants  Try the tests: change what decides, and see whether they notice
+  faults   Break the service and what it stands on, at length
 
 `cargo xtask <TASK> --help` tells more about a task.
 ";
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         "interop" => interop::run(rest),
         "bench" => bench::run(rest),
         "mutants" => mutants::run(rest),
+        "faults" => faults::run(rest),
         "-h" | "--help" | "help" => help(HELP),
         "" => Err(Failure::Usage("which task?".to_owned(), HELP)),
         other => Err(Failure::Usage(format!("there is no task `{other}`"), HELP)),

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod document;
+pub mod history;
 pub mod hunter;
 pub mod log;
 pub mod operations;
@@ -14,6 +15,7 @@ pub mod raw;
 pub mod relay;
 pub mod servers;
 pub mod visit;
+pub mod witness;
 
 /// Runs a test on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis. The body gets a
 /// [`app::Setup`] to build its nodes with.

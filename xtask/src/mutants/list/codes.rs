@@ -82,7 +82,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-day-that-a-wrong-clock-wrote",
         file: ACTIONS,
         swap: Code("made.since(slot.now) >= DAY", "false"),
-        tests: Both(&["replaced::a_code_dated_far_ahead_does_not_count_against_its_owner"]),
+        tests: Both(&["limits::so_many_codes_are_made_in_a_day_and_not_one_more"]),
         why: "a clock that was ahead for a while keeps people from making codes until then",
     },
     Mutant {
