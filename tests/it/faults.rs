@@ -99,7 +99,10 @@ async fn each_fault_of_a_way_is_what_it_says() {
     assert_eq!(back(&mut stream, "five").await.as_deref(), Some("five"));
     relay.suffer(Fault::Reset);
     assert_eq!(back(&mut stream, "six").await, None);
-    assert_eq!(back(&mut open().await, "seven").await, None);
+    // A new one may be gone before it is had.
+    if let Ok(mut new) = TcpStream::connect(address).await {
+        assert_eq!(back(&mut new, "seven").await, None);
+    }
     relay.strikes(4).await;
     assert_eq!(relay.struck(), 4);
 }

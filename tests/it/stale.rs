@@ -5,14 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use referral::cache::changes::Changes;
+use referral::db::Work;
 use referral::features::accounts::model::ArrivalKey;
 use referral::features::oauth::model::matches;
-use referral::features::tokens::actions::{authenticate, begin_session};
+use referral::features::tokens::actions::{NewFamily, Origin, authenticate, begin_family, begin_session, new_family};
 use referral::features::tokens::browser;
 use referral::features::tokens::model::Credential;
 use referral::features::{accounts, signin};
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
+use referral::kernel::scope::Scopes;
+use referral::kernel::time::Time;
 use referral::limits::prefix;
 use serde_json::json;
 use uuid::Uuid;
@@ -73,6 +76,48 @@ on_every_setup! {
         refused(signin::actions::link(test.app(), ticket(), user, today.clone()).await, Refusal::SignInExpired);
         accounts::admin::disable(test.app(), user).await.expect("disabled");
         refused(signin::actions::link(test.app(), ticket(), user, today).await, Refusal::BadCredentials);
+    }
+
+    async fn an_account_is_erased_only_with_the_password_of_today(setup: Setup) {
+        let test = setup.start().await;
+        let (user, former, today) = changed(&test, "olga").await;
+        let erase: Work<(UserId, String), bool> = |tx, (user, hash)| {
+            Box::pin(async move { Ok(accounts::store::erase(tx, *user, Some(hash), Time(1)).await?.is_some()) })
+        };
+        let erased = async |hash: String| test.app().db.write((user, hash), erase).await.expect("an answer");
+        assert!(!erased(former).await);
+        assert_eq!(test.number("select count(*) from users where erased_at is not null").await, 0);
+        assert!(erased(today.clone()).await);
+        assert!(!erased(today).await);
+    }
+
+    /// It was found, and then it was removed.
+    async fn a_program_that_was_removed_begins_nothing(setup: Setup) {
+        let test = setup.start().await;
+        let manager = test.manager("manager").await;
+        let shop = register(&manager, json!({"grants": ["client_credentials"], "redirect_uris": [], "scope": "program:read"})).await;
+        let begins = async || {
+            let program = Origin::Program(shop.id.parse().expect("an id"));
+            let (family, _) = new_family(test.app(), &shop.id, Scopes::MACHINE, program).expect("a family");
+            let begin: Work<NewFamily, bool> =
+                |tx, family| Box::pin(async move { Ok(begin_family(tx, family).await?.is_some()) });
+            test.app().db.write(family, begin).await.expect("an answer")
+        };
+        assert!(begins().await);
+        manager.delete(&format!("/api/v1/clients/{}", shop.id)).await.expect(204);
+        assert!(!begins().await);
+    }
+
+    /// To nodes that believe in what they know until they hear otherwise.
+    async fn the_end_of_each_session_is_announced(setup: Setup) {
+        let test = setup.start().await;
+        let user = test.user("user").await;
+        test.client().logged_in("user").await;
+        let body = json!({"current_password": PASSWORD, "new_password": ANOTHER});
+        user.post("/api/v1/me/password", &body).await.expect(204);
+        let told = "select count(*) from changes c join token_families f on f.id = c.subject \
+                    where c.topic = 'session' and f.ended_at is not null";
+        assert_eq!(test.number(told).await, 2);
     }
 
     /// Two changes that were both proven by the one password: the second finds another than it was proven by.

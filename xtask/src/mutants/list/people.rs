@@ -1,6 +1,6 @@
 //! Who may see and do what.
 
-use super::super::{Both, Code, Mutant, Sql, Unit};
+use super::super::{Both, Code, Mutant, Postgres, Sql, Sqlite, Unit};
 
 const REFERRALS: &str = "src/features/referrals/model.rs";
 const LISTS: &str = "src/features/referrals/actions.rs";
@@ -142,5 +142,25 @@ pub const MUTANTS: &[Mutant] = &[
             "features::accounts::model::tests::under_block_a_missing_verdict_bars_for_its_time_and_a_bad_one_for_good",
         ]),
         why: "the operator's policy is not kept",
+    },
+    Mutant {
+        name: "erased-by-a-password-of-yesterday-sqlite",
+        file: STORE,
+        swap: Sql(
+            "where id = $1 and password_hash is not distinct from $2 and erased_at is null\",",
+            "where id = $1 and ($2 is null or $2 <> '') and erased_at is null\",",
+        ),
+        tests: Sqlite(&["stale::an_account_is_erased_only_with_the_password_of_today"]),
+        why: "who knew the former password of an account erases it",
+    },
+    Mutant {
+        name: "erased-by-a-password-of-yesterday-postgres",
+        file: STORE,
+        swap: Sql(
+            "where id = $1 and password_hash is not distinct from $2 and erased_at is null for update",
+            "where id = $1 and ($2 is null or $2 <> '') and erased_at is null for update",
+        ),
+        tests: Postgres(&["stale::an_account_is_erased_only_with_the_password_of_today"]),
+        why: "who knew the former password of an account erases it",
     },
 ];

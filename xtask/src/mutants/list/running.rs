@@ -6,6 +6,7 @@ const LIMITS: &str = "src/limits.rs";
 const CACHE: &str = "src/cache/mod.rs";
 const CHANGES: &str = "src/cache/changes.rs";
 const JOBS: &str = "src/jobs.rs";
+const ACCOUNTS: &str = "src/features/accounts/store.rs";
 const TIME: &str = "src/kernel/time.rs";
 
 pub const MUTANTS: &[Mutant] = &[
@@ -111,5 +112,42 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Code("earlier.since(self) <= SKEW", "{ let _ = earlier; true }"),
         tests: Both(&["oauth_attacks::a_clock_that_steps_back_prolongs_neither_codes_nor_proofs"]),
         why: "a clock that steps back prolongs what was good for a moment",
+    },
+    Mutant {
+        name: "no-word-of-ended-sessions-sqlite",
+        file: CHANGES,
+        swap: Sql("unhex(value), 0 from json_each($2)", "unhex(value), 0 from json_each($2) where 1 = 0"),
+        tests: Sqlite(&["stale::the_end_of_each_session_is_announced"]),
+        why: "a thief stays logged in at the other nodes when the password is changed",
+    },
+    Mutant {
+        name: "no-word-of-ended-sessions-postgres",
+        file: CHANGES,
+        swap: Sql(
+            "value::uuid, 0 from json_array_elements_text($2::text::json)",
+            "value::uuid, 0 from json_array_elements_text($2::text::json) where 1 = 0",
+        ),
+        tests: Postgres(&["stale::the_end_of_each_session_is_announced"]),
+        why: "a thief stays logged in at the other nodes when the password is changed",
+    },
+    Mutant {
+        name: "a-kind-of-hash-is-missed-sqlite",
+        file: ACCOUNTS,
+        swap: Sql(
+            "max(7, instr(password_hash, ',p='))) limit 1)\n                union all",
+            "max(7, instr(password_hash, ',p='))) desc limit 1)\n                union all",
+        ),
+        tests: Sqlite(&["identity::a_log_in_is_the_same_work_for_everybody_whatever_is_stored"]),
+        why: "the time of a log-in tells who has an old hash",
+    },
+    Mutant {
+        name: "a-kind-of-hash-is-missed-postgres",
+        file: ACCOUNTS,
+        swap: Sql(
+            "greatest(7, strpos(password_hash, ',p='))) collate \\\"C\\\" limit 1)\n                union all",
+            "greatest(7, strpos(password_hash, ',p='))) collate \\\"C\\\" desc limit 1)\n                union all",
+        ),
+        tests: Postgres(&["identity::a_log_in_is_the_same_work_for_everybody_whatever_is_stored"]),
+        why: "the time of a log-in tells who has an old hash",
     },
 ];

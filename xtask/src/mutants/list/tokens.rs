@@ -233,4 +233,38 @@ pub const MUTANTS: &[Mutant] = &[
         tests: Both(&["stale::a_browser_session_begins_only_with_the_identity_of_today"]),
         why: "who was unlinked while they came gets in",
     },
+    Mutant {
+        name: "a-session-of-a-removed-program-sqlite",
+        file: STORE,
+        swap: Sql(
+            "from clients c where c.id = $3 and c.deleted_at is null\",",
+            "from clients c where c.id = $3 and c.created_at is not null\",",
+        ),
+        tests: Sqlite(&["stale::a_program_that_was_removed_begins_nothing"]),
+        why: "a program that was put out acts on by a request that was under way",
+    },
+    Mutant {
+        name: "the-newest-browsers-go-sqlite",
+        file: STORE,
+        swap: Sql("order by b.used_at desc limit -1 offset $3", "order by b.used_at limit -1 offset $3"),
+        tests: Sqlite(&["limits::so_many_browsers_of_a_user_are_kept"]),
+        why: "who logs in too often is logged out where they are",
+    },
+    Mutant {
+        name: "a-session-of-a-removed-program-postgres",
+        file: STORE,
+        swap: Sql(
+            "from clients c where c.id = $3 and c.deleted_at is null\n            for share of c",
+            "from clients c where c.id = $3 and c.created_at is not null\n            for share of c",
+        ),
+        tests: Postgres(&["stale::a_program_that_was_removed_begins_nothing"]),
+        why: "a program that was put out acts on by a request that was under way",
+    },
+    Mutant {
+        name: "the-newest-browsers-go-postgres",
+        file: STORE,
+        swap: Sql("order by b.used_at desc offset $3", "order by b.used_at offset $3"),
+        tests: Postgres(&["limits::so_many_browsers_of_a_user_are_kept"]),
+        why: "who logs in too often is logged out where they are",
+    },
 ];
