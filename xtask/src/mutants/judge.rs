@@ -20,7 +20,8 @@ pub struct Programs {
 }
 
 pub enum Verdict {
-    Noticed,
+    /// What the first test said, for a statement that does not run is noticed for the wrong reason.
+    Noticed(String),
     /// A test did not come to its end.
     Hung,
     /// These tests pass.
@@ -30,6 +31,8 @@ pub enum Verdict {
 /// How the named tests went, by their names; those that are missing did not end.
 struct Went {
     passed: BTreeMap<String, bool>,
+    /// Of the first that failed.
+    said: String,
     hung: bool,
 }
 
@@ -76,12 +79,12 @@ impl Programs {
         match survived.is_empty() {
             false => Verdict::Survived(survived),
             true if went.hung => Verdict::Hung,
-            true => Verdict::Noticed,
+            true => Verdict::Noticed(went.said),
         }
     }
 
     fn run(&self, unit: bool, names: &[String], mutant: Option<&str>) -> Went {
-        let mut went = Went { passed: BTreeMap::new(), hung: false };
+        let mut went = Went { passed: BTreeMap::new(), said: String::new(), hung: false };
         if names.is_empty() {
             return went;
         }
@@ -103,7 +106,12 @@ impl Programs {
             std::thread::sleep(Duration::from_millis(20));
         }
         let said = fs::read(&path).unwrap_or_default();
-        for line in String::from_utf8_lossy(&said).lines() {
+        let said = String::from_utf8_lossy(&said);
+        let mut after = said.lines().skip_while(|line| !line.contains("panicked at ")).skip(1);
+        // An assertion, what it compares, and no more of a long answer than fits.
+        let sentence = after.by_ref().take_while(|line| !line.is_empty() && *line != "stack backtrace:");
+        went.said = sentence.map(str::trim).collect::<Vec<_>>().join(" ").chars().take(160).collect();
+        for line in said.lines() {
             let line = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
             if let Some((name, word)) = line {
                 went.passed.insert(name.to_owned(), word == "ok");

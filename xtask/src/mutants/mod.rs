@@ -163,7 +163,7 @@ fn attempt(
             let verdict = programs.judge(mutant);
             let seconds = began.elapsed().as_secs_f32();
             let word = match &verdict {
-                Verdict::Noticed => "noticed".to_owned(),
+                Verdict::Noticed(said) => format!("noticed: {said}"),
                 Verdict::Hung => "noticed, for a test did not end".to_owned(),
                 Verdict::Survived(tests) => format!("SURVIVES {}", tests.join(", ")),
             };

@@ -52,7 +52,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "codes-are-shown-without-the-scope",
         file: LISTS,
         swap: Code("viewer.may_read_codes()", "true"),
-        tests: Both(&["access::a_list_of_referees_is_shown_as_the_operator_and_the_scopes_say"]),
+        tests: Both(&["access::a_token_shows_no_more_than_its_scopes_say"]),
         why: "a token shows more than its scopes say",
     },
     Mutant {
@@ -87,7 +87,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "whatever-the-first-proxy-was-told",
         file: CALLER,
         swap: Code("!limits.trusts(client)", "false"),
-        tests: Both(&["accounts::an_address_left_of_an_unreadable_one_is_not_believed"]),
+        tests: Both(&["accounts::a_client_is_who_the_connection_comes_from_unless_a_trusted_proxy_says_otherwise"]),
         why: "limits by address are escaped by a header that a proxy hands on",
     },
     Mutant {
