@@ -91,6 +91,18 @@ on_every_setup! {
         assert!(!erased(today).await);
     }
 
+    async fn nothing_is_left_that_could_let_an_erased_person_in(setup: Setup) {
+        let test = setup.start().await;
+        let manager = test.manager("olga").await;
+        manager.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
+        assert_eq!(test.number("select count(*) from users where erased_at is not null").await, 1);
+        let left = "select count(*) from users \
+                    where password_hash is not null or is_manager or discoverable or email_proven_at is not null";
+        assert_eq!(test.number(left).await, 0);
+        assert_eq!(test.number("select count(*) from logins").await, 0);
+        assert_eq!(test.number("select count(*) from token_families where ended_at is null").await, 0);
+    }
+
     /// It was found, and then it was removed.
     async fn a_program_that_was_removed_begins_nothing(setup: Setup) {
         let test = setup.start().await;

@@ -111,7 +111,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "an-erased-person-keeps-the-password",
         file: STORE,
         swap: Sql("password_hash = null, is_manager = false", "is_manager = false"),
-        tests: Both(&["accounts::of_the_erased_no_trace_is_left"]),
+        tests: Both(&["stale::nothing_is_left_that_could_let_an_erased_person_in"]),
         why: "something of an erased person is kept",
     },
     Mutant {
