@@ -11,6 +11,8 @@
 //! Units therefore never wait for anything but their own [`Tx`].
 
 pub mod about;
+#[cfg(debug_assertions)]
+mod crash;
 mod damage;
 mod error;
 mod found;
@@ -251,6 +253,8 @@ impl Tx<'_> {
     }
 
     pub async fn rows(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        #[cfg(debug_assertions)]
+        crash::before_statement(sql.name);
         match &mut self.engine {
             Engine::Sqlite(connection) => sqlite::rows(connection, sql, params),
             Engine::Postgres(session) => session.rows(sql, params).await,
@@ -264,6 +268,8 @@ impl Tx<'_> {
 
     /// Runs a statement for its effect and says how many rows it touched.
     pub async fn run(&mut self, sql: &'static Sql, params: &[Value]) -> Result<u64> {
+        #[cfg(debug_assertions)]
+        crash::before_statement(sql.name);
         match &mut self.engine {
             Engine::Sqlite(connection) => sqlite::run(connection, sql, params),
             Engine::Postgres(session) => session.run(sql, params).await,

@@ -215,7 +215,11 @@ impl Postgres {
             return Err(Error::Internal("a unit of work went on after a statement that had failed".into()));
         }
         let written = deadline::writing();
+        #[cfg(debug_assertions)]
+        super::crash::before_commit();
         let committed = lease.commit().await;
+        #[cfg(debug_assertions)]
+        super::crash::after_commit();
         if !matches!(committed, Ok(()) | Err(Error::Storage(Storage::OutcomeUnknown(_)))) {
             written.undone();
         }
@@ -229,7 +233,11 @@ impl Postgres {
         }
         let mut lease = self.lease().await?;
         let written = deadline::writing();
+        #[cfg(debug_assertions)]
+        super::crash::before_statement(sql.name);
         let outcome = lease.alone(sql, params).await.map(|rows| !rows.is_empty());
+        #[cfg(debug_assertions)]
+        super::crash::after_commit();
         match outcome {
             Ok(true) => Ok(true),
             Ok(false) | Err(Error::Storage(Storage::Constraint(_))) => {

@@ -389,7 +389,12 @@ fn run_group(connection: &mut Connection, files: &Files, group: &mut [Box<dyn Un
         step(connection, "release unit")?;
     }
     files.check()?;
-    step(connection, "commit").map(drop)
+    #[cfg(debug_assertions)]
+    super::crash::before_commit();
+    step(connection, "commit")?;
+    #[cfg(debug_assertions)]
+    super::crash::after_commit();
+    Ok(())
 }
 
 /// A file that nobody has opened yet, to look into: not even its mode is changed.

@@ -2,8 +2,10 @@
 //! in seconds on a machine that has Rust alone.
 
 mod bench;
+mod faults;
 mod interop;
 mod machine;
+mod mutants;
 mod shell;
 mod test;
 
@@ -18,6 +20,8 @@ Tasks:
   test     Run every test; installs the servers they need where they are missing
   interop  Let other people's clients loose on the server
   bench    Measure the service beside yardsticks
+  mutants  Try the tests: change what decides, and see whether they notice
+  faults   Break the service and what it stands on, at length
 
 `cargo xtask <TASK> --help` tells more about a task.
 ";
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "interop" => interop::run(rest),
         "bench" => bench::run(rest),
+        "mutants" => mutants::run(rest),
+        "faults" => faults::run(rest),
         "-h" | "--help" | "help" => help(HELP),
         "" => Err(Failure::Usage("which task?".to_owned(), HELP)),
         other => Err(Failure::Usage(format!("there is no task `{other}`"), HELP)),

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::client::Client;
 use super::servers::{Postgres, Redis};
+use super::witness;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
@@ -236,34 +237,7 @@ impl TestApp {
 
     /// Rows of a statement run beside the service, as text.
     pub async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        match self.setup {
-            Setup::Sqlite => {
-                let path = self.database_url.trim_start_matches("sqlite:").to_owned();
-                let connection = rusqlite::Connection::open(path).expect("the database file");
-                connection.busy_timeout(Duration::from_secs(10)).expect("a time-out");
-                let mut statement = connection.prepare(sql).expect("a statement");
-                let width = statement.column_count();
-                let rows = statement.query_map([], |row| {
-                    (0..width).map(|index| row.get_ref(index).map(text)).collect::<Result<Vec<_>, _>>()
-                });
-                rows.expect("rows").collect::<Result<_, _>>().expect("each row")
-            }
-            Setup::Postgres | Setup::PostgresAndRedis => {
-                let (client, connection) =
-                    tokio_postgres::connect(&self.database_url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-                tokio::spawn(connection);
-                let messages = client.simple_query(sql).await.expect("the statement runs");
-                messages
-                    .iter()
-                    .filter_map(|message| match message {
-                        tokio_postgres::SimpleQueryMessage::Row(row) => {
-                            Some((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect())
-                        }
-                        _ => None,
-                    })
-                    .collect()
-            }
-        }
+        witness::query(&self.database_url, sql).await
     }
 
     /// How many statements wait for a lock of PostgreSQL's.
@@ -283,19 +257,7 @@ impl TestApp {
 
     /// The one number that a statement answers.
     pub async fn number(&self, sql: &str) -> i64 {
-        let rows = self.query(sql).await;
-        rows[0][0].as_deref().expect("a value").parse().expect("a number")
-    }
-}
-
-fn text(value: rusqlite::types::ValueRef<'_>) -> Option<String> {
-    use rusqlite::types::ValueRef;
-    match value {
-        ValueRef::Null => None,
-        ValueRef::Integer(value) => Some(value.to_string()),
-        ValueRef::Real(value) => Some(value.to_string()),
-        ValueRef::Text(value) => Some(String::from_utf8_lossy(value).into_owned()),
-        ValueRef::Blob(value) => Some(value.iter().map(|byte| format!("{byte:02x}")).collect()),
+        witness::number(&self.database_url, sql).await
     }
 }
 

@@ -9,6 +9,7 @@ pub mod codes;
 pub mod document;
 pub mod figures;
 pub mod gallery;
+pub mod history;
 pub mod hunter;
 pub mod log;
 pub mod oauth;
@@ -28,6 +29,7 @@ pub mod spending;
 pub mod spy;
 pub mod tokens;
 pub mod visit;
+pub mod witness;
 
 /// Makes a test of the function of this name, on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis.
 /// The function stands right below and gets a [`app::Setup`] to build its nodes with.

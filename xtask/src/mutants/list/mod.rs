@@ -1,0 +1,21 @@
+//! The mutants, by topic. A file that moves is one line at the head of its topic.
+
+mod codes;
+mod oauth;
+mod people;
+mod registration;
+mod running;
+mod sign_in;
+mod tokens;
+
+use super::Topic;
+
+pub const TOPICS: &[Topic] = &[
+    Topic { name: "codes", mutants: codes::MUTANTS },
+    Topic { name: "registration", mutants: registration::MUTANTS },
+    Topic { name: "people", mutants: people::MUTANTS },
+    Topic { name: "tokens", mutants: tokens::MUTANTS },
+    Topic { name: "oauth", mutants: oauth::MUTANTS },
+    Topic { name: "sign-in", mutants: sign_in::MUTANTS },
+    Topic { name: "running", mutants: running::MUTANTS },
+];
