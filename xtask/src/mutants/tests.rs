@@ -33,7 +33,7 @@ fn every_mutant_names_tests_that_there_are() {
             let Some((module, test)) = name.rsplit_once("::") else { panic!("{}: {name}", mutant.name) };
             let path = match mutant.tests {
                 Unit(_) => format!("src/{}", module.trim_end_matches("::tests").replace("::", "/")),
-                _ => format!("tests/it/{module}"),
+                _ => format!("tests/it/{}", module.replace("::", "/")),
             };
             let source = sources.entry(path.clone()).or_insert_with(|| {
                 let read = |end: &str| fs::read_to_string(shell::root().join(format!("{path}{end}")));

@@ -4,18 +4,18 @@ use super::super::{Both, Code, Mutant, Postgres, Sql, Sqlite, Unit};
 
 const REFERRALS: &str = "src/features/referrals/model.rs";
 const LISTS: &str = "src/features/referrals/actions.rs";
-const CALLER: &str = "src/web/caller.rs";
+const CALLER: &str = "src/features/tokens/caller.rs";
 const VISITOR: &str = "src/web/visitor.rs";
 const STORE: &str = "src/features/accounts/store.rs";
-const ME: &str = "src/features/accounts/me.rs";
-const MODEL: &str = "src/features/accounts/model.rs";
+const ME: &str = "src/features/accounts/actions/profile.rs";
+const MODEL: &str = "src/features/accounts/model/mod.rs";
 
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "everybody-is-an-insider",
         file: REFERRALS,
         swap: Code("user == referrer", "true"),
-        tests: Both(&["laws::nobody_else_sees_an_address"]),
+        tests: Both(&["laws::privacy::nobody_else_sees_an_address"]),
         why: "anybody reads the addresses of anybody's referees",
     },
     Mutant {
@@ -31,41 +31,41 @@ pub const MUTANTS: &[Mutant] = &[
         name: "nothing-is-masked",
         file: REFERRALS,
         swap: Code("view != View::Full", "false"),
-        tests: Both(&["laws::the_operator_decides_who_sees_the_list_of_referees"]),
+        tests: Both(&["laws::privacy::the_operator_decides_who_sees_the_list_of_referees"]),
         why: "strangers read addresses",
     },
     Mutant {
         name: "codes-are-shown-to-all",
         file: REFERRALS,
         swap: Code("!shows_codes", "false"),
-        tests: Both(&["identity::strangers_see_no_code_of_who_does_not_want_to_be_found"]),
+        tests: Both(&["accounts::profile::strangers_see_no_code_of_who_does_not_want_to_be_found"]),
         why: "the list leads to who does not want to be found",
     },
     Mutant {
         name: "codes-of-the-hidden-are-shown",
         file: LISTS,
         swap: Code("seen.discoverable", "true"),
-        tests: Both(&["identity::strangers_see_no_code_of_who_does_not_want_to_be_found"]),
+        tests: Both(&["accounts::profile::strangers_see_no_code_of_who_does_not_want_to_be_found"]),
         why: "the same, where it is decided",
     },
     Mutant {
         name: "codes-are-shown-without-the-scope",
         file: LISTS,
         swap: Code("viewer.may_read_codes()", "true"),
-        tests: Both(&["access::a_token_shows_no_more_than_its_scopes_say"]),
+        tests: Both(&["access::operations::a_token_shows_no_more_than_its_scopes_say"]),
         why: "a token shows more than its scopes say",
     },
     Mutant {
         name: "any-scope-will-do",
         file: CALLER,
         swap: Code("Err(Problem { scope: Some(scope), ..Refusal::InsufficientScope.into() })", "Ok(())"),
-        tests: Both(&["access::every_operation_lets_in_whom_it_should_and_nobody_else"]),
+        tests: Both(&["access::operations::every_operation_lets_in_whom_it_should_and_nobody_else"]),
         why: "a token does what nobody allowed it",
     },
     Mutant {
         name: "anybody-manages",
         file: CALLER,
-        swap: Code("!accounts::actions::is_manager(app, user).await?", "false"),
+        swap: Code("!store::is_manager(&app.db, user).await?", "false"),
         tests: Both(&["stale::who_has_ceased_to_be_a_manager_manages_nothing"]),
         why: "who has ceased to be a manager goes on as one until the token ends",
     },
@@ -73,28 +73,32 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-token-in-any-header",
         file: CALLER,
         swap: Code("scheme.eq_ignore_ascii_case(\"bearer\")", "true"),
-        tests: Both(&["tokens::a_token_is_taken_from_one_bearer_header_and_from_nowhere_else"]),
+        tests: Both(&["tokens::access::a_token_is_taken_from_one_bearer_header_and_from_nowhere_else"]),
         why: "tokens are taken from where they do not belong",
     },
     Mutant {
         name: "whatever-any-client-says-of-its-address",
-        file: CALLER,
+        file: "src/web/client_address.rs",
         swap: Code("!peer.trusted", "false"),
-        tests: Both(&["accounts::a_client_is_who_the_connection_comes_from_unless_a_trusted_proxy_says_otherwise"]),
+        tests: Both(&[
+            "limits::addresses::a_client_is_who_the_connection_comes_from_unless_a_trusted_proxy_says_otherwise",
+        ]),
         why: "limits by address are escaped by a header",
     },
     Mutant {
         name: "whatever-the-first-proxy-was-told",
-        file: CALLER,
+        file: "src/web/client_address.rs",
         swap: Code("!limits.trusts(client)", "false"),
-        tests: Both(&["accounts::a_client_is_who_the_connection_comes_from_unless_a_trusted_proxy_says_otherwise"]),
+        tests: Both(&[
+            "limits::addresses::a_client_is_who_the_connection_comes_from_unless_a_trusted_proxy_says_otherwise",
+        ]),
         why: "limits by address are escaped by a header that a proxy hands on",
     },
     Mutant {
         name: "forms-of-other-browsers",
         file: VISITOR,
         swap: Code("mac(&self.secret).ct_eq(&sent).into()", "{ let _ = &sent; true }"),
-        tests: Both(&["oauth::forms_of_others_do_nothing"]),
+        tests: Both(&["oauth::pages::forms_of_others_do_nothing"]),
         why: "another site allows a program in a person's name",
     },
     Mutant {
@@ -121,7 +125,7 @@ pub const MUTANTS: &[Mutant] = &[
             "delete from logins where user_id = $1\n                     and login_key in (",
             "delete from logins where user_id = $1 and 1 = 0\n                     and login_key in (",
         ),
-        tests: Both(&["accounts::of_the_erased_no_trace_is_left"]),
+        tests: Both(&["accounts::erasure::of_the_erased_no_trace_is_left"]),
         why: "nobody can have the name of an erased person, who is remembered by it",
     },
     Mutant {

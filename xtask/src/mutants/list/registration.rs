@@ -2,10 +2,10 @@
 
 use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Unit};
 
-const ACTIONS: &str = "src/features/accounts/actions.rs";
-const MODEL: &str = "src/features/accounts/model.rs";
+const ACTIONS: &str = "src/features/accounts/actions/mod.rs";
+const MODEL: &str = "src/features/accounts/model/mod.rs";
 const STORE: &str = "src/features/accounts/store.rs";
-const PASSWORD: &str = "src/features/accounts/password.rs";
+const PASSWORD: &str = "src/features/accounts/model/password.rs";
 const REFERRALS: &str = "src/features/referrals/store.rs";
 
 pub const MUTANTS: &[Mutant] = &[
@@ -20,28 +20,28 @@ pub const MUTANTS: &[Mutant] = &[
         name: "registered-with-an-expired-code",
         file: STORE,
         swap: Sql("from judged where expires_at > now", "from judged where expires_at is not null"),
-        tests: Postgres(&["laws::an_expired_code_makes_room_and_refers_nobody"]),
+        tests: Postgres(&["laws::codes::an_expired_code_makes_room_and_refers_nobody"]),
         why: "an expired code refers people, in the statement that PostgreSQL registers by",
     },
     Mutant {
         name: "registered-without-holding-the-slot",
         file: STORE,
         swap: Sql("where c.code_hash = $10 for share of s", "where c.code_hash = $10"),
-        tests: Alone(&["registrations::one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change"]),
+        tests: Alone(&["accounts::statement::one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change"]),
         why: "a registration goes by a code that ends before its commit",
     },
     Mutant {
         name: "registered-by-the-clock-alone",
         file: STORE,
         swap: Sql("greatest(referral_now(), recorded_at) as now", "referral_now() as now"),
-        tests: Postgres(&["laws::times_in_a_slot_never_go_backwards"]),
+        tests: Postgres(&["laws::codes::times_in_a_slot_never_go_backwards"]),
         why: "a referral is on record before its code",
     },
     Mutant {
         name: "registered-without-the-referral",
         file: STORE,
         swap: Sql("from entrance, person where entrance.owner_id is not null", "from entrance, person where 1 = 0"),
-        tests: Alone(&["registrations::one_statement_writes_what_the_steps_write"]),
+        tests: Alone(&["accounts::statement::one_statement_writes_what_the_steps_write"]),
         why: "a code is accepted and nobody is credited",
     },
     Mutant {
@@ -51,7 +51,7 @@ pub const MUTANTS: &[Mutant] = &[
             "!store::insert_login(tx, &user.name_key, user.id).await?",
             "{ store::insert_login(tx, &user.name_key, user.id).await?; false }",
         ),
-        tests: Both(&["accounts::of_twenty_who_want_one_name_or_address_at_once_one_gets_it"]),
+        tests: Both(&["accounts::registration::of_twenty_who_want_one_name_or_address_at_once_one_gets_it"]),
         why: "two people have one name",
     },
     Mutant {
@@ -61,7 +61,7 @@ pub const MUTANTS: &[Mutant] = &[
             "!store::insert_login(tx, &user.email_key, user.id).await?",
             "{ store::insert_login(tx, &user.email_key, user.id).await?; false }",
         ),
-        tests: Both(&["accounts::of_twenty_who_want_one_name_or_address_at_once_one_gets_it"]),
+        tests: Both(&["accounts::registration::of_twenty_who_want_one_name_or_address_at_once_one_gets_it"]),
         why: "two people have one address",
     },
     Mutant {
@@ -75,14 +75,14 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-disposable-address-under-block",
         file: ACTIONS,
         swap: Code("disposable && settings.check == Policy::Block", "false"),
-        tests: Both(&["verifier::under_block_a_disposable_domain_is_refused_at_registration"]),
+        tests: Both(&["verifier::policies::under_block_a_disposable_domain_is_refused_at_registration"]),
         why: "the operator's policy is not kept",
     },
     Mutant {
         name: "the-referral-does-not-wait-for-the-verdict",
         file: ACTIONS,
         swap: Code("settings.check == Policy::Block && verdict == Verdict::Pending", "false"),
-        tests: Both(&["verifier::under_block_log_in_and_the_referral_wait_for_the_verdict"]),
+        tests: Both(&["verifier::policies::under_block_log_in_and_the_referral_wait_for_the_verdict"]),
         why: "referrals of addresses that nobody has count",
     },
     Mutant {
@@ -97,7 +97,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: PASSWORD,
         swap: Code("length < least", "false"),
         tests: Unit(&[
-            "features::accounts::password::tests::what_is_short_long_common_or_about_oneself_is_refused_with_its_reason",
+            "features::accounts::model::password::tests::what_is_short_long_common_or_about_oneself_is_refused_with_its_reason",
         ]),
         why: "short passwords are taken",
     },
@@ -106,7 +106,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: PASSWORD,
         swap: Code("COMMON.contains(plain.as_str())", "false"),
         tests: Unit(&[
-            "features::accounts::password::tests::what_is_short_long_common_or_about_oneself_is_refused_with_its_reason",
+            "features::accounts::model::password::tests::what_is_short_long_common_or_about_oneself_is_refused_with_its_reason",
         ]),
         why: "passwords are taken that are tried first",
     },

@@ -3,13 +3,14 @@
 use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Sqlite};
 
 const ACTIONS: &str = "src/features/signin/actions.rs";
-const STORE: &str = "src/features/signin/store.rs";
-const ID_TOKEN: &str = "src/features/signin/id_token.rs";
+const STORE: &str = "src/features/identities/store.rs";
+const ID_TOKEN: &str = "src/outbound/identity_provider/id_token.rs";
 const ACCOUNTS: &str = "src/features/accounts/store.rs";
 
-const NOT_FOR_US: super::super::Tests = Alone(&["providers::an_id_token_that_is_not_for_this_sign_in_lets_nobody_in"]);
+const NOT_FOR_US: super::super::Tests =
+    Alone(&["providers::lies::an_id_token_that_is_not_for_this_sign_in_lets_nobody_in"]);
 const LAY_IN_WAIT: super::super::Tests =
-    Both(&["signin::who_lay_in_wait_under_an_address_is_out_when_its_owner_comes"]);
+    Both(&["signin::addresses::who_lay_in_wait_under_an_address_is_out_when_its_owner_comes"]);
 
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -51,7 +52,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-token-that-nobody-has-signed",
         file: ID_TOKEN,
         swap: Code("possible.any(by)", "{ let _ = possible.any(by); true }"),
-        tests: Alone(&["providers::an_id_token_that_the_provider_has_not_signed_lets_nobody_in"]),
+        tests: Alone(&["providers::lies::an_id_token_that_the_provider_has_not_signed_lets_nobody_in"]),
         why: "anybody is anybody",
     },
     Mutant {
@@ -61,7 +62,7 @@ pub const MUTANTS: &[Mutant] = &[
             "where ticket_hash = $1 and visitor_hash = $2 and expires_at > $3 and subject is null",
             "where ticket_hash = $1 and $2 is not null and expires_at > $3 and subject is null",
         ),
-        tests: Both(&["providers::who_left_comes_back_once_in_the_same_browser_and_in_time"]),
+        tests: Both(&["providers::store::who_left_comes_back_once_in_the_same_browser_and_in_time"]),
         why: "a person is led into the sign-in of somebody else",
     },
     Mutant {
@@ -71,36 +72,36 @@ pub const MUTANTS: &[Mutant] = &[
             "expires_at > $3 and subject is not null\n                    returning",
             "(expires_at > $3 or subject is not null)\n                    returning",
         ),
-        tests: Both(&["signin::a_ticket_is_good_once_in_time_and_in_its_own_browser"]),
+        tests: Both(&["signin::refused::a_ticket_is_good_once_in_time_and_in_its_own_browser"]),
         why: "a form that lay open makes an account",
     },
     Mutant {
         name: "come-back-from-another-provider",
         file: ACTIONS,
         swap: Code("departure.provider == provider", "true"),
-        tests: Both(&["signin::who_does_not_come_as_they_left_does_not_get_in"]),
+        tests: Both(&["signin::refused::who_does_not_come_as_they_left_does_not_get_in"]),
         why: "one provider answers for another",
     },
     Mutant {
         name: "any-providers-word-on-addresses",
         file: ACTIONS,
         swap: Code("trusted && identity.email_verified", "{ let _ = trusted; identity.email_verified }"),
-        tests: Both(&["signin::a_person_is_issuer_and_subject_and_never_an_address"]),
+        tests: Both(&["signin::addresses::a_person_is_issuer_and_subject_and_never_an_address"]),
         why: "a provider that checks nothing opens anybody's account",
     },
     Mutant {
         name: "an-address-that-had-to-be-changed",
         file: ACTIONS,
         swap: Code("email.is_written(text)", "{ let _ = text; true }"),
-        tests: Both(&["signin::a_domain_that_only_becomes_the_same_is_another_ones"]),
+        tests: Both(&["signin::addresses::a_domain_that_only_becomes_the_same_is_another_ones"]),
         why: "a provider's word about one mailbox opens another's account",
     },
     Mutant {
         name: "identities-outlive-a-take-over",
         file: ACTIONS,
         swap: Code(
-            "forget(tx, *user).await?;\n        oauth::actions::forget_user(tx, *user).await?;",
-            "oauth::actions::forget_user(tx, *user).await?;",
+            "forget(tx, *user).await?;\n        clients::actions::consents::forget_user(tx, *user).await?;",
+            "clients::actions::consents::forget_user(tx, *user).await?;",
         ),
         tests: LAY_IN_WAIT,
         why: "who lay in wait under an address keeps a way in",
@@ -123,14 +124,14 @@ pub const MUTANTS: &[Mutant] = &[
         name: "linked-to-the-erased-sqlite",
         file: STORE,
         swap: Sql("where u.id = $3 and u.erased_at is null\n", "where u.id = $3\n"),
-        tests: Sqlite(&["providers::an_erased_user_has_no_identities_and_gets_none"]),
+        tests: Sqlite(&["providers::store::an_erased_user_has_no_identities_and_gets_none"]),
         why: "something personal is written behind an erasure",
     },
     Mutant {
         name: "linked-to-the-erased-postgres",
         file: STORE,
         swap: Sql("where u.id = $3 and u.erased_at is null for share of u", "where u.id = $3 for share of u"),
-        tests: Postgres(&["providers::an_erased_user_has_no_identities_and_gets_none"]),
+        tests: Postgres(&["providers::store::an_erased_user_has_no_identities_and_gets_none"]),
         why: "something personal is written behind an erasure",
     },
     Mutant {
@@ -160,7 +161,7 @@ pub const MUTANTS: &[Mutant] = &[
             "delete from sign_ins where expires_at <= $1 or expires_at > $2",
             "delete from sign_ins where expires_at <= $2 or expires_at > $1",
         ),
-        tests: Both(&["providers::housekeeping_removes_those_who_did_not_come_back"]),
+        tests: Both(&["providers::store::housekeeping_removes_those_who_did_not_come_back"]),
         why: "nobody comes back from a provider",
     },
 ];

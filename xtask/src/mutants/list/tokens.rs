@@ -2,31 +2,31 @@
 
 use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Sqlite};
 
-const ACTIONS: &str = "src/features/tokens/actions.rs";
+const ACTIONS: &str = "src/features/tokens/actions/mod.rs";
 const MODEL: &str = "src/features/tokens/model.rs";
 const STORE: &str = "src/features/tokens/store.rs";
-const KEYRING: &str = "src/features/tokens/keyring.rs";
+const KEYRING: &str = "src/crypto/keyring.rs";
 
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "refreshed-by-another-client",
         file: ACTIONS,
         swap: Code("family.client != input.client", "false"),
-        tests: Both(&["oauth::a_refresh_token_is_its_clients_alone_and_may_be_asked_for_less"]),
+        tests: Both(&["oauth::tokens::a_refresh_token_is_its_clients_alone_and_may_be_asked_for_less"]),
         why: "one program uses the session of another",
     },
     Mutant {
         name: "refreshed-after-idle-days",
         file: ACTIONS,
         swap: Code("input.now.since(family.used_at) > input.idle", "false"),
-        tests: Both(&["tokens::a_log_in_ends_after_fourteen_idle_days"]),
+        tests: Both(&["tokens::refresh::a_log_in_ends_after_fourteen_idle_days"]),
         why: "a forgotten device stays logged in",
     },
     Mutant {
         name: "refreshed-for-ever",
         file: ACTIONS,
         swap: Code("family.expires_at <= input.now", "false"),
-        tests: Both(&["tokens::a_log_in_ends_after_thirty_days_however_busy"]),
+        tests: Both(&["tokens::refresh::a_log_in_ends_after_thirty_days_however_busy"]),
         why: "a session has no end",
     },
     Mutant {
@@ -43,7 +43,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "refreshed-for-more",
         file: ACTIONS,
         swap: Code("!asked.within(family.allows())", "false"),
-        tests: Both(&["oauth::a_refresh_token_is_its_clients_alone_and_may_be_asked_for_less"]),
+        tests: Both(&["oauth::tokens::a_refresh_token_is_its_clients_alone_and_may_be_asked_for_less"]),
         why: "a program gets what nobody allowed it",
     },
     Mutant {
@@ -60,7 +60,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the-successor-given-for-ever",
         file: ACTIONS,
         swap: Code("now.is_soon_after(at, GRACE)", "{ let _ = (at, now); true }"),
-        tests: Both(&["tokens::ten_seconds_after_it_was_replaced_a_token_ends_the_family"]),
+        tests: Both(&["tokens::refresh::ten_seconds_after_it_was_replaced_a_token_ends_the_family"]),
         why: "a stolen token that was replaced gives its successor for ever",
     },
     Mutant {
@@ -70,56 +70,56 @@ pub const MUTANTS: &[Mutant] = &[
             "!known && family.is_sealed() && !input.token.is_sealed_by(&input.keys)",
             "{ let _ = known; false }",
         ),
-        tests: Both(&["identity::who_invents_a_refresh_token_ends_nothing"]),
+        tests: Both(&["tokens::invented::who_invents_a_refresh_token_ends_nothing"]),
         why: "who has seen one half of a token logs its owner out",
     },
     Mutant {
         name: "theft-ends-nothing",
         file: ACTIONS,
         swap: Code("end(tx, family.id, input.now).await?;", ""),
-        tests: Both(&["tokens::once_its_successor_is_used_a_replaced_token_ends_the_family"]),
+        tests: Both(&["tokens::refresh::once_its_successor_is_used_a_replaced_token_ends_the_family"]),
         why: "the thief of a refresh token keeps the session",
     },
     Mutant {
         name: "an-access-token-lives-on-where-it-was-seen",
-        file: MODEL,
+        file: "src/kernel/caller.rs",
         swap: Code("self.expires_at > now", "true"),
         tests: Both(&["stale::an_access_token_ends_where_it_was_believed_before"]),
         why: "a token is believed for as long as a node remembers it",
     },
     Mutant {
         name: "an-access-token-of-the-future-where-it-was-seen",
-        file: MODEL,
+        file: "src/kernel/caller.rs",
         swap: Code("self.issued_at <= now.plus(SKEW)", "true"),
-        tests: Both(&["clocks::a_token_from_the_future_is_refused_also_where_it_was_believed_before"]),
+        tests: Both(&["nodes::clocks::a_token_from_the_future_is_refused_also_where_it_was_believed_before"]),
         why: "a token outlives the memory of its session's end",
     },
     Mutant {
         name: "an-expired-access-token",
         file: KEYRING,
         swap: Code("claims.exp > now.seconds()", "true"),
-        tests: Both(&["tokens::an_access_token_lives_ten_minutes"]),
+        tests: Both(&["tokens::access::an_access_token_lives_ten_minutes"]),
         why: "tokens have no end",
     },
     Mutant {
         name: "an-access-token-of-the-future",
         file: KEYRING,
         swap: Code("claims.iat <= now.seconds() + LEEWAY", "true"),
-        tests: Both(&["clocks::a_token_from_the_future_is_refused_also_where_it_was_believed_before"]),
+        tests: Both(&["nodes::clocks::a_token_from_the_future_is_refused_also_where_it_was_believed_before"]),
         why: "a token outlives the memory of its session's end",
     },
     Mutant {
         name: "an-id-token-as-an-access-token",
         file: KEYRING,
         swap: Code("!header.typ.eq_ignore_ascii_case(TYPE)", "false"),
-        tests: Both(&["tokens::no_forged_token_is_believed"]),
+        tests: Both(&["tokens::access::no_forged_token_is_believed"]),
         why: "what tells a program who somebody is lets it act for them",
     },
     Mutant {
         name: "an-access-token-for-another-audience",
         file: KEYRING,
         swap: Code("validation.set_audience(&[issuer]);", "validation.validate_aud = false;"),
-        tests: Both(&["tokens::no_forged_token_is_believed"]),
+        tests: Both(&["tokens::access::no_forged_token_is_believed"]),
         why: "a token for another service is believed here",
     },
     Mutant {
@@ -129,7 +129,7 @@ pub const MUTANTS: &[Mutant] = &[
             "where id = $1 and counter = $2 and current_hash = $3 and",
             "where id = $1 and (counter >= $2 or current_hash = $3) and",
         ),
-        tests: Postgres(&["tokens::fifty_refreshes_at_once_with_one_token_make_one_lineage"]),
+        tests: Postgres(&["tokens::refresh::fifty_refreshes_at_once_with_one_token_make_one_lineage"]),
         why: "one token becomes two lines of tokens, and theft is not seen",
     },
     Mutant {
@@ -179,7 +179,7 @@ pub const MUTANTS: &[Mutant] = &[
             "set ended_at = $2 where user_id = $1 and ended_at is null returning id",
             "set ended_at = $2 where user_id = $1 and ended_at is not null returning id",
         ),
-        tests: Both(&["accounts::a_password_is_changed_with_the_old_one_and_ends_every_session"]),
+        tests: Both(&["accounts::passwords::a_password_is_changed_with_the_old_one_and_ends_every_session"]),
         why: "a thief stays logged in when the password is changed",
     },
     Mutant {
@@ -189,14 +189,14 @@ pub const MUTANTS: &[Mutant] = &[
             "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null",
             "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is not null",
         ),
-        tests: Both(&["oauth::whoever_is_out_is_out_of_the_browser_too"]),
+        tests: Both(&["oauth::authorization::whoever_is_out_is_out_of_the_browser_too"]),
         why: "a thief stays logged in at the pages when the password is changed",
     },
     Mutant {
         name: "an-ended-browser-session",
         file: STORE,
         swap: Sql("where b.secret_hash = $1 and b.ended_at is null and", "where b.secret_hash = $1 and"),
-        tests: Both(&["oauth::whoever_is_out_is_out_of_the_browser_too"]),
+        tests: Both(&["oauth::authorization::whoever_is_out_is_out_of_the_browser_too"]),
         why: "who has logged out is logged in",
     },
     Mutant {
@@ -213,14 +213,14 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the-newest-sessions-go-sqlite",
         file: STORE,
         swap: Sql("order by used_at desc limit -1 offset $4", "order by used_at limit -1 offset $4"),
-        tests: Sqlite(&["limits::so_many_log_ins_of_a_user_are_kept"]),
+        tests: Sqlite(&["limits::amounts::so_many_log_ins_of_a_user_are_kept"]),
         why: "who logs in too often is logged out where they are",
     },
     Mutant {
         name: "the-newest-sessions-go-postgres",
         file: STORE,
         swap: Sql("order by used_at desc offset $4", "order by used_at offset $4"),
-        tests: Postgres(&["limits::so_many_log_ins_of_a_user_are_kept"]),
+        tests: Postgres(&["limits::amounts::so_many_log_ins_of_a_user_are_kept"]),
         why: "who logs in too often is logged out where they are",
     },
     Mutant {
@@ -247,7 +247,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the-newest-browsers-go-sqlite",
         file: STORE,
         swap: Sql("order by b.used_at desc limit -1 offset $3", "order by b.used_at limit -1 offset $3"),
-        tests: Sqlite(&["limits::so_many_browsers_of_a_user_are_kept"]),
+        tests: Sqlite(&["limits::amounts::so_many_browsers_of_a_user_are_kept"]),
         why: "who logs in too often is logged out where they are",
     },
     Mutant {
@@ -264,7 +264,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the-newest-browsers-go-postgres",
         file: STORE,
         swap: Sql("order by b.used_at desc offset $3", "order by b.used_at offset $3"),
-        tests: Postgres(&["limits::so_many_browsers_of_a_user_are_kept"]),
+        tests: Postgres(&["limits::amounts::so_many_browsers_of_a_user_are_kept"]),
         why: "who logs in too often is logged out where they are",
     },
 ];
