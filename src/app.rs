@@ -17,6 +17,7 @@ use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::Caller;
 use crate::kernel::code::Code;
+use crate::kernel::digest::AccessTokenHash;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Clock;
@@ -44,7 +45,7 @@ pub struct App {
     pub hasher: Hasher,
     pub keyring: Keyring,
     /// Access tokens verified a moment ago, by the key ring's era and their hash.
-    pub verified: moka::sync::Cache<(u64, [u8; 32]), Arc<Caller>>,
+    pub verified: moka::sync::Cache<(u64, AccessTokenHash), Arc<Caller>>,
     pub hunter: Option<Hunter>,
     /// Whom people may sign in with instead of a password.
     pub providers: Providers,

@@ -12,6 +12,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use uuid::Uuid;
 
 use crate::config;
+use crate::kernel::digest::sha256;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 
@@ -65,9 +66,7 @@ impl Limits {
     /// A log-in to an account, whether it exists or not.
     pub fn log_in(&self, account: &str, client: IpAddr) -> Result<()> {
         let text = format!("{} {account}", prefix(client));
-        let mut key = [0; 32];
-        key.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref());
-        self.check(&self.logins_per_account, &key)
+        self.check(&self.logins_per_account, &sha256(text.as_bytes()))
     }
 
     /// A proof by password of somebody who is logged in.

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use self::changes::Changes;
 use self::redis::Redis;
 use crate::kernel::active_code::ActiveCode;
+use crate::kernel::digest::sha256;
 use crate::kernel::error::Result;
 use crate::kernel::time::Time;
 
@@ -134,7 +135,7 @@ impl<T: Fact> Cache<T> {
     /// Keys are hashed: they hold addresses.
     fn shared_key(&self, key: &str) -> String {
         use base64::Engine;
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+        let hash = sha256(key.as_bytes());
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
         format!("{}:{text}", self.prefix)
     }

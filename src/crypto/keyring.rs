@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::sealing::Sealer;
 use crate::kernel::caller::{Claims, IdTokenAlgorithm};
+use crate::kernel::digest::sha256;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::Time;
 use crate::words;
@@ -78,8 +79,8 @@ impl Key {
                 (document.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
             }
         };
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &public_key);
-        let kid = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..12).unwrap_or_default());
+        let digest = sha256(&public_key);
+        let kid = URL_SAFE_NO_PAD.encode(digest.get(..12).unwrap_or_default());
         Ok(Self { kid, algorithm, public_key, private_key, sealed: false })
     }
 }

@@ -6,7 +6,8 @@ use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
-use crate::kernel::error::{Result, Storage};
+use crate::kernel::digest::Digest;
+use crate::kernel::error::{Error, Result, Storage};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
 
@@ -91,6 +92,12 @@ from! {
     UserId => |v| Self::Uuid(v.0);
     SessionId => |v| Self::Uuid(v.0);
     Uuid => |v| Self::Uuid(v);
+}
+
+impl<D: Digest> From<&D> for Value {
+    fn from(digest: &D) -> Self {
+        Self::Bytes(digest.bytes().to_vec())
+    }
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {
@@ -204,4 +211,17 @@ impl Row {
     pub fn time(&self, index: usize) -> Result<Time> {
         self.get(index).map(Time)
     }
+
+    pub fn digest<D: Digest>(&self, index: usize) -> Result<D> {
+        digest(self.get(index)?, index)
+    }
+
+    pub fn optional_digest<D: Digest>(&self, index: usize) -> Result<Option<D>> {
+        self.get::<Option<Vec<u8>>>(index)?.map(|bytes| digest(bytes, index)).transpose()
+    }
+}
+
+fn digest<D: Digest>(bytes: Vec<u8>, index: usize) -> Result<D> {
+    let bytes = bytes.try_into().map_err(|_| Error::Internal(format!("column {index} has no digest")))?;
+    Ok(D::stored(bytes))
 }

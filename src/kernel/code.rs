@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
+use super::digest::sha256;
 use super::fold::{is_blank, is_ignorable};
 
 /// A well-formed code, as its owner wrote it.
@@ -91,9 +90,7 @@ fn key_of(text: &str) -> CodeKey {
             other => other,
         })
         .collect();
-    let mut key = [0; 32];
-    key.copy_from_slice(digest(&SHA256, &normal).as_ref());
-    CodeKey(key)
+    CodeKey(sha256(&normal))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! SHA-256 digests, each a type by what it is a digest of: one cannot be taken for another.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use aws_lc_rs::digest;
+use subtle::ConstantTimeEq;
 
 /// SHA-256 (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -23,7 +25,7 @@ macro_rules! digests {
     ($($(#[$doc:meta])* $name:ident)*) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+            #[derive(Clone, Copy)]
             pub struct $name([u8; 32]);
 
             impl $name {
@@ -42,7 +44,22 @@ macro_rules! digests {
                 }
             }
 
-            /// The digest of a short secret could be guessed from.
+            /// In the same time whatever differs: nobody learns how much of a guess is right.
+            impl PartialEq for $name {
+                fn eq(&self, other: &Self) -> bool {
+                    self.0.ct_eq(&other.0).into()
+                }
+            }
+
+            impl Eq for $name {}
+
+            impl Hash for $name {
+                fn hash<H: Hasher>(&self, state: &mut H) {
+                    self.0.hash(state);
+                }
+            }
+
+            /// Of a short secret the digest would tell enough.
             impl fmt::Debug for $name {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.write_str(stringify!($name))

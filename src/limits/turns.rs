@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use crate::kernel::digest::Digest;
 use crate::kernel::error::{Error, Result};
 
 /// Whose rows they are.
@@ -26,9 +27,9 @@ pub enum Key {
 }
 
 impl Key {
-    /// By the hash of what only its bearer knows.
-    pub fn of_hash(hash: &[u8; 32]) -> Self {
-        Self::Grant(hash.first_chunk().copied().unwrap_or_default())
+    /// By the digest of what only its bearer knows.
+    pub fn of_digest(digest: &impl Digest) -> Self {
+        Self::Grant(digest.bytes().first_chunk().copied().unwrap_or_default())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
@@ -17,6 +17,7 @@ use super::views::language::Language;
 use super::views::words::Words;
 use crate::app::App;
 use crate::kernel::actor::Actor;
+use crate::kernel::digest::VisitorHash;
 use crate::kernel::error::Result;
 
 /// Browsers take a cookie of this name only from this host, for all of it, over TLS.
@@ -72,8 +73,8 @@ impl Visitor {
     }
 
     /// By which the database knows the browser.
-    pub fn hash(&self) -> [u8; 32] {
-        hash(&self.secret)
+    pub fn hash(&self) -> VisitorHash {
+        VisitorHash::of(self.secret)
     }
 
     /// What our forms carry to show that they are ours and were made for this browser.
@@ -109,12 +110,6 @@ impl Visitor {
             headers.insert(SET_COOKIE, cookie);
         }
     }
-}
-
-fn hash(secret: &[u8; 32]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
-    hash
 }
 
 fn mac(secret: &[u8; 32]) -> Vec<u8> {

@@ -13,6 +13,7 @@ use referral::features::tokens::actions::{NewFamily, Origin, authenticate, begin
 use referral::features::tokens::model::Credential;
 use referral::features::{accounts, signin};
 use referral::kernel::actor::Actor;
+use referral::kernel::digest::{TicketHash, VisitorHash};
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::ids::UserId;
 use referral::kernel::scope::Scopes;
@@ -61,13 +62,14 @@ async fn a_session_begins_only_with_the_password_of_today(setup: Setup) {
     let sessions = "select count(*) from token_families where ended_at is null";
     refused(begin_session(test.app(), Actor::SERVICE, user, former.clone()).await, Refusal::BadCredentials);
     refused(
-        browser_sessions::begin(test.app(), Actor::SERVICE, user, Credential::Password(former), [1; 32]).await,
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, Credential::Password(former), VisitorHash::of([1]))
+            .await,
         Refusal::BadCredentials,
     );
     assert_eq!(test.number(sessions).await, 0);
     assert_eq!(test.number("select count(*) from browser_sessions").await, 0);
     begin_session(test.app(), Actor::SERVICE, user, today.clone()).await.expect("a session");
-    browser_sessions::begin(test.app(), Actor::SERVICE, user, Credential::Password(today), [1; 32])
+    browser_sessions::begin(test.app(), Actor::SERVICE, user, Credential::Password(today), VisitorHash::of([1]))
         .await
         .expect("a session");
     assert_eq!(test.number(sessions).await, 1);
@@ -77,7 +79,11 @@ on_every_setup!(an_account_is_joined_only_with_the_password_of_today);
 async fn an_account_is_joined_only_with_the_password_of_today(setup: Setup) {
     let test = setup.start().await;
     let (user, former, today) = changed(&test, "olga").await;
-    let ticket = || UnclaimedIdentityKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
+    let ticket = || UnclaimedIdentityKey {
+        ticket_hash: TicketHash::of([1]),
+        visitor_hash: VisitorHash::of([2]),
+        email_proven: false,
+    };
     refused(signin::actions::link(test.app(), Actor::SERVICE, ticket(), user, former).await, Refusal::BadCredentials);
     // That of today gets as far as the ticket, of which there is none.
     refused(
@@ -174,7 +180,7 @@ async fn a_browser_session_begins_only_with_the_identity_of_today(setup: Setup) 
     let user = id_of(&test, "olga").await;
     let mine = |subject: &str| Credential::Identity { issuer: "https://corp.example".into(), subject: subject.into() };
     refused(
-        browser_sessions::begin(test.app(), Actor::SERVICE, user, mine("olga"), [1; 32]).await,
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, mine("olga"), VisitorHash::of([1])).await,
         Refusal::BadCredentials,
     );
     let whose = match setup {
@@ -184,10 +190,12 @@ async fn a_browser_session_begins_only_with_the_identity_of_today(setup: Setup) 
     let link = "insert into identities (issuer, subject, user_id, linked_at)";
     test.sql(&format!("{link} values ('https://corp.example', 'olga', {whose}, 1)")).await;
     refused(
-        browser_sessions::begin(test.app(), Actor::SERVICE, user, mine("ivan"), [1; 32]).await,
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, mine("ivan"), VisitorHash::of([1])).await,
         Refusal::BadCredentials,
     );
-    browser_sessions::begin(test.app(), Actor::SERVICE, user, mine("olga"), [1; 32]).await.expect("a session");
+    browser_sessions::begin(test.app(), Actor::SERVICE, user, mine("olga"), VisitorHash::of([1]))
+        .await
+        .expect("a session");
 }
 
 on_every_setup!(a_code_of_an_ended_browser_session_gives_nothing);

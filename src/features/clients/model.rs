@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
-use subtle::ConstantTimeEq;
 use url::{Host, Url};
 use uuid::Uuid;
 
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::IdTokenAlgorithm;
+use crate::kernel::digest::ClientSecretHash;
 use crate::kernel::ids::ClientId;
 use crate::kernel::precis::is_visible;
 use crate::kernel::scope::{Scope, Scopes};
@@ -44,7 +43,7 @@ pub struct OAuthClient {
     pub uuid: Option<Uuid>,
     pub name: String,
     /// SHA-256; public clients have none.
-    pub secret_hash: Option<Vec<u8>>,
+    pub secret_hash: Option<ClientSecretHash>,
     pub redirect_uris: Vec<RedirectUri>,
     pub grants: Vec<GrantType>,
     pub scopes: Scopes,
@@ -95,15 +94,13 @@ impl OAuthClient {
     }
 
     pub fn has_secret(&self, secret: &str) -> bool {
-        self.secret_hash.as_ref().is_some_and(|hash| hash.ct_eq(&hash_secret(secret)).into())
+        self.secret_hash == Some(hash_secret(secret))
     }
 }
 
 /// Secrets are 256 random bits: a plain hash is as good as a slow one.
-pub fn hash_secret(secret: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
-    hash
+pub fn hash_secret(secret: &str) -> ClientSecretHash {
+    ClientSecretHash::of(secret)
 }
 
 /// Where a client may have people sent back to. It has passed the rule below; at use it is compared as text.

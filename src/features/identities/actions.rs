@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 use super::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use super::store;
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::kernel::actor::Actor;
+use crate::kernel::digest::{StateHash, TicketHash, VisitorHash};
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::{SKEW, Time};
@@ -16,16 +15,9 @@ use crate::kernel::time::{SKEW, Time};
 /// How long the way there and back may take, and then the form.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What is kept of a state or a ticket.
-pub fn hash(text: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-    hash
-}
-
 /// Who is waiting under a ticket of our form.
-pub async fn waiting(app: &App, ticket: &str, visitor_hash: &[u8; 32]) -> Result<Option<UnclaimedIdentity>> {
-    store::arrival(&app.db, &hash(ticket), visitor_hash, app.clock.now()).await
+pub async fn waiting(app: &App, ticket: &str, visitor_hash: &VisitorHash) -> Result<Option<UnclaimedIdentity>> {
+    store::arrival(&app.db, &TicketHash::of(ticket), visitor_hash, app.clock.now()).await
 }
 
 /// Makes whoever waits under a ticket a user's, as part of a unit of work.
@@ -40,8 +32,8 @@ pub async fn settle(tx: &mut Tx<'_>, key: &UnclaimedIdentityKey, user: UserId, n
 }
 
 /// Notes a sign-in that begins, under the hash of its state.
-pub async fn begin(app: &App, actor: Actor, state: [u8; 32], departure: PendingSignIn) -> Result<()> {
-    let note: Work<([u8; 32], PendingSignIn), ()> =
+pub async fn begin(app: &App, actor: Actor, state: StateHash, departure: PendingSignIn) -> Result<()> {
+    let note: Work<(StateHash, PendingSignIn), ()> =
         |tx, (hash, departure)| Box::pin(store::insert_departure(tx, hash, departure));
     app.db.write(actor, (state, departure), note).await
 }
@@ -50,18 +42,18 @@ pub async fn begin(app: &App, actor: Actor, state: [u8; 32], departure: PendingS
 pub async fn take(
     app: &App,
     actor: Actor,
-    state: [u8; 32],
-    visitor_hash: [u8; 32],
+    state: StateHash,
+    visitor_hash: VisitorHash,
     now: Time,
 ) -> Result<Option<PendingSignIn>> {
-    let take: Work<([u8; 32], [u8; 32], Time), Option<PendingSignIn>> =
+    let take: Work<(StateHash, VisitorHash, Time), Option<PendingSignIn>> =
         |tx, (state, visitor, now)| Box::pin(store::take_departure(tx, state, visitor, *now));
     app.db.write(actor, (state, visitor_hash, now), take).await
 }
 
 /// Notes who has come and is nobody's yet, under the hash of the ticket in our form.
-pub async fn wait(app: &App, actor: Actor, ticket: [u8; 32], arrival: UnclaimedIdentity) -> Result<()> {
-    let note: Work<([u8; 32], UnclaimedIdentity), ()> =
+pub async fn wait(app: &App, actor: Actor, ticket: TicketHash, arrival: UnclaimedIdentity) -> Result<()> {
+    let note: Work<(TicketHash, UnclaimedIdentity), ()> =
         |tx, (hash, arrival)| Box::pin(store::insert_arrival(tx, hash, arrival));
     app.db.write(actor, (ticket, arrival), note).await
 }

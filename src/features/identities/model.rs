@@ -1,5 +1,6 @@
 //! Sign-ins with other providers that are under way.
 
+use crate::kernel::digest::{TicketHash, VisitorHash};
 use crate::kernel::time::Time;
 use crate::outbound::identity_provider::model::Identity;
 
@@ -7,8 +8,8 @@ use crate::outbound::identity_provider::model::Identity;
 #[derive(Clone)]
 pub struct PendingSignIn {
     pub provider: String,
-    /// SHA-256 of the visitor's cookie: only the same browser can come back.
-    pub visitor_hash: [u8; 32],
+    /// Of the visitor's cookie: only the same browser can come back.
+    pub visitor_hash: VisitorHash,
     /// Where to go on afterwards.
     pub next: String,
     /// The referral code brought along.
@@ -22,7 +23,7 @@ pub struct PendingSignIn {
 #[derive(Clone)]
 pub struct UnclaimedIdentity {
     pub provider: String,
-    pub visitor_hash: [u8; 32],
+    pub visitor_hash: VisitorHash,
     pub next: String,
     pub code: Option<String>,
     pub identity: Identity,
@@ -32,8 +33,8 @@ pub struct UnclaimedIdentity {
 /// What finds somebody who has come from another provider and is nobody's yet.
 #[derive(Clone)]
 pub struct UnclaimedIdentityKey {
-    pub ticket_hash: [u8; 32],
-    pub visitor_hash: [u8; 32],
+    pub ticket_hash: TicketHash,
+    pub visitor_hash: VisitorHash,
     /// Whether the provider's word counts that the address is theirs.
     pub email_proven: bool,
 }

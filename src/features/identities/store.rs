@@ -2,7 +2,8 @@
 
 use super::model::{PendingSignIn, UnclaimedIdentity};
 use crate::db::{Db, Row, Tx};
-use crate::kernel::error::{Error, Result};
+use crate::kernel::digest::{StateHash, TicketHash, VisitorHash};
+use crate::kernel::error::Result;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::outbound::identity_provider::model::Identity;
@@ -46,7 +47,7 @@ sql! {
 }
 
 /// Notes who leaves for a provider, under the SHA-256 of the state sent along.
-pub async fn insert_departure(tx: &mut Tx<'_>, state_hash: &[u8; 32], new: &PendingSignIn) -> Result<()> {
+pub async fn insert_departure(tx: &mut Tx<'_>, state_hash: &StateHash, new: &PendingSignIn) -> Result<()> {
     let values = params![
         state_hash,
         &new.provider,
@@ -61,7 +62,7 @@ pub async fn insert_departure(tx: &mut Tx<'_>, state_hash: &[u8; 32], new: &Pend
 }
 
 /// Notes who came back and is nobody's yet, under the SHA-256 of the ticket in our form.
-pub async fn insert_arrival(tx: &mut Tx<'_>, ticket_hash: &[u8; 32], new: &UnclaimedIdentity) -> Result<()> {
+pub async fn insert_arrival(tx: &mut Tx<'_>, ticket_hash: &TicketHash, new: &UnclaimedIdentity) -> Result<()> {
     let identity = &new.identity;
     let values = params![
         ticket_hash,
@@ -82,14 +83,14 @@ pub async fn insert_arrival(tx: &mut Tx<'_>, ticket_hash: &[u8; 32], new: &Uncla
 /// Of any number of callers one gets it, once.
 pub async fn take_departure(
     tx: &mut Tx<'_>,
-    state_hash: &[u8; 32],
-    visitor_hash: &[u8; 32],
+    state_hash: &StateHash,
+    visitor_hash: &VisitorHash,
     now: Time,
 ) -> Result<Option<PendingSignIn>> {
     let Some(row) = tx.row(&TAKE_DEPARTURE, &params![state_hash, visitor_hash, now]).await? else { return Ok(None) };
     Ok(Some(PendingSignIn {
         provider: row.get(0)?,
-        visitor_hash: hash(&row, 1)?,
+        visitor_hash: row.digest(1)?,
         next: row.get(2)?,
         code: row.get(3)?,
         expires_at: row.time(4)?,
@@ -101,8 +102,8 @@ pub async fn take_departure(
 /// Of any number of callers one gets it, once.
 pub async fn take_arrival(
     tx: &mut Tx<'_>,
-    ticket_hash: &[u8; 32],
-    visitor_hash: &[u8; 32],
+    ticket_hash: &TicketHash,
+    visitor_hash: &VisitorHash,
     now: Time,
 ) -> Result<Option<UnclaimedIdentity>> {
     let row = tx.row(&TAKE_ARRIVAL, &params![ticket_hash, visitor_hash, now]).await?;
@@ -112,16 +113,15 @@ pub async fn take_arrival(
 /// Leaves it where it is, for a form that is shown again.
 pub async fn arrival(
     db: &Db,
-    ticket_hash: &[u8; 32],
-    visitor_hash: &[u8; 32],
+    ticket_hash: &TicketHash,
+    visitor_hash: &VisitorHash,
     now: Time,
 ) -> Result<Option<UnclaimedIdentity>> {
     let row = db.row(&ARRIVAL, params![ticket_hash, visitor_hash, now]).await?;
     row.map(|row| read_arrival(&row)).transpose()
 }
 
-/// Removes those whose time is over.
-/// Those whose time is over, and those that have more than there can be.
+/// Removes those whose time is over, and those that have more than there can be.
 pub async fn forget_sign_ins(tx: &mut Tx<'_>, now: Time, last: Time) -> Result<u64> {
     tx.run(&FORGET_SIGN_INS, &params![now, last]).await
 }
@@ -150,7 +150,7 @@ pub async fn unlink_all(tx: &mut Tx<'_>, user: UserId) -> Result<u64> {
 fn read_arrival(row: &Row) -> Result<UnclaimedIdentity> {
     Ok(UnclaimedIdentity {
         provider: row.get(0)?,
-        visitor_hash: hash(row, 1)?,
+        visitor_hash: row.digest(1)?,
         next: row.get(2)?,
         code: row.get(3)?,
         expires_at: row.time(4)?,
@@ -162,9 +162,4 @@ fn read_arrival(row: &Row) -> Result<UnclaimedIdentity> {
             name: row.get(9)?,
         },
     })
-}
-
-fn hash(row: &Row, index: usize) -> Result<[u8; 32]> {
-    let bytes: Vec<u8> = row.get(index)?;
-    bytes.try_into().map_err(|_| Error::inconsistent("sign_ins", "visitor_hash", "unknown"))
 }

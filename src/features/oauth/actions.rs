@@ -18,6 +18,7 @@ use crate::features::tokens::actions::{Begun, Granted, NewFamily, Origin};
 use crate::features::tokens::model::{BrowserSession, Family, Grant, RefreshToken};
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Subject};
+use crate::kernel::digest::AuthorizationCodeHash;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::Parameters;
@@ -108,7 +109,7 @@ pub struct PresentedCode {
 }
 
 struct Exchange {
-    hash: [u8; 32],
+    hash: AuthorizationCodeHash,
     client: String,
     redirect_uri: String,
     verifier: Option<String>,
@@ -154,7 +155,7 @@ pub async fn exchange(
         scopes: client.scopes,
         family,
     };
-    let key = Key::of_hash(&code.hash());
+    let key = Key::of_digest(&code.hash());
     let (code, scopes, person) = match app
         .write_in_turn(actor, key, input, |tx, input| Box::pin(use_up(tx, input)))
         .await?

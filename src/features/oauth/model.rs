@@ -1,6 +1,5 @@
 //! What an authorization request is, and what may come of it.
 
-use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -9,6 +8,7 @@ use uuid::Uuid;
 
 use crate::features::clients::model::{GrantType, OAuthClient, RedirectUri};
 use crate::kernel::caller::IdTokenAlgorithm;
+use crate::kernel::digest::{AuthorizationCodeHash, sha256};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::parameters::{Parameters, Repeated};
 use crate::kernel::scope::{Scope, Scopes};
@@ -274,7 +274,7 @@ fn parse_challenge(text: &str) -> Option<[u8; 32]> {
 fn proves(verifier: &str, challenge: &[u8]) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(plain);
-    formed && digest::digest(&digest::SHA256, verifier.as_bytes()).as_ref().ct_eq(challenge).into()
+    formed && sha256(verifier.as_bytes()).as_slice().ct_eq(challenge).into()
 }
 
 /// Whether what a client presents is what a code was given for. A verifier for a code without a challenge is refused,
@@ -300,17 +300,15 @@ impl AuthorizationCode {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
     }
 
-    pub fn hash(&self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.0).as_ref());
-        hash
+    pub fn hash(&self) -> AuthorizationCodeHash {
+        AuthorizationCodeHash::of(self.0)
     }
 }
 
 /// A code as it is stored.
 #[derive(Clone)]
 pub struct StoredAuthorizationCode {
-    pub hash: [u8; 32],
+    pub hash: AuthorizationCodeHash,
     pub client: String,
     pub user: UserId,
     pub browser_session: Uuid,
@@ -373,7 +371,7 @@ impl UserInfo {
 pub fn at_hash(algorithm: IdTokenAlgorithm, access_token: &str) -> Option<String> {
     match algorithm {
         IdTokenAlgorithm::Rs256 => {
-            let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
+            let hash = sha256(access_token.as_bytes());
             hash.as_ref().get(..16).map(|half| URL_SAFE_NO_PAD.encode(half))
         }
         IdTokenAlgorithm::EdDsa => None,

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::model::{StoredAuthorizationCode, UserInfo};
 use crate::db::{Db, Row, Tx};
+use crate::kernel::digest::AuthorizationCodeHash;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
@@ -46,7 +47,7 @@ pub async fn insert_code(tx: &mut Tx<'_>, code: &StoredAuthorizationCode) -> Res
     tx.run(&INSERT_CODE, &values).await.map(drop)
 }
 
-pub async fn code(tx: &mut Tx<'_>, hash: &[u8; 32]) -> Result<Option<StoredAuthorizationCode>> {
+pub async fn code(tx: &mut Tx<'_>, hash: &AuthorizationCodeHash) -> Result<Option<StoredAuthorizationCode>> {
     let Some(row) = tx.row(&CODE, &params![hash]).await? else { return Ok(None) };
     Ok(Some(StoredAuthorizationCode {
         hash: *hash,
@@ -64,7 +65,7 @@ pub async fn code(tx: &mut Tx<'_>, hash: &[u8; 32]) -> Result<Option<StoredAutho
 }
 
 /// False when it was used before.
-pub async fn use_code(tx: &mut Tx<'_>, hash: &[u8; 32], family: SessionId) -> Result<bool> {
+pub async fn use_code(tx: &mut Tx<'_>, hash: &AuthorizationCodeHash, family: SessionId) -> Result<bool> {
     Ok(tx.run(&USE_CODE, &params![hash, family]).await? == 1)
 }
 

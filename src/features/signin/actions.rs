@@ -5,10 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::identities::actions::{PATIENCE, forget, hash, settle};
+use crate::features::identities::actions::{PATIENCE, forget, settle};
 use crate::features::identities::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use crate::features::{accounts, clients, identities, tokens};
 use crate::kernel::actor::Actor;
+use crate::kernel::digest::{StateHash, TicketHash, VisitorHash};
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
@@ -20,7 +21,7 @@ use crate::outbound::identity_provider::model::{Identity, SignInError};
 /// What a browser brings to the way.
 pub struct SignInStart {
     /// By which the database knows it.
-    pub visitor_hash: [u8; 32],
+    pub visitor_hash: VisitorHash,
     /// Where to go on afterwards.
     pub next: String,
     /// The referral code brought along.
@@ -51,7 +52,7 @@ pub async fn begin_sign_in(
         verifier,
         expires_at: now.plus(PATIENCE),
     };
-    identities::actions::begin(app, actor, hash(&state), departure).await?;
+    identities::actions::begin(app, actor, StateHash::of(&state), departure).await?;
     Ok(Ok(address))
 }
 
@@ -111,7 +112,7 @@ pub async fn finish_sign_in(
     app: &App,
     actor: Actor,
     provider: &str,
-    visitor_hash: [u8; 32],
+    visitor_hash: VisitorHash,
     answer: ProviderCallback<'_>,
 ) -> Result<Result<SignedIn, FailedSignIn>> {
     let arrived = identify(app, actor, provider, visitor_hash, answer).await;
@@ -132,11 +133,11 @@ async fn identify(
     app: &App,
     actor: Actor,
     provider: &str,
-    visitor_hash: [u8; 32],
+    visitor_hash: VisitorHash,
     answer: ProviderCallback<'_>,
 ) -> Result<Result<SignedIn, FailedSignIn>> {
     let now = app.clock.now();
-    let departure = identities::actions::take(app, actor, hash(answer.state), visitor_hash, now).await?;
+    let departure = identities::actions::take(app, actor, StateHash::of(answer.state), visitor_hash, now).await?;
     let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
         return Ok(Err(FailedSignIn::expired()));
     };
@@ -167,7 +168,7 @@ async fn identify(
         identity,
         expires_at: now.plus(PATIENCE),
     };
-    identities::actions::wait(app, actor, hash(&ticket), arrival.clone()).await?;
+    identities::actions::wait(app, actor, TicketHash::of(&ticket), arrival.clone()).await?;
     Ok(Ok(SignedIn::New(ticket, arrival)))
 }
 

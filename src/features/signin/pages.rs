@@ -15,12 +15,13 @@ use crate::features::accounts;
 use crate::features::accounts::actions::Invitation;
 use crate::features::accounts::api::read_registration;
 use crate::features::accounts::model::{Entrance, Registration, check_name_against};
-use crate::features::identities::actions::{hash, waiting};
+use crate::features::identities::actions::waiting;
 use crate::features::identities::model::{UnclaimedIdentity, UnclaimedIdentityKey};
 use crate::features::oauth::pages::log_in::{LogInPage, ask_to_log_in, asker, code_on, providers, words_for};
 use crate::features::tokens::actions::browser_sessions;
 use crate::features::tokens::model::Credential;
 use crate::kernel::code::CodeKey;
+use crate::kernel::digest::TicketHash;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
@@ -109,7 +110,7 @@ fn refused(error: Error) -> Result<FormError> {
 /// Lets a person in under a new cookie and sends them on. Who comes from a provider comes from a form as well, which is
 /// the provider's.
 pub async fn enter(app: &App, visitor: &Visitor, user: UserId, credential: Credential, next: &str) -> Result<Response> {
-    let before = browser_sessions::person(app, &visitor).await?;
+    let before = browser_sessions::person(app, visitor).await?;
     let renewed = visitor.renewed(app)?;
     browser_sessions::begin(app, visitor.actor, user, credential, renewed.hash()).await?;
     if let Some(before) = before {
@@ -504,7 +505,7 @@ async fn join(
     let text = |name| form.first(name).unwrap_or_default();
     let proven = actions::proven_email(app, &arrival.provider, &arrival.identity);
     let key = UnclaimedIdentityKey {
-        ticket_hash: hash(text("ticket")),
+        ticket_hash: TicketHash::of(text("ticket")),
         visitor_hash: visitor.hash(),
         email_proven: proven.is_some(),
     };

@@ -1,6 +1,6 @@
 //! What tokens are.
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::crypto::keyring::RefreshKey;
 use crate::kernel::caller::FIRST_PARTY;
+use crate::kernel::digest::RefreshTokenHash;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
@@ -49,8 +50,8 @@ pub struct Family {
     pub expires_at: Time,
     pub used_at: Time,
     pub counter: i64,
-    pub current_hash: Vec<u8>,
-    pub previous_hash: Option<Vec<u8>>,
+    pub current_hash: RefreshTokenHash,
+    pub previous_hash: Option<RefreshTokenHash>,
     pub rotated_at: Option<Time>,
     pub salt: Vec<u8>,
     /// How many of its tokens carry a MAC, as far as we have given them.
@@ -125,10 +126,8 @@ impl RefreshToken {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode([&self.handle[..], &self.secret[..]].concat()))
     }
 
-    pub fn hash(&self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.secret).as_ref());
-        hash
+    pub fn hash(&self) -> RefreshTokenHash {
+        RefreshTokenHash::of(self.secret)
     }
 
     /// Whether its MAC is by one of these keys: then we gave it, however long ago.

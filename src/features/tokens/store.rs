@@ -8,6 +8,7 @@ use super::model::{BrowserSession, Credential, Family, RefreshToken};
 use crate::crypto::keyring::{Key, StoredKey, StoredRefreshKey};
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::caller::IdTokenAlgorithm;
+use crate::kernel::digest::{RefreshTokenHash, VisitorHash};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
@@ -245,8 +246,8 @@ pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>
         expires_at: row.time(2)?,
         used_at: row.time(3)?,
         counter: row.get(4)?,
-        current_hash: row.get(5)?,
-        previous_hash: row.get(6)?,
+        current_hash: row.digest(5)?,
+        previous_hash: row.optional_digest(6)?,
         rotated_at: row.get::<Option<i64>>(7)?.map(Time),
         salt: row.get(8)?,
         ended: row.get(9)?,
@@ -256,8 +257,14 @@ pub async fn family(tx: &mut Tx<'_>, handle: &[u8; 16]) -> Result<Option<Family>
 }
 
 /// False when another refresh, or the end of the family, came first.
-pub async fn rotate(tx: &mut Tx<'_>, family: &Family, next: &[u8; 32], salt: &[u8; 32], now: Time) -> Result<bool> {
-    let step = params![family.id, family.counter, family.current_hash.clone(), next, salt, now];
+pub async fn rotate(
+    tx: &mut Tx<'_>,
+    family: &Family,
+    next: &RefreshTokenHash,
+    salt: &[u8; 32],
+    now: Time,
+) -> Result<bool> {
+    let step = params![family.id, family.counter, &family.current_hash, next, salt, now];
     Ok(tx.run(&ROTATE, &step).await? == 1)
 }
 
@@ -289,7 +296,7 @@ pub async fn authenticated(db: &Db, session: SessionId) -> Result<Option<(Time, 
 
 pub struct NewBrowserSession {
     pub id: Uuid,
-    pub secret_hash: [u8; 32],
+    pub secret_hash: VisitorHash,
     pub user: UserId,
     pub now: Time,
     pub expires_at: Time,
@@ -325,7 +332,7 @@ pub async fn hold_browser_session(tx: &mut Tx<'_>, user: UserId, id: Uuid) -> Re
 }
 
 /// Somebody logged in, and when the session was last used.
-pub async fn browser_session(db: &Db, secret_hash: &[u8; 32], now: Time) -> Result<Option<(BrowserSession, Time)>> {
+pub async fn browser_session(db: &Db, secret_hash: &VisitorHash, now: Time) -> Result<Option<(BrowserSession, Time)>> {
     let Some(row) = db.row(&BROWSER_SESSION, params![secret_hash, now]).await? else { return Ok(None) };
     let session =
         BrowserSession { id: row.get(0)?, user: row.user(1)?, username: row.get(2)?, authenticated_at: row.time(3)? };

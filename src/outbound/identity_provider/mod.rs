@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use form_urlencoded::{Serializer, byte_serialize};
@@ -28,6 +27,7 @@ use self::answers::{Claims, Key, TokenAnswer};
 use self::id_token::Expected;
 use self::model::{Failure, Identity, SignInError, address, greeting};
 use crate::config;
+use crate::kernel::digest::sha256;
 use crate::kernel::time::Time;
 use crate::outbound::transport::{self, Http, Reply};
 
@@ -185,7 +185,7 @@ struct About {
 impl Provider {
     async fn begin(&self, flow: &Flow<'_>, state: &str, now: Time) -> Result<String, Failure> {
         let known = self.known(now).await?;
-        let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, flow.verifier.as_bytes()));
+        let challenge = URL_SAFE_NO_PAD.encode(sha256(flow.verifier.as_bytes()));
         let others = self.settings.scopes.split(' ').filter(|scope| !scope.is_empty() && *scope != "openid");
         let scopes: Vec<&str> = ["openid"].into_iter().chain(others).collect();
         let mut url = known.metadata.authorization.clone();

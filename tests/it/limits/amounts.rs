@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::model::Credential;
 use referral::kernel::actor::Actor;
+use referral::kernel::digest::VisitorHash;
 use referral::kernel::ids::UserId;
 use serde_json::json;
 
@@ -119,13 +120,16 @@ async fn so_many_browsers_of_a_user_are_kept(setup: Setup) {
     for browser in 1..=5 {
         test.move_clock(Duration::from_secs(1));
         let credential = Credential::Password(hash.clone());
-        browser_sessions::begin(test.app(), Actor::SERVICE, whose, credential, [browser; 32]).await.expect("logged in");
+        browser_sessions::begin(test.app(), Actor::SERVICE, whose, credential, VisitorHash::of([browser]))
+            .await
+            .expect("logged in");
     }
     let sessions = "select count(*) from browser_sessions";
     assert_eq!(test.number(sessions).await, 4);
     assert_eq!(test.number("select count(*) from authorization_codes").await, 1);
     for (browser, kept) in [(1, false), (2, false), (3, true), (4, true), (5, true)] {
-        let found = browser_sessions::who(test.app(), Actor::SERVICE, &[browser; 32]).await.expect("an answer");
+        let found =
+            browser_sessions::who(test.app(), Actor::SERVICE, &VisitorHash::of([browser])).await.expect("an answer");
         assert_eq!(found.is_some(), kept, "{browser}");
     }
 }

@@ -8,6 +8,7 @@ use referral::db::{Db, Work};
 use referral::features::identities::model::PendingSignIn;
 use referral::features::identities::store;
 use referral::kernel::actor::Actor;
+use referral::kernel::digest::{Digest, StateHash, VisitorHash};
 use referral::kernel::time::Time;
 use referral::outbound::identity_provider::model::{Identity, SignInError};
 use referral::outbound::identity_provider::{Flow, PATIENCE, Providers};
@@ -104,7 +105,7 @@ pub const STATE_HASH: [u8; 32] = [3; 32];
 pub fn departure(expires_at: Time) -> PendingSignIn {
     PendingSignIn {
         provider: "corp".into(),
-        visitor_hash: MINE,
+        visitor_hash: VisitorHash::stored(MINE),
         next: "/oauth/apps".into(),
         code: Some("SPRING2030AB".into()),
         nonce: NONCE.into(),
@@ -114,6 +115,11 @@ pub fn departure(expires_at: Time) -> PendingSignIn {
 }
 
 pub async fn leave(db: &Db, new: PendingSignIn) {
-    let insert: Work<PendingSignIn, ()> = |tx, new| Box::pin(store::insert_departure(tx, &STATE_HASH, new));
+    let insert: Work<PendingSignIn, ()> = |tx, new| {
+        Box::pin(async move {
+            let state = StateHash::stored(STATE_HASH);
+            store::insert_departure(tx, &state, new).await
+        })
+    };
     db.write(Actor::SERVICE, new, insert).await.expect("a departure");
 }

@@ -8,6 +8,7 @@ use referral::features::accounts::actions::administration;
 use referral::features::identities::model::{PendingSignIn, UnclaimedIdentity};
 use referral::features::identities::store;
 use referral::kernel::actor::Actor;
+use referral::kernel::digest::{Digest, StateHash, TicketHash, VisitorHash};
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
 use referral::outbound::identity_provider::model::Identity;
@@ -36,20 +37,29 @@ fn arrival(expires_at: Time) -> UnclaimedIdentity {
 }
 
 async fn arrive(db: &Db, new: UnclaimedIdentity) {
-    let insert: Work<UnclaimedIdentity, ()> = |tx, new| Box::pin(store::insert_arrival(tx, &TICKET_HASH, new));
+    let insert: Work<UnclaimedIdentity, ()> = |tx, new| {
+        Box::pin(async move {
+            let ticket = TicketHash::stored(TICKET_HASH);
+            store::insert_arrival(tx, &ticket, new).await
+        })
+    };
     db.write(Actor::SERVICE, new, insert).await.expect("an arrival");
 }
 
 async fn take_departure(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<PendingSignIn> {
-    let take: Work<([u8; 32], [u8; 32], Time), Option<PendingSignIn>> =
+    let take: Work<(StateHash, VisitorHash, Time), Option<PendingSignIn>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_departure(tx, hash, visitor, *now));
-    db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
+    db.write(Actor::SERVICE, (StateHash::stored(hash), VisitorHash::stored(visitor), now), take)
+        .await
+        .expect("an answer")
 }
 
 async fn take_arrival(db: &Db, hash: [u8; 32], visitor: [u8; 32], now: Time) -> Option<UnclaimedIdentity> {
-    let take: Work<([u8; 32], [u8; 32], Time), Option<UnclaimedIdentity>> =
+    let take: Work<(TicketHash, VisitorHash, Time), Option<UnclaimedIdentity>> =
         |tx, (hash, visitor, now)| Box::pin(store::take_arrival(tx, hash, visitor, *now));
-    db.write(Actor::SERVICE, (hash, visitor, now), take).await.expect("an answer")
+    db.write(Actor::SERVICE, (TicketHash::stored(hash), VisitorHash::stored(visitor), now), take)
+        .await
+        .expect("an answer")
 }
 
 async fn link(test: &TestApp, subject: &str, user: UserId) -> bool {
@@ -81,7 +91,7 @@ async fn who_left_comes_back_once_in_the_same_browser_and_in_time(setup: Setup) 
     assert_eq!((back.provider.as_str(), back.next.as_str()), ("corp", "/oauth/apps"));
     assert_eq!(back.code.as_deref(), Some("SPRING2030AB"));
     assert_eq!((back.nonce.as_str(), back.verifier.as_str()), (NONCE, VERIFIER));
-    assert_eq!((back.visitor_hash, back.expires_at), (MINE, end));
+    assert_eq!((back.visitor_hash, back.expires_at), (VisitorHash::stored(MINE), end));
     assert_eq!(test.number("select count(*) from sign_ins").await, 0);
 }
 
@@ -96,7 +106,9 @@ async fn who_arrived_is_kept_under_a_new_ticket_until_it_is_used(setup: Setup) {
     assert!(take_arrival(db, TICKET_HASH, OTHERS, now).await.is_none(), "another browser");
     assert!(take_arrival(db, TICKET_HASH, MINE, end).await.is_none(), "too late");
     for visitor in [OTHERS, MINE] {
-        let seen = store::arrival(db, &TICKET_HASH, &visitor, now).await.expect("an answer");
+        let seen = store::arrival(db, &TicketHash::stored(TICKET_HASH), &VisitorHash::stored(visitor), now)
+            .await
+            .expect("an answer");
         assert_eq!(seen.is_some(), visitor == MINE);
     }
     let takers = join_all((0..20).map(|_| take_arrival(db, TICKET_HASH, MINE, now))).await;
@@ -105,7 +117,7 @@ async fn who_arrived_is_kept_under_a_new_ticket_until_it_is_used(setup: Setup) {
     let (got, sent) = (taken.remove(0), arrival(end));
     assert_is(&got.identity, &sent.identity);
     assert_eq!((got.provider, got.next, got.code), (sent.provider, sent.next, sent.code));
-    assert_eq!((got.visitor_hash, got.expires_at), (MINE, end));
+    assert_eq!((got.visitor_hash, got.expires_at), (VisitorHash::stored(MINE), end));
 }
 
 on_both_engines!(housekeeping_removes_those_who_did_not_come_back);

@@ -8,6 +8,7 @@ use referral::features::signin::actions as signin;
 use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::model::Credential;
 use referral::kernel::actor::Actor;
+use referral::kernel::digest::{TicketHash, VisitorHash};
 use referral::kernel::error::{Error, Refusal};
 use serde_json::json;
 
@@ -270,16 +271,20 @@ async fn who_lay_in_wait_under_an_address_is_out_when_its_owner_comes(setup: Set
     come(&mut waiting, "evil").await.expect(200);
     assert_eq!(who(&waiting).await, None);
     second.submit(&join_account(&open), &[("login", "olga"), ("password", PASSWORD)]).await.expect(422);
-    let key = || UnclaimedIdentityKey { ticket_hash: [1; 32], visitor_hash: [2; 32], email_proven: false };
+    let key = || UnclaimedIdentityKey {
+        ticket_hash: TicketHash::of([1]),
+        visitor_hash: VisitorHash::of([2]),
+        email_proven: false,
+    };
     assert!(is(signin::link(test.app(), Actor::SERVICE, key(), user, stored.clone()).await, Refusal::BadCredentials));
     let late = Credential::Password(stored);
     assert!(is(
-        browser_sessions::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await,
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, late, VisitorHash::of([3])).await,
         Refusal::BadCredentials
     ));
     let late = Credential::Identity { issuer: evil.url.clone(), subject: "mallory".into() };
     assert!(is(
-        browser_sessions::begin(test.app(), Actor::SERVICE, user, late, [3; 32]).await,
+        browser_sessions::begin(test.app(), Actor::SERVICE, user, late, VisitorHash::of([3])).await,
         Refusal::BadCredentials
     ));
     // Nothing that they have allowed anybody is allowed.

@@ -12,6 +12,7 @@ use crate::features::clients::model::{Change, ClientRegistration, DOCS, Fault, O
 use crate::features::clients::store;
 use crate::features::tokens;
 use crate::kernel::actor::Actor;
+use crate::kernel::digest::ClientSecretHash;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{ClientId, SessionId, UserId};
 use crate::kernel::time::Time;
@@ -31,7 +32,7 @@ pub async fn register(app: &App, actor: Actor, new: ClientRegistration) -> Resul
         id: id.to_string(),
         uuid: Some(id),
         name: new.name,
-        secret_hash: secret.as_ref().map(|secret| hash_secret(secret).to_vec()),
+        secret_hash: secret.as_ref().map(|secret| hash_secret(secret)),
         redirect_uris: new.redirect_uris,
         grants: new.grants,
         scopes: new.scopes,
@@ -116,7 +117,7 @@ pub async fn new_secret(app: &App, actor: Actor, id: &str) -> Result<String> {
         return Err(Refusal::ClientPublic.into());
     };
     let text = new_text(app)?;
-    let set: Work<(Uuid, [u8; 32]), bool> = |tx, (id, hash)| Box::pin(store::set_secret(tx, *id, hash));
+    let set: Work<(Uuid, ClientSecretHash), bool> = |tx, (id, hash)| Box::pin(store::set_secret(tx, *id, hash));
     if app.db.write(actor, (uuid, hash_secret(&text)), set).await? {
         Ok(text)
     } else {

@@ -7,6 +7,7 @@ pub mod consents;
 use crate::db::{Db, Row, Tx};
 use crate::features::clients::model::{Change, GrantType, OAuthClient, RedirectUri};
 use crate::kernel::caller::IdTokenAlgorithm;
+use crate::kernel::digest::ClientSecretHash;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::scope::Scopes;
@@ -36,7 +37,7 @@ pub async fn insert(tx: &mut Tx<'_>, id: Uuid, client: &OAuthClient, by: Option<
     let values = params![
         id,
         &client.name,
-        client.secret_hash.clone(),
+        client.secret_hash.as_ref(),
         joined(client.redirect_uris.iter().map(RedirectUri::as_str)),
         joined(client.grants.iter().map(|grant| grant.word())),
         client.scopes.to_string(),
@@ -66,7 +67,7 @@ pub async fn update(tx: &mut Tx<'_>, id: Uuid, change: &Change) -> Result<Option
 }
 
 /// False when there is none, or it is public.
-pub async fn set_secret(tx: &mut Tx<'_>, id: Uuid, hash: &[u8; 32]) -> Result<bool> {
+pub async fn set_secret(tx: &mut Tx<'_>, id: Uuid, hash: &ClientSecretHash) -> Result<bool> {
     Ok(tx.run(&SET_SECRET, &params![id, hash]).await? == 1)
 }
 
@@ -87,7 +88,7 @@ fn read(row: &Row) -> Result<OAuthClient> {
         id: id.to_string(),
         uuid: Some(id),
         name: row.get(1)?,
-        secret_hash: row.get(2)?,
+        secret_hash: row.optional_digest(2)?,
         redirect_uris: uris.split_ascii_whitespace().map(RedirectUri::stored).collect(),
         grants: grants.split_ascii_whitespace().filter_map(GrantType::parse).collect(),
         scopes: Scopes::known(&scope),

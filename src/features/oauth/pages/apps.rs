@@ -40,7 +40,7 @@ enum News<'a> {
 }
 
 async fn show(app: &App, visitor: &Visitor, words: &'static Words, news: News<'_>) -> Result<Response> {
-    let Some(person) = browser_sessions::person(app, &visitor).await? else {
+    let Some(person) = browser_sessions::person(app, visitor).await? else {
         let log_in = LogInPage { next: HOME, username: "", code: None, alert: None };
         return ask_to_log_in(app, visitor, words, StatusCode::OK, &log_in).await;
     };

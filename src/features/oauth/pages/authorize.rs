@@ -71,7 +71,7 @@ async fn lead(app: &App, visitor: &Visitor, words: &'static Words, parameters: &
         let at = person.authenticated_at;
         !prompt.login && wishes.max_age.is_none_or(|most| now.is_soon_after(at, Duration::from_secs(most)))
     };
-    let Some(person) = browser_sessions::person(app, &visitor).await?.filter(young) else {
+    let Some(person) = browser_sessions::person(app, visitor).await?.filter(young) else {
         if prompt.none {
             return tell(app, visitor, &request, Fault::new(OAuthError::LoginRequired, "The person has to log in"));
         }
@@ -126,7 +126,7 @@ async fn decide(
         Ok(request) => request,
         Err(rejected) => return reject(app, visitor, words, rejected),
     };
-    let Some(person) = browser_sessions::person(app, &visitor).await? else { return see_other(app, visitor, next) };
+    let Some(person) = browser_sessions::person(app, visitor).await? else { return see_other(app, visitor, next) };
     match form.first("decision") {
         Some("allow") => allow(app, visitor, &request, &person, true).await,
         _ => tell(app, visitor, &request, Fault::new(OAuthError::AccessDenied, "The person has said no")),

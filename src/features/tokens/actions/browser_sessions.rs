@@ -9,6 +9,7 @@ use crate::db::{Tx, Work};
 use crate::features::tokens::model::{BrowserSession, Credential};
 use crate::features::tokens::store::{self, NewBrowserSession};
 use crate::kernel::actor::Actor;
+use crate::kernel::digest::VisitorHash;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -19,7 +20,13 @@ use crate::web::visitor::Visitor;
 const NOTED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Begins a session for a person who has proven who they are.
-pub async fn begin(app: &App, actor: Actor, user: UserId, credential: Credential, secret_hash: [u8; 32]) -> Result<()> {
+pub async fn begin(
+    app: &App,
+    actor: Actor,
+    user: UserId,
+    credential: Credential,
+    secret_hash: VisitorHash,
+) -> Result<()> {
     let now = app.clock.now();
     let expires_at = now.plus(app.config.tokens.absolute());
     let (id, most) = (SessionId::new().0, app.limits.sessions());
@@ -37,7 +44,7 @@ pub async fn hold(tx: &mut Tx<'_>, session: &BrowserSession) -> Result<()> {
 }
 
 /// Who is logged in with this cookie.
-pub async fn who(app: &App, actor: Actor, secret_hash: &[u8; 32]) -> Result<Option<BrowserSession>> {
+pub async fn who(app: &App, actor: Actor, secret_hash: &VisitorHash) -> Result<Option<BrowserSession>> {
     let now = app.clock.now();
     let Some((session, used_at)) = store::browser_session(&app.db, secret_hash, now).await? else { return Ok(None) };
     let unused = now.since(used_at);

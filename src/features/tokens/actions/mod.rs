@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use subtle::ConstantTimeEq;
 
 use crate::app::App;
 use crate::cache::changes::{MEMORY, announce_keys, announce_session, announce_sessions};
@@ -18,6 +17,7 @@ use crate::features::tokens::store;
 pub use crate::features::tokens::store::{NewFamily, Origin};
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Claims, FIRST_PARTY, IdTokenAlgorithm, Subject};
+use crate::kernel::digest::{AccessTokenHash, RefreshTokenHash};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{KeyChangeId, SessionId, TokenId, UserId};
 use crate::kernel::scope::Scopes;
@@ -176,7 +176,7 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
         }
         let Some(user) = family.user else { return Ok(Refreshed::Refused) };
         let hash = input.token.hash();
-        let (current, predecessor) = (same(&hash, &family.current_hash), is_predecessor(&family, &hash, input.now));
+        let (current, predecessor) = (hash == family.current_hash, is_predecessor(&family, &hash, input.now));
         if (current || predecessor) && input.narrowed.is_some_and(|asked| !asked.within(family.allows())) {
             return Ok(Refreshed::Beyond);
         }
@@ -200,7 +200,7 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
         }
         // Somebody knows the handle and has invented the rest: that must not end what they could not have used. Where
         // some tokens have no MAC, it may be one of those. The one replaced last is known without.
-        let known = family.previous_hash.as_ref().is_some_and(|previous| same(&hash, previous));
+        let known = family.previous_hash == Some(hash);
         if !known && family.is_sealed() && !input.token.is_sealed_by(&input.keys) {
             return Ok(Refreshed::Refused);
         }
@@ -215,7 +215,7 @@ async fn step(tx: &mut Tx<'_>, input: &Refresh) -> Result<Refreshed> {
 fn given_before(input: &Refresh, family: &Family) -> Option<RefreshToken> {
     let sealed = input.keys.iter().map(|key| input.token.successor(&family.salt, family.counter, key));
     let mut all = sealed.chain([input.token.successor_without_mac(&family.salt)]);
-    all.find(|next| same(&next.hash(), &family.current_hash))
+    all.find(|next| next.hash() == family.current_hash)
 }
 
 /// Ends a session as part of a unit of work; the caller tells [`App::sessions_ended`] after it.
@@ -227,13 +227,9 @@ pub async fn end(tx: &mut Tx<'_>, session: SessionId, now: Time) -> Result<()> {
 }
 
 /// The token replaced last, by a successor that nobody has used yet, a moment ago.
-fn is_predecessor(family: &Family, hash: &[u8; 32], now: Time) -> bool {
+fn is_predecessor(family: &Family, hash: &RefreshTokenHash, now: Time) -> bool {
     let recent = family.rotated_at.is_some_and(|at| now.is_soon_after(at, GRACE));
-    recent && family.previous_hash.as_ref().is_some_and(|previous| same(hash, previous))
-}
-
-fn same(a: &[u8; 32], b: &[u8]) -> bool {
-    a.as_slice().ct_eq(b).into()
+    recent && family.previous_hash == Some(*hash)
 }
 
 /// Ends a session, on every node.
@@ -273,15 +269,15 @@ pub async fn family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<Option<F
     let family = store::family(tx, &token.handle).await?;
     let hash = token.hash();
     Ok(family.filter(|family| {
-        let previous = family.previous_hash.as_ref().is_some_and(|previous| same(&hash, previous));
-        same(&hash, &family.current_hash) || previous
+        let previous = family.previous_hash == Some(hash);
+        hash == family.current_hash || previous
     }))
 }
 
 /// The refresh token's family, if the token is the one to be used next.
 pub async fn current_family_of(tx: &mut Tx<'_>, token: &RefreshToken) -> Result<Option<Family>> {
     let family = store::family(tx, &token.handle).await?;
-    Ok(family.filter(|family| same(&token.hash(), &family.current_hash)))
+    Ok(family.filter(|family| token.hash() == family.current_hash))
 }
 
 /// Whether the person behind a session proved who they are a moment ago, and which client the session is.
@@ -292,10 +288,8 @@ pub async fn fresh_client(app: &App, session: SessionId) -> Result<Option<String
 
 /// The caller behind an access token whose session goes on.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
-    let mut key = [0; 32];
-    key.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref());
     // Before the look at the keys: what is verified by a key that is retired meanwhile is never found.
-    let key = (app.keyring.era(), key);
+    let key = (app.keyring.era(), AccessTokenHash::of(token));
     let now = app.clock.now();
     let caller = match app.verified.get(&key).filter(|caller| caller.is_good(now)) {
         Some(caller) => {

@@ -4,7 +4,6 @@ use super::super::{Alone, Both, Code, Mutant, Sql, Unit};
 
 const ACTIONS: &str = "src/features/oauth/actions.rs";
 const MODEL: &str = "src/features/oauth/model.rs";
-const STORE: &str = "src/features/oauth/store.rs";
 const CLIENTS: &str = "src/features/clients/model.rs";
 const CLIENT_STORE: &str = "src/features/clients/store/mod.rs";
 

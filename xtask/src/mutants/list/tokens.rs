@@ -3,7 +3,6 @@
 use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Sqlite};
 
 const ACTIONS: &str = "src/features/tokens/actions/mod.rs";
-const MODEL: &str = "src/features/tokens/model.rs";
 const STORE: &str = "src/features/tokens/store.rs";
 const KEYRING: &str = "src/crypto/keyring.rs";
 
