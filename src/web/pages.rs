@@ -16,7 +16,7 @@ use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::RequestId;
 use crate::kernel::parameters::Parameters;
 
-/// Where people land who were on no way.
+/// Where a log-in leads when no program has sent the person.
 pub const HOME: &str = "/oauth/apps";
 /// The same, for who has just made an account.
 pub const HOME_REGISTERED: &str = "/oauth/apps?registered";
@@ -30,7 +30,7 @@ pub fn safe_next(next: Option<&str>) -> &str {
     next.filter(ours).unwrap_or(HOME)
 }
 
-/// Where a new account leads: whoever was on no way is told that it is there.
+/// Where a new account leads: whom no program has sent, is told that the account is there.
 pub fn after_registration(next: &str) -> &str {
     if next == HOME { HOME_REGISTERED } else { next }
 }

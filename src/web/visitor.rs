@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
 use super::actor::anonymous;
+use super::extract::Form;
 use super::problem::Problem;
 use super::views::language::Language;
 use super::views::words::Words;
@@ -19,6 +20,7 @@ use crate::app::App;
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::VisitorHash;
 use crate::kernel::error::Result;
+use crate::kernel::parameters::Parameters;
 
 /// Browsers take a cookie of this name only from this host, for all of it, over TLS.
 const SECURE_NAME: &str = "__Host-referral";
@@ -83,7 +85,7 @@ impl Visitor {
     }
 
     /// Whether a form was made for this browser.
-    pub fn sent(&self, csrf: &str) -> bool {
+    fn has_sent(&self, csrf: &str) -> bool {
         let sent = URL_SAFE_NO_PAD.decode(csrf).unwrap_or_default();
         !self.new && mac(&self.secret).ct_eq(&sent).into()
     }
@@ -109,6 +111,30 @@ impl Visitor {
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             headers.insert(SET_COOKIE, cookie);
         }
+    }
+}
+
+/// A form of our pages. Any site can have a browser send one: what it says counts once it is known to be made for this
+/// browser.
+pub struct ProtectedForm(Parameters);
+
+impl FromRequest<Arc<App>> for ProtectedForm {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        Form::from_request(request, app).await.map(|Form(fields)| Self(fields))
+    }
+}
+
+impl ProtectedForm {
+    /// The fields, if the form was made for this browser.
+    pub fn verified(&self, visitor: &Visitor) -> Option<&Parameters> {
+        visitor.has_sent(self.0.first("csrf").unwrap_or_default()).then_some(&self.0)
+    }
+
+    /// The fields, whoever has sent them: good for showing them again, and for nothing else.
+    pub fn unverified(&self) -> &Parameters {
+        &self.0
     }
 }
 

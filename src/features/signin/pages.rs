@@ -29,13 +29,13 @@ use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
 use crate::outbound::identity_provider::model::{Identity, Outcome};
 use crate::web::client_address::ClientAddress;
-use crate::web::extract::{Fields, Form, PathText};
+use crate::web::extract::{Fields, PathText};
 use crate::web::pages::{after_registration, leave, or_say, page, request_on, retry, safe_next, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
 use crate::web::views::words::Words;
 use crate::web::views::{Finish, Message, Register, Way};
-use crate::web::visitor::Visitor;
+use crate::web::visitor::{ProtectedForm, Visitor};
 
 pub fn router() -> Router<Arc<App>> {
     Router::new()
@@ -51,15 +51,15 @@ async fn log_in(
     State(app): State<Arc<App>>,
     ClientAddress(client): ClientAddress,
     visitor: Visitor,
-    Form(form): Form,
+    form: ProtectedForm,
 ) -> Response {
-    let next = safe_next(form.first("next"));
+    let next = safe_next(form.unverified().first("next"));
     let words = words_for(&visitor, next);
-    let username = form.first("username").unwrap_or_default();
+    let username = form.unverified().first("username").unwrap_or_default();
     let tried = async {
-        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+        let Some(form) = form.verified(&visitor) else {
             return Ok(Err((StatusCode::FORBIDDEN, Alert::Expired, None)));
-        }
+        };
         let recognised = match app.limits.log_in_from(client) {
             Ok(()) => {
                 let password = form.first("password").unwrap_or_default();
@@ -81,7 +81,7 @@ async fn log_in(
     let answer = match tried.await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err((status, alert, after))) => {
-            let code = code_on(&form, next);
+            let code = code_on(form.unverified(), next);
             let again = LogInPage { next, username, code: code.as_deref(), alert: Some(alert) };
             ask_to_log_in(&app, &visitor, words, status, &again).await.map(|mut response| {
                 retry(&mut response, after);
@@ -175,23 +175,23 @@ async fn register(
     State(app): State<Arc<App>>,
     ClientAddress(client): ClientAddress,
     visitor: Visitor,
-    Form(form): Form,
+    form: ProtectedForm,
 ) -> Response {
-    let next = safe_next(form.first("next"));
+    let next = safe_next(form.unverified().first("next"));
     let words = words_for(&visitor, next);
-    let mut asked = RegistrationPage::typed(&form);
-    let made = async {
-        app.limits.register_from(client)?;
-        // An empty field of a form is one that was left out.
-        let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
-        let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
-        accounts::actions::register(&app, visitor.actor, new, invitation).await
-    };
+    let mut asked = RegistrationPage::typed(form.unverified());
     let answer = async {
-        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+        let Some(form) = form.verified(&visitor) else {
             asked.alert = Some(Alert::Expired);
             return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
-        }
+        };
+        let made = async {
+            app.limits.register_from(client)?;
+            // An empty field of a form is one that was left out.
+            let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
+            let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
+            accounts::actions::register(&app, visitor.actor, new, invitation).await
+        };
         let error = match made.await {
             Ok(made) => {
                 accounts::actions::admit(&app, made.id).await?;
@@ -218,10 +218,10 @@ async fn register(
     or_say(&app, &visitor, words, answer)
 }
 
-async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {
+async fn log_out(State(app): State<Arc<App>>, visitor: Visitor, form: ProtectedForm) -> Response {
     let words = visitor.words(None);
     let answer = async {
-        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+        if form.verified(&visitor).is_none() {
             return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
         }
         if let Some(person) = browser_sessions::person(&app, &visitor).await? {
@@ -253,13 +253,13 @@ async fn begin_sign_in_from_form(
     ClientAddress(client): ClientAddress,
     visitor: Visitor,
     PathText(provider): PathText,
-    Form(form): Form,
+    form: ProtectedForm,
 ) -> Response {
-    let next = safe_next(form.first("next"));
+    let next = safe_next(form.unverified().first("next"));
     let words = words_for(&visitor, next);
-    let mut asked = RegistrationPage::typed(&form);
+    let mut asked = RegistrationPage::typed(form.unverified());
     let answer = async {
-        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+        if form.verified(&visitor).is_none() {
             asked.alert = Some(Alert::Expired);
             return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
         }
@@ -443,18 +443,16 @@ async fn finish(
     State(app): State<Arc<App>>,
     ClientAddress(client): ClientAddress,
     visitor: Visitor,
-    Form(form): Form,
+    form: ProtectedForm,
 ) -> Response {
-    let text = |name| form.first(name).unwrap_or_default();
     let mut words = visitor.words(None);
     let answer = async {
-        let arrival =
-            if visitor.sent(text("csrf")) { waiting(&app, text("ticket"), &visitor.hash()).await? } else { None };
-        let Some(arrival) = arrival else {
-            return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::LogIn("/oauth/apps"));
-        };
+        let expired = || say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::LogIn("/oauth/apps"));
+        let Some(form) = form.verified(&visitor) else { return expired() };
+        let text = |name| form.first(name).unwrap_or_default();
+        let Some(arrival) = waiting(&app, text("ticket"), &visitor.hash()).await? else { return expired() };
         words = words_for(&visitor, &arrival.next);
-        let error = match join(&app, &visitor, client, &form, &arrival).await {
+        let error = match join(&app, &visitor, client, form, &arrival).await {
             Ok(user) => {
                 accounts::actions::admit(&app, user).await?;
                 let next = safe_next(Some(&arrival.next));

@@ -154,7 +154,7 @@ pub struct OwnCode<'a> {
     pub link: &'a str,
 }
 
-/// Where people are who are on no way: their account, with their code and the consents they have given. Sends `csrf`,
+/// The page for people who came without a request of a program: their account, with their code and the consents they have given. Sends `csrf`,
 /// `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
 #[derive(Template)]
 #[template(path = "apps.html")]

@@ -14,11 +14,10 @@ use crate::features::tokens::actions::browser_sessions;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::time::Time;
-use crate::web::extract::Form;
 use crate::web::pages::{HOME, or_say, page, say};
 use crate::web::views::words::Words;
 use crate::web::views::{AllowedApp, Apps, Message, OwnCode, Way};
-use crate::web::visitor::Visitor;
+use crate::web::visitor::{ProtectedForm, Visitor};
 
 pub async fn apps(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(query): RawQuery) -> Response {
     let words = visitor.words(None);
@@ -81,12 +80,12 @@ fn register_with(app: &App, code: &str) -> String {
     format!("{}/oauth/register?{query}", app.public_url())
 }
 
-pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {
+pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, form: ProtectedForm) -> Response {
     let words = visitor.words(None);
     let answer = async {
-        if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+        let Some(form) = form.verified(&visitor) else {
             return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
-        }
+        };
         let Some(person) = browser_sessions::person(&app, &visitor).await? else {
             return show(&app, &visitor, words, News::None).await;
         };

@@ -22,7 +22,7 @@ use crate::web::extract::Form;
 use crate::web::pages::{AUTHORIZE, leave, or_say, page, safe_next, say, see_other};
 use crate::web::views::words::Words;
 use crate::web::views::{Consent, Message, Way};
-use crate::web::visitor::Visitor;
+use crate::web::visitor::{ProtectedForm, Visitor};
 
 pub async fn authorize(
     State(app): State<Arc<App>>,
@@ -102,8 +102,8 @@ async fn lead(app: &App, visitor: &Visitor, words: &'static Words, parameters: &
 }
 
 /// What the person says.
-pub async fn consent(State(app): State<Arc<App>>, visitor: Visitor, Form(form): Form) -> Response {
-    let next = safe_next(form.first("next"));
+pub async fn consent(State(app): State<Arc<App>>, visitor: Visitor, form: ProtectedForm) -> Response {
+    let next = safe_next(form.unverified().first("next"));
     let parameters = Parameters::parse(next.strip_prefix(AUTHORIZE).unwrap_or_default().as_bytes());
     let words = visitor.words(parameters.first("ui_locales"));
     let answer = decide(&app, &visitor, words, &form, next, &parameters).await;
@@ -115,13 +115,13 @@ async fn decide(
     app: &App,
     visitor: &Visitor,
     words: &'static Words,
-    form: &Parameters,
+    form: &ProtectedForm,
     next: &str,
     parameters: &Parameters,
 ) -> Result<Response> {
-    if !visitor.sent(form.first("csrf").unwrap_or_default()) {
+    let Some(form) = form.verified(visitor) else {
         return say(app, visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Again(next));
-    }
+    };
     let request = match actions::read_request(app, parameters).await? {
         Ok(request) => request,
         Err(rejected) => return reject(app, visitor, words, rejected),
