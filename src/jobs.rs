@@ -40,8 +40,8 @@ sql! {
                      order by run_at limit $3 for update skip locked)
                  returning id, subject, payload, attempts",
     };
-    /// Only by whoever claimed it last: whose lease has run out has no say in what another is at. What it was told may be
-    /// a secret, and nobody needs it any more.
+    /// Only by whoever claimed it last: whose lease has run out has no say in what another is at. What it was told may
+    /// be a secret, and nobody needs it any more.
     FINISH = "update jobs set done_at = $2, lease_until = null, outcome = $3, payload = null
               where id = $1 and done_at is null and attempts = $4";
     POSTPONE = "update jobs set run_at = $2, lease_until = null, outcome = $3
@@ -145,14 +145,14 @@ impl Settled {
     }
 }
 
-/// Adds a job to the transaction, unless one of its kind with the same subject is open. A kind that wants several at once
-/// has an id of its own in the subject of each.
+/// Adds a job to the transaction, unless one of its kind with the same subject is open. A kind that wants several at
+/// once has an id of its own in the subject of each.
 pub async fn enqueue(tx: &mut Tx<'_>, kind: Kind, subject: String, now: Time) -> Result<()> {
     tx.run(&ENQUEUE, &params![kind.word(), subject, now, None::<String>]).await.map(drop)
 }
 
-/// As [`enqueue`], with something that the job is told. What must not be read in the database is sealed by the caller; it
-/// is there until the job is done, or removed after it was given up.
+/// As [`enqueue`], with something that the job is told. What must not be read in the database is sealed by the caller;
+/// it is there until the job is done, or removed after it was given up.
 pub async fn enqueue_with<P: Serialize + Sync>(
     tx: &mut Tx<'_>,
     kind: Kind,

@@ -7,8 +7,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::task::{self, Id};
 
-/// Names a file. When there is the name of a statement and a number in it, the steps of the next write that begins with this
-/// statement are counted; at the step of that number the file's content becomes the step's name, and the process is gone.
+/// Names a file. When there is the name of a statement and a number in it, the steps of the next write that begins with
+/// this statement are counted; at the step of that number the file's content becomes the step's name, and the process
+/// is gone.
 const VARIABLE: &str = "FAULT_CRASH_FILE";
 
 static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();

@@ -20,8 +20,8 @@ pub struct Policy {
     pub attempts: Option<u32>,
     /// How long to wait for the next attempt, where the work does not say it.
     pub pauses: Pauses,
-    /// No job is put off for longer, whatever its work says. In a later release it may get shorter but not longer: nodes
-    /// of this one take a longer pause for the work of a clock that was ahead.
+    /// No job is put off for longer, whatever its work says. In a later release it may get shorter but not longer:
+    /// nodes of this one take a longer pause for the work of a clock that was ahead.
     pub longest_pause: Duration,
     /// How many are under way at once, in one node.
     pub at_once: usize,
@@ -34,7 +34,8 @@ pub struct Policy {
 pub enum Pauses {
     /// 1 s, 2 s, 4 s, … up to so many.
     Doubling { most: u64 },
-    /// So many seconds before each attempt, the first included, which comes at once. Its last holds for all further ones.
+    /// So many seconds before each attempt, the first included, which comes at once. Its last holds for all further
+    /// ones.
     Listed(&'static [u64]),
 }
 

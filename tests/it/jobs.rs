@@ -1,5 +1,5 @@
-//! The queue of jobs: what a job is told, how many of one kind there may be, when one is given up, and what the operator
-//! does about it.
+//! The queue of jobs: what a job is told, how many of one kind there may be, when one is given up, and what the
+//! operator does about it.
 
 use std::time::Duration;
 

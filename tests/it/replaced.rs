@@ -1,5 +1,5 @@
-//! Codes that are not the newest of their owner. Tests that use the newest one only would not notice if an older one did
-//! as well.
+//! Codes that are not the newest of their owner. Tests that use the newest one only would not notice if an older one
+//! did as well.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use referral::kernel::time::Clock;
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
-use crate::support::app::{Setup, TestApp};
+use crate::support::app::Setup;
 use crate::support::client::Client;
 use crate::support::codes::{hold, refers_nobody};
 use crate::support::record::Record;
+use crate::support::registration::id_of;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const HOURS: i64 = 3_600_000_000;
@@ -133,10 +134,4 @@ async fn a_verdict_confirms_its_own_referral_alone(setup: Setup) {
     let confirmed = "select u.username from referrals r join users u on u.id = r.referee_id \
                      where r.status = 'confirmed'";
     assert_eq!(test.query(confirmed).await, [[Some("one".to_owned())]]);
-}
-
-/// A user's id, by their name.
-pub async fn id_of(test: &TestApp, name: &str) -> UserId {
-    let found = referral::features::accounts::actions::administration::find(test.app(), name).await;
-    found.expect("a look").expect("a user").id
 }

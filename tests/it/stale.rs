@@ -1,5 +1,5 @@
-//! What was true a moment ago lets nobody in. Each of these rules stands behind another one, which is asked first, or is
-//! about a moment between two requests: nothing but the rule itself is asked here.
+//! What was true a moment ago lets nobody in. Each of these rules stands behind another one, which is asked first, or
+//! is about a moment between two requests: nothing but the rule itself is asked here.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::on_every_setup;
-use crate::replaced::id_of;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::PASSWORD;
 use crate::support::oauth::{allow, bearer, challenge, register, text};
+use crate::support::registration::id_of;
 use crate::support::visit::Visit;
 
 const ANOTHER: &str = "another, longer password";

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::support::sources::{code_in, files, literal};
+use crate::support::sources::{code_in, code_of, files};
 
 /// A source file: its path below `src/`, and its code without comments and unit tests.
 struct Source {
@@ -30,32 +30,6 @@ fn sources_with_texts() -> Vec<Source> {
         Source { path: source.path, code: code.map(|line| format!("{line}\n")).collect() }
     };
     sources().into_iter().map(statements).collect()
-}
-
-/// Without comments and the content of literals, and without the unit tests, which come last in a file.
-fn code_of(text: &str) -> String {
-    let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
-    let mut code = String::new();
-    let mut rest = text;
-    while let Some(letter) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if let Some(raw) = rest.strip_prefix("r#\"") {
-            raw.find("\"#").map_or(rest.len(), |end| end + 5)
-        } else if let Some(raw) = rest.strip_prefix("r\"") {
-            raw.find('"').map_or(rest.len(), |end| end + 3)
-        } else if letter == '"' {
-            literal(rest)
-        } else if letter == '\'' && (rest.starts_with("'\\") || rest.chars().nth(2) == Some('\'')) {
-            // A character; a lifetime has no second quote there.
-            literal(rest)
-        } else {
-            code.push(letter);
-            letter.len_utf8()
-        };
-        rest = rest.get(skipped..).expect("between two characters");
-    }
-    code
 }
 
 impl Source {

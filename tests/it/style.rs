@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::sources::{files, literal};
+use crate::support::sources::{code_of, files, literal};
 
 /// Files that are longer than others may be.
 const LONG: &[&str] =
@@ -156,7 +156,7 @@ fn no_file_with_tests_is_imported() {
     assert!(texts.len() > 40, "the tests are found");
     let mut wrong = BTreeSet::new();
     for (module, text) in &texts {
-        for path in paths(text) {
+        for path in paths(&code_of(text)) {
             let Some(target) = resolved(module, &path, &texts) else { continue };
             if target != *module && target.first().is_none_or(|top| top != "support") && has_tests(&texts[&target]) {
                 wrong.insert(format!("{} imports {}", module.join("::"), target.join("::")));

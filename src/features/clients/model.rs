@@ -54,8 +54,8 @@ pub struct OAuthClient {
 }
 
 impl OAuthClient {
-    /// Who has sent a request that names this client; of the documentation page, which is part of the service, nothing is
-    /// known by that.
+    /// Who has sent a request that names this client; of the documentation page, which is part of the service, nothing
+    /// is known by that.
     pub fn acts(&self, actor: Actor) -> Actor {
         self.uuid.map_or(actor, |id| actor.program(ClientId(id)))
     }

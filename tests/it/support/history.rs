@@ -236,7 +236,8 @@ impl fmt::Display for Write {
 }
 
 impl History {
-    /// Every contradiction between what callers were told and what the tables say, as a sentence. Nothing may be under way.
+    /// Every contradiction between what callers were told and what the tables say, as a sentence. Nothing may be under
+    /// way.
     pub async fn contradictions(&self, url: &str) -> Vec<String> {
         let mut found = Vec::new();
         for Call { write, outcome } in &self.0 {

@@ -1,4 +1,4 @@
-//! A registration beneath the API.
+//! A registration beneath the API, and whose it is.
 
 use referral::features::accounts::actions::Entry;
 use referral::features::accounts::store::NewUser;
@@ -9,6 +9,8 @@ use referral::kernel::ids::UserId;
 use referral::kernel::time::Time;
 use referral::kernel::verdict::Verdict;
 use uuid::Uuid;
+
+use super::app::TestApp;
 
 /// A registration as it is to be written, without the work of a hash and without jobs.
 pub fn entry(name: &str, code: Option<CodeKey>) -> Entry {
@@ -31,4 +33,10 @@ pub fn entry(name: &str, code: Option<CodeKey>) -> Entry {
         check: false,
         status: Status::Confirmed,
     }
+}
+
+/// A user's id, by their name.
+pub async fn id_of(test: &TestApp, name: &str) -> UserId {
+    let found = referral::features::accounts::actions::administration::find(test.app(), name).await;
+    found.expect("a look").expect("a user").id
 }

@@ -24,6 +24,32 @@ pub fn code_in(folder: &str) -> String {
     files(folder, ".rs").into_iter().map(|(_, text)| text).collect()
 }
 
+/// Without comments and the content of literals, and without the unit tests, which come last in a file.
+pub fn code_of(text: &str) -> String {
+    let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            raw.find("\"#").map_or(rest.len(), |end| end + 5)
+        } else if let Some(raw) = rest.strip_prefix("r\"") {
+            raw.find('"').map_or(rest.len(), |end| end + 3)
+        } else if letter == '"' {
+            literal(rest)
+        } else if letter == '\'' && (rest.starts_with("'\\") || rest.chars().nth(2) == Some('\'')) {
+            // A character; a lifetime has no second quote there.
+            literal(rest)
+        } else {
+            code.push(letter);
+            letter.len_utf8()
+        };
+        rest = rest.get(skipped..).expect("between two characters");
+    }
+    code
+}
+
 /// The length of the literal at the beginning, with its quotes.
 pub fn literal(text: &str) -> usize {
     let quote = text.chars().next().expect("a quote");

@@ -101,7 +101,8 @@ impl Subject {
         (rounds.collect(), wrong)
     }
 
-    /// Makes the copy hold these mutants and no others. Files that stay the same are not touched, so that little is built.
+    /// Makes the copy hold these mutants and no others. Files that stay the same are not touched, so that little is
+    /// built.
     pub fn write(&self, mutants: &[&Mutant]) -> Result<(), String> {
         let mut kept = BTreeSet::from([PathBuf::from("src/mutated.rs")]);
         files(&self.root, Path::new(""), &mut kept)?;
@@ -166,8 +167,8 @@ impl Subject {
     }
 }
 
-/// Two texts by what they have in common before and behind: the beginning or the end of a literal may be part of that, for
-/// a text to be unique.
+/// Two texts by what they have in common before and behind: the beginning or the end of a literal may be part of that,
+/// for a text to be unique.
 fn apart<'t>(find: &'t str, put: &'t str) -> (&'t str, &'t str, &'t str, &'t str) {
     let before: usize = find.chars().zip(put.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
     let (head, find) = find.split_at(before);

@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: tries the tests. Each mutant is a small change to something that decides; the tests that it names
-//! must notice it.
+//! `cargo xtask mutants`: tries the tests. Each mutant is a small change to something that decides; the tests that it
+//! names must notice it.
 
 mod copy;
 mod judge;
@@ -51,8 +51,8 @@ pub enum Swap {
 }
 pub use Swap::{Code, Sql};
 
-/// Tests by their names without the set-up. Those that start the binary cannot notice a mutant: it has an environment of
-/// its own.
+/// Tests by their names without the set-up. Those that start the binary cannot notice a mutant: it has an environment
+/// of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Tests {
     /// Of `tests/it`, on SQLite and on PostgreSQL.
@@ -126,8 +126,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     Ok(u8::from(!told.is_empty()))
 }
 
-/// Tries these mutants on the crate in a folder, with copies and builds in another. Returns a sentence about each that is
-/// not as it should be.
+/// Tries these mutants on the crate in a folder, with copies and builds in another. Returns a sentence about each that
+/// is not as it should be.
 fn attempt(
     root: &Path,
     folder: &Path,

@@ -105,7 +105,8 @@ fn what_is_planted_is_found() {
         planted("untested", Code("notes.push(1)", "()"), Alone(&["laws::nobody_wrote_me"])),
         planted("never-well", Code("pub fn note", "pub fn note "), Alone(&["laws::never"])),
     ];
-    // An expression and what it is part of are built apart; the last one is no expression, and has a build of its own here.
+    // An expression and what it is part of are built apart; the last one is no expression, and has a build of its own
+    // here.
     let (sound, broken) = mutants.split_at(9);
     let mut said = Vec::new();
     let sound: Vec<&Mutant> = sound.iter().collect();

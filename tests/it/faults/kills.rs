@@ -1,0 +1,204 @@
+//! The service is killed at any step of a write.
+
+use super::owners::{Owner, owner, registration, thorough};
+use crate::support::app::Setup;
+use crate::support::client::Client;
+use crate::support::history::{Call, Caller, History, Outcome, Write};
+use crate::support::process::{Operator, Serving};
+use crate::support::witness;
+
+/// The service as a process that ends itself at a step of a write.
+struct Mortal {
+    operator: Operator,
+    url: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Registration,
+    Replacement,
+    Revocation,
+    Refresh,
+    Hiding,
+}
+
+impl Kind {
+    /// The statements that a write of this kind may begin with, one of them.
+    fn first(self, setup: Setup, by_steps: bool) -> &'static str {
+        match self {
+            Self::Registration if setup == Setup::Postgres && !by_steps => "REGISTER",
+            Self::Registration => "INSERT_USER",
+            Self::Replacement => "LOCK_SLOT",
+            Self::Revocation => "FIND_STRING",
+            Self::Refresh => "FAMILY_BY_HANDLE",
+            Self::Hiding => "SET_DISCOVERABLE",
+        }
+    }
+
+    /// A write that was not made before, with whoever makes it.
+    async fn prepare(self, client: &Client, turn: usize) -> (Caller, Write) {
+        let name = format!("{}{turn}x", format!("{self:?}").to_lowercase());
+        match self {
+            Self::Registration => {
+                let owner = Owner {
+                    name: "owner".into(),
+                    code: "OWNER2030ABC".into(),
+                    caller: Caller::new(&client.base, None),
+                };
+                let write = registration(&owner, &name);
+                (owner.caller, write)
+            }
+            Self::Replacement | Self::Revocation => {
+                let Owner { name, code, caller } = owner(client, &name).await;
+                let write = match self {
+                    Self::Revocation => Write::Revocation { owner: name, code },
+                    _ => Write::Code { owner: name, code: format!("NEXT{turn}A2030BCDE"), former: Some(code) },
+                };
+                (caller, write)
+            }
+            Self::Refresh => {
+                let user = client.signed_up(&name).await;
+                let token = user.refresh_token.expect("a token");
+                (Caller::new(&client.base, None), Write::Refresh { user: name, token })
+            }
+            Self::Hiding => {
+                let user = client.signed_up(&name).await;
+                (Caller::new(&client.base, user.token.as_deref()), Write::Hiding { user: name })
+            }
+        }
+    }
+}
+
+impl Mortal {
+    async fn new(setup: Setup, by_steps: bool) -> Self {
+        let mut operator = Operator::on_a_free_port();
+        let url = match setup {
+            Setup::Sqlite => format!("sqlite:{}", operator.path("referral.db").display()),
+            _ => Setup::Postgres.prepare(&[]).await.database_url,
+        };
+        operator.set("DATABASE_URL", &url);
+        operator.set("REFERRAL_PUBLIC_URL", "http://referral.test");
+        if by_steps {
+            operator.set("REFERRAL_DATABASE_PREPARED_STATEMENTS", "false");
+        }
+        operator.set("FAULT_CRASH_FILE", operator.path("crash"));
+        Self { operator, url }
+    }
+
+    /// Makes the service end itself at a step, counted from a statement on.
+    fn arm(&self, first: &str, step: usize) {
+        self.operator.write("crash.new", format!("{first} {step}"));
+        std::fs::rename(self.operator.path("crash.new"), self.operator.path("crash")).expect("it is armed");
+    }
+
+    /// At which step it has ended itself, if it has.
+    fn ended_at(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.operator.path("crash")).expect("it was armed");
+        (text.starts_with("before") || text.starts_with("after")).then_some(text)
+    }
+}
+
+/// Kills the service at each step of a write of this kind, and reads what is there then; says which steps these were.
+async fn killed_at_every_step(setup: Setup, kind: Kind, by_steps: bool) -> Vec<String> {
+    let mortal = Mortal::new(setup, by_steps).await;
+    let mut serving: Serving = mortal.operator.serve();
+    owner(&serving.client(), "owner").await;
+    let mut steps = Vec::new();
+    let mut history = History::default();
+    for turn in 1..50 {
+        let (caller, write) = kind.prepare(&serving.client(), turn).await;
+        mortal.arm(kind.first(setup, by_steps), turn);
+        let call = caller.make(write).await;
+        let ended_at = mortal.ended_at();
+        let told = call.outcome;
+        history.0.push(call);
+        let Some(step) = ended_at else {
+            // So many steps it has not: it went through.
+            assert_eq!(told, Outcome::Ok, "{kind:?} {turn}");
+            assert_eq!(history.contradictions(&mortal.url).await, Vec::<String>::new(), "{kind:?}");
+            return steps;
+        };
+        assert_eq!(told, Outcome::Unknown, "{step}");
+        assert_eq!(serving.wait().code, None, "it was ended by a signal");
+        let there = history.contradictions(&mortal.url).await;
+        assert_eq!(there, Vec::<String>::new(), "{step}");
+        // Once somebody could know of it, it is there.
+        if step.starts_with("after the commit") {
+            let known = History(vec![Call { outcome: Outcome::Ok, ..history.0[turn - 1].clone() }]);
+            assert_eq!(known.contradictions(&mortal.url).await, Vec::<String>::new(), "{step}");
+        } else if !step.starts_with("before REGISTER") || turn == 1 {
+            let nothing = History(vec![Call { outcome: Outcome::Failed, ..history.0[turn - 1].clone() }]);
+            assert_eq!(nothing.contradictions(&mortal.url).await, Vec::<String>::new(), "{step}");
+        }
+        steps.push(step);
+        std::fs::remove_file(mortal.operator.path("crash")).expect("it was armed");
+        serving = mortal.operator.serve();
+    }
+    panic!("{kind:?} never went through: {steps:?}");
+}
+
+/// The steps of a registration: all of them, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
+    let steps = killed_at_every_step(Setup::Sqlite, Kind::Registration, false).await;
+    let expected = [
+        "before INSERT_USER",
+        "before INSERT_LOGIN",
+        "before INSERT_LOGIN",
+        "before FIND_STRING",
+        "before LOCK_SLOT_SHARED",
+        "before INSERT",
+        "before the commit behind INSERT",
+        "after the commit behind INSERT",
+    ];
+    // By chance one in 64 asks for work on the list as well.
+    let steps: Vec<&str> = steps.iter().map(String::as_str).filter(|step| !step.contains("ENQUEUE")).collect();
+    assert!(expected.iter().all(|step| steps.contains(step)), "{steps:?}");
+
+    let steps = killed_at_every_step(Setup::Postgres, Kind::Registration, false).await;
+    assert!(steps.contains(&"before REGISTER".to_owned()), "{steps:?}");
+    assert!(steps.contains(&"after the commit behind REGISTER".to_owned()), "{steps:?}");
+}
+
+/// What is planted is found: half of a write, as a service would leave it that writes in two transactions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_of_a_write_that_a_killed_service_has_left_is_found() {
+    let mortal = Mortal::new(Setup::Sqlite, false).await;
+    let serving = mortal.operator.serve();
+    owner(&serving.client(), "owner").await;
+    let (caller, write) = Kind::Registration.prepare(&serving.client(), 1).await;
+    mortal.arm("INSERT_USER", 5);
+    let call = caller.make(write).await;
+    serving.wait();
+    let mut history = History(vec![call]);
+    assert_eq!(history.contradictions(&mortal.url).await, Vec::<String>::new());
+    let half = "insert into users (id, username, email, name_key, email_key, created_at, is_manager, discoverable, \
+                email_verdict) values (x'00000000000000000000000000000001', 'half', 'half', 'registration1x', \
+                'registration1x@example.com', 1, false, true, 'unchecked')";
+    witness::query(&mortal.url, half).await;
+    assert_eq!(history.contradictions(&mortal.url).await.len(), 1);
+    history.0[0].outcome = Outcome::Ok;
+    assert_eq!(history.contradictions(&mortal.url).await.len(), 1);
+}
+
+/// The other writes, and the steps of a registration on PostgreSQL, where there is time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_write_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
+    let kinds: &[Kind] = match thorough() {
+        true => &[Kind::Replacement, Kind::Revocation, Kind::Refresh, Kind::Hiding],
+        false => &[Kind::Refresh],
+    };
+    for kind in kinds {
+        let setups: &[Setup] = if thorough() { &[Setup::Sqlite, Setup::Postgres] } else { &[Setup::Sqlite] };
+        for setup in setups {
+            let steps = killed_at_every_step(*setup, *kind, false).await;
+            for place in ["before the commit", "after the commit"] {
+                assert!(steps.iter().any(|step| step.starts_with(place)), "{kind:?} {setup:?}: {steps:?}");
+            }
+        }
+    }
+    if thorough() {
+        let steps = killed_at_every_step(Setup::Postgres, Kind::Registration, true).await;
+        assert!(steps.iter().any(|step| step == "before LOCK_SLOT_SHARED"), "{steps:?}");
+    }
+}

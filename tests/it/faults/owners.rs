@@ -1,0 +1,28 @@
+//! Owners of codes, and whether this run is a thorough one.
+
+use crate::support::client::Client;
+use crate::support::history::{Caller, Write};
+
+/// Whether there is time for all of it.
+pub fn thorough() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
+    std::env::var_os("FAULTS").is_some()
+}
+
+/// A user with a code of their own.
+pub struct Owner {
+    pub name: String,
+    pub code: String,
+    pub caller: Caller,
+}
+
+pub async fn owner(client: &Client, name: &str) -> Owner {
+    let code = format!("{}2030ABC", name.to_uppercase());
+    let user = client.signed_up(name).await;
+    user.create_code(&code).await.expect(201);
+    Owner { name: name.to_owned(), code, caller: Caller::new(&client.base, user.token.as_deref()) }
+}
+
+pub fn registration(owner: &Owner, name: &str) -> Write {
+    Write::Registration { name: name.to_owned(), code: Some((owner.name.clone(), owner.code.clone())) }
+}
