@@ -8,6 +8,7 @@ use referral::cache::changes::Changes;
 use referral::db::Work;
 use referral::features::accounts::model::ArrivalKey;
 use referral::features::oauth::model::matches;
+use referral::features::signin::actions::{Answer, Lost, Traveller, arrive, depart};
 use referral::features::tokens::actions::{NewFamily, Origin, authenticate, begin_family, begin_session, new_family};
 use referral::features::tokens::browser;
 use referral::features::tokens::model::Credential;
@@ -20,11 +21,12 @@ use referral::limits::prefix;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::oauth::{allow, bearer, challenge, register, text};
+use crate::oauth::{CALLBACK, allow, bearer, challenge, register, text};
 use crate::on_every_setup;
 use crate::replaced::id_of;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::PASSWORD;
+use crate::support::provider::Provider;
 use crate::support::visit::Visit;
 
 const ANOTHER: &str = "another, longer password";
@@ -177,6 +179,24 @@ on_every_setup! {
         assert_eq!(test.number("select count(*) from token_families where client_id <> 'referral'").await, 0);
     }
 
+    /// One provider does not answer for another.
+    async fn who_left_for_one_provider_does_not_come_back_from_another(setup: Setup) {
+        let (corp, other) = (Provider::start().await, Provider::start().await);
+        let settings = [corp.settings("corp"), other.settings("other")].concat();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let test = setup.start_with(&settings).await;
+        for back in ["other", "corp"] {
+            let traveller = Traveller { visitor_hash: [1; 32], next: "/oauth/apps".into(), code: None };
+            let Ok(Ok(address)) = depart(test.app(), "corp", traveller).await else { panic!("nobody leaves") };
+            let address = url::Url::parse(&address).expect("an address");
+            let (_, state) = address.query_pairs().find(|(name, _)| name == "state").expect("a state");
+            let answer = Answer { state: &state, code: Some("a code"), error: None, iss: None };
+            let Ok(Err(stray)) = arrive(test.app(), back, [1; 32], answer).await else { panic!("somebody came") };
+            // Of that of the right one its token endpoint has been asked.
+            assert_eq!(matches!(stray.why, Lost::Expired), back == "other", "{back}");
+        }
+    }
+
     /// What was remembered of a token is worth no more than the token.
     async fn an_access_token_ends_where_it_was_believed_before(setup: Setup) {
         let test = setup.start().await;
@@ -257,6 +277,21 @@ on_every_setup! {
         let (asked, page) = asks(&other, &[("scope", "openid")]).await;
         assert!(asked);
         allow(&mut visit, &page).await.sent("code").expect("a code");
+
+        // Whatever listens on the person's machine may call itself by the name of an app that was allowed.
+        let app = json!({"confidential": false, "redirect_uris": ["http://127.0.0.1/callback"]});
+        let app = register(&manager, app).await;
+        let own = app.request(&[("redirect_uri", "http://127.0.0.1:5000/callback"), ("scope", "openid")]);
+        for _ in 0..2 {
+            let page = visit.get(&own).await.expect(200);
+            allow(&mut visit, &page).await.sent("code").expect("a code");
+        }
+
+        // Who does not show the verifier does not get what the code is for.
+        let code = shop.code(&mut visit, "olga", &[("scope", "openid")]).await;
+        let fields = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)];
+        shop.call("/oauth/token", &fields).await.expect(400);
+        shop.exchange(&code).await.expect(200);
     }
 
     /// Who wants to be found by nobody is read anew for each look-up: what is remembered could be told to another.
@@ -316,6 +351,8 @@ fn a_verifier_has_its_length_and_its_letters() {
         matches(Some(verifier), &challenge.expect("base64url"))
     };
     assert!(proves(&"a".repeat(43)) && proves(&"-._~".repeat(32)));
+    // None for a challenge, and one for none.
+    assert!(matches(None, &[]) && !matches(None, &[1; 32]) && !matches(Some(&"a".repeat(43)), &[]));
     for bad in [&*"a".repeat(42), &*"a".repeat(129), &format!("{}+", "a".repeat(43)), ""] {
         assert!(!proves(bad), "{bad}");
     }
