@@ -14,7 +14,7 @@ use referral::features::tokens::browser;
 use referral::features::tokens::model::Credential;
 use referral::features::{accounts, signin};
 use referral::kernel::error::{Error, Refusal};
-use referral::kernel::ids::UserId;
+use referral::kernel::ids::{SessionId, UserId};
 use referral::kernel::scope::Scopes;
 use referral::kernel::time::Time;
 use referral::limits::prefix;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::oauth::{CALLBACK, allow, bearer, challenge, register, text};
 use crate::on_every_setup;
 use crate::replaced::id_of;
-use crate::support::app::{Setup, TestApp};
+use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::PASSWORD;
 use crate::support::provider::Provider;
 use crate::support::visit::Visit;
@@ -318,6 +318,9 @@ async fn a_node_without_news_asks_whether_a_session_has_ended() {
         let deaf = test.open(&[]).await.expect("a node");
         let token = user.token.clone().expect("a token");
         authenticate(&deaf, &token).await.expect("it is good");
+        // What it has read at its start counts for a while.
+        let anybody = SessionId(Uuid::nil());
+        eventually("it must ask", || async { deaf.changes.session_ended(anybody).is_none() }).await;
         user.post("/api/v1/auth/logout", &json!({})).await.expect(204);
         refused(authenticate(&deaf, &token).await, Refusal::InvalidToken);
     }
