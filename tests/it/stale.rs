@@ -8,6 +8,9 @@ use referral::cache::changes::Changes;
 use referral::db::Work;
 use referral::features::identities::model::UnclaimedIdentityKey;
 use referral::features::oauth::model::matches;
+use referral::features::signin::actions::{
+    FailureReason, ProviderCallback, SignInStart, begin_sign_in, finish_sign_in,
+};
 use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::actions::{NewFamily, Origin, authenticate, begin_family, begin_session, new_family};
 use referral::features::tokens::model::Credential;
@@ -15,7 +18,7 @@ use referral::features::{accounts, signin};
 use referral::kernel::actor::Actor;
 use referral::kernel::digest::{TicketHash, VisitorHash};
 use referral::kernel::error::{Error, Refusal};
-use referral::kernel::ids::UserId;
+use referral::kernel::ids::{SessionId, UserId};
 use referral::kernel::scope::Scopes;
 use referral::kernel::time::Time;
 use referral::limits::prefix;
@@ -23,9 +26,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::on_every_setup;
-use crate::support::app::{Setup, TestApp};
+use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::PASSWORD;
-use crate::support::oauth::{allow, bearer, challenge, register, text};
+use crate::support::oauth::{CALLBACK, allow, bearer, challenge, register, text};
+use crate::support::provider::Provider;
 use crate::support::registration::id_of;
 use crate::support::visit::Visit;
 
@@ -297,6 +301,21 @@ async fn consent_is_asked_for_when_the_client_wants_it_or_wants_more(setup: Setu
     let (asked, page) = asks(&other, &[("scope", "openid")]).await;
     assert!(asked);
     allow(&mut visit, &page).await.sent("code").expect("a code");
+
+    // Whatever listens on the person's machine may call itself by the name of an app that was allowed.
+    let app = json!({"confidential": false, "redirect_uris": ["http://127.0.0.1/callback"]});
+    let app = register(&manager, app).await;
+    let own = app.request(&[("redirect_uri", "http://127.0.0.1:5000/callback"), ("scope", "openid")]);
+    for _ in 0..2 {
+        let page = visit.get(&own).await.expect(200);
+        allow(&mut visit, &page).await.sent("code").expect("a code");
+    }
+
+    // Who does not show the verifier does not get what the code is for.
+    let code = shop.code(&mut visit, "olga", &[("scope", "openid")]).await;
+    let fields = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)];
+    shop.call("/oauth/token", &fields).await.expect(400);
+    shop.exchange(&code).await.expect(200);
 }
 
 on_every_setup!(what_only_some_may_see_is_read_each_time);
@@ -323,6 +342,9 @@ async fn a_node_without_news_asks_whether_a_session_has_ended() {
         let deaf = test.open(&[]).await.expect("a node");
         let token = user.token.clone().expect("a token");
         authenticate(&deaf, &token).await.expect("it is good");
+        // What it has read at its start counts for a while.
+        let anybody = SessionId(Uuid::nil());
+        eventually("it must ask", || async { deaf.changes.session_ended(anybody).is_none() }).await;
         user.post("/api/v1/auth/logout", &json!({})).await.expect(204);
         refused(authenticate(&deaf, &token).await, Refusal::InvalidToken);
     }
@@ -356,7 +378,31 @@ fn a_verifier_has_its_length_and_its_letters() {
         matches(Some(verifier), &challenge.expect("base64url"))
     };
     assert!(proves(&"a".repeat(43)) && proves(&"-._~".repeat(32)));
+    // None for a challenge, and one for none.
+    assert!(matches(None, &[]) && !matches(None, &[1; 32]) && !matches(Some(&"a".repeat(43)), &[]));
     for bad in [&*"a".repeat(42), &*"a".repeat(129), &format!("{}+", "a".repeat(43)), ""] {
         assert!(!proves(bad), "{bad}");
+    }
+}
+
+on_every_setup!(who_left_for_one_provider_does_not_come_back_from_another);
+/// One provider does not answer for another.
+async fn who_left_for_one_provider_does_not_come_back_from_another(setup: Setup) {
+    let (corp, other) = (Provider::start().await, Provider::start().await);
+    let settings = [corp.settings("corp"), other.settings("other")].concat();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let test = setup.start_with(&settings).await;
+    let (app, actor, browser) = (test.app(), Actor::SERVICE, VisitorHash::of([1]));
+    for back in ["other", "corp"] {
+        let start = SignInStart { visitor_hash: browser, next: "/oauth/apps".into(), code: None };
+        let Ok(Ok(address)) = begin_sign_in(app, actor, "corp", start).await else { panic!("nobody leaves") };
+        let address = url::Url::parse(&address).expect("an address");
+        let (_, state) = address.query_pairs().find(|(name, _)| name == "state").expect("a state");
+        let callback = ProviderCallback { state: &state, code: Some("a code"), error: None, iss: None };
+        let Ok(Err(failed)) = finish_sign_in(app, actor, back, browser, callback).await else {
+            panic!("somebody came")
+        };
+        // Of that of the right one its token endpoint has been asked.
+        assert_eq!(matches!(failed.why, FailureReason::Expired), back == "other", "{back}");
     }
 }

@@ -210,8 +210,8 @@ async fn join_by_address(
 async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<SessionId>>> {
     let Joining { user, email, issuer, subject, now } = joining;
     let Some(first) = accounts::actions::prove_email(tx, *user, email, *now).await? else { return Ok(None) };
-    // Somebody else may have made the account with this address beforehand: nothing stays that lets them in, and nothing that they
-    // have allowed.
+    // Somebody else may have made the account with this address beforehand: nothing stays that lets them in, and
+    // nothing that they have allowed.
     if first {
         forget(tx, *user).await?;
         clients::actions::consents::forget_user(tx, *user).await?;

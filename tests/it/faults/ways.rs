@@ -90,8 +90,7 @@ async fn each_fault_of_a_way_is_what_it_says() {
     if let Ok(mut new) = TcpStream::connect(address).await {
         assert_eq!(back(&mut new, "seven").await, None);
     }
-    relay.strikes(4).await;
-    assert_eq!(relay.struck(), 4);
+    relay.strikes(3).await;
 }
 
 /// A node behind a way, and a database that can be looked at directly.

@@ -156,7 +156,9 @@ fn attempt(
         say(format!("built in {} s", began.elapsed().as_secs()));
         let faults = programs.faults(round);
         if !faults.is_empty() {
-            told.push(format!("without any mutant these tests do not pass: {}", faults.join(", ")));
+            let sentence = format!("without any mutant these tests do not pass: {}", faults.join(", "));
+            say(sentence.clone());
+            told.push(sentence);
         }
         for mutant in round.iter().filter(|mutant| !mutant.tests.names().iter().any(|name| faults.contains(name))) {
             let began = Instant::now();

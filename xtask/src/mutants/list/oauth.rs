@@ -33,7 +33,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-code-without-any-verifier",
         file: MODEL,
         swap: Code("challenge.is_empty()", "true"),
-        tests: Both(&["oauth::tokens::a_code_is_good_once_for_its_client_address_and_verifier"]),
+        tests: Alone(&["stale::a_verifier_has_its_length_and_its_letters"]),
         why: "who sees a code uses it",
     },
     Mutant {
@@ -75,7 +75,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "consent-for-whatever-listens",
         file: ACTIONS,
         swap: Code("!request.redirect_uri.proves_client()", "false"),
-        tests: Both(&["oauth::authorization::an_app_on_the_persons_machine_is_sent_back_to_on_any_port"]),
+        tests: Both(&["stale::consent_is_asked_for_when_the_client_wants_it_or_wants_more"]),
         why: "any program on the person's machine takes the place of one that was allowed",
     },
     Mutant {
@@ -140,7 +140,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "any-secret-will-do",
         file: CLIENTS,
-        swap: Code("hash.ct_eq(&hash_secret(secret)).into()", "{ let _ = (hash, secret); true }"),
+        swap: Code("self.secret_hash == Some(hash_secret(secret))", "{ let _ = secret; self.secret_hash.is_some() }"),
         tests: Both(&["oauth::tokens::a_client_is_believed_by_its_secret_only"]),
         why: "anybody is any program",
     },
@@ -173,7 +173,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/features/clients/store/consents.rs",
         swap: Sql(
             "delete from consents where user_id = $1 and client_id = $2",
-            "delete from consents where $1 is not null and client_id = $2",
+            "delete from consents where (user_id = $1 or user_id <> $1) and client_id = $2",
         ),
         tests: Both(&["stale::a_code_gives_nothing_that_was_taken_back"]),
         why: "who takes a consent back takes those of others back",

@@ -106,7 +106,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: STORE,
         swap: Sql(
             "where id = $1 and password_hash is not distinct from $2\n                        and erased_at",
-            "where id = $1 and ($2 is null or $2 <> '')\n                        and erased_at",
+            "where id = $1 and (password_hash is not distinct from $2 or password_hash is distinct from $2)\n                        and erased_at",
         ),
         tests: Both(&["stale::a_password_is_changed_only_from_the_one_that_was_checked"]),
         why: "who was put out by a change of the password changes it once more",
@@ -152,7 +152,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: STORE,
         swap: Sql(
             "where id = $1 and password_hash is not distinct from $2 and erased_at is null\",",
-            "where id = $1 and ($2 is null or $2 <> '') and erased_at is null\",",
+            "where id = $1 and (password_hash is not distinct from $2 or password_hash is distinct from $2) and erased_at is null\",",
         ),
         tests: Sqlite(&["stale::an_account_is_erased_only_with_the_password_of_today"]),
         why: "who knew the former password of an account erases it",
@@ -162,7 +162,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: STORE,
         swap: Sql(
             "where id = $1 and password_hash is not distinct from $2 and erased_at is null for update",
-            "where id = $1 and ($2 is null or $2 <> '') and erased_at is null for update",
+            "where id = $1 and (password_hash is not distinct from $2 or password_hash is distinct from $2) and erased_at is null for update",
         ),
         tests: Postgres(&["stale::an_account_is_erased_only_with_the_password_of_today"]),
         why: "who knew the former password of an account erases it",

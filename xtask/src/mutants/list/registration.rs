@@ -88,7 +88,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "confirmed-though-another-ones",
         file: REFERRALS,
-        swap: Sql("where referee_id = $1 and status = 'pending'", "where $1 is not null and status = 'pending'"),
+        swap: Sql(
+            "where referee_id = $1 and status = 'pending'",
+            "where (referee_id = $1 or referee_id <> $1) and status = 'pending'",
+        ),
         tests: Both(&["replaced::a_verdict_confirms_its_own_referral_alone"]),
         why: "one good address confirms everybody's referrals",
     },

@@ -60,7 +60,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: STORE,
         swap: Sql(
             "where ticket_hash = $1 and visitor_hash = $2 and expires_at > $3 and subject is null",
-            "where ticket_hash = $1 and $2 is not null and expires_at > $3 and subject is null",
+            "where ticket_hash = $1 and (visitor_hash = $2 or visitor_hash <> $2) and expires_at > $3 and subject is null",
         ),
         tests: Both(&["providers::store::who_left_comes_back_once_in_the_same_browser_and_in_time"]),
         why: "a person is led into the sign-in of somebody else",
@@ -72,14 +72,14 @@ pub const MUTANTS: &[Mutant] = &[
             "expires_at > $3 and subject is not null\n                    returning",
             "(expires_at > $3 or subject is not null)\n                    returning",
         ),
-        tests: Both(&["signin::refused::a_ticket_is_good_once_in_time_and_in_its_own_browser"]),
+        tests: Both(&["providers::store::who_arrived_is_kept_under_a_new_ticket_until_it_is_used"]),
         why: "a form that lay open makes an account",
     },
     Mutant {
         name: "come-back-from-another-provider",
         file: ACTIONS,
         swap: Code("departure.provider == provider", "true"),
-        tests: Both(&["signin::refused::who_does_not_come_as_they_left_does_not_get_in"]),
+        tests: Both(&["stale::who_left_for_one_provider_does_not_come_back_from_another"]),
         why: "one provider answers for another",
     },
     Mutant {
