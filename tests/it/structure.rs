@@ -153,11 +153,8 @@ fn room(path: &[String]) -> Option<String> {
         "sql" | "params" => Some("db".into()),
         "problems" => Some("web".into()),
         "words" | "described_by_words" => Some("kernel".into()),
-        "features" => match path.get(2).map(String::as_str) {
-            // A feature's name alone: its rooms are named where they are used.
-            None => None,
-            Some(room) => Some(format!("features/{room}")),
-        },
+        // A feature's name alone: its rooms are named where they are used.
+        "features" => path.get(2).map(|room| format!("features/{room}")),
         top => Some(top.to_owned()),
     }
 }

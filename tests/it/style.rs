@@ -177,13 +177,14 @@ fn paths(text: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for root in ["super", "crate"] {
         for (at, _) in text.match_indices(&format!("{root}::")) {
-            let path = &text[at..];
+            let (_, path) = text.split_at(at);
             let list = path.strip_prefix(&format!("{root}::{{")).and_then(|list| list.split_once('}'));
             if let Some((list, _)) = list {
                 paths.extend(list.split(',').map(|item| format!("{root}::{}", item.trim())));
             } else {
                 let end = path.find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':');
-                paths.push(path[..end.unwrap_or(path.len())].trim_end_matches(':').to_owned());
+                let (path, _) = path.split_at(end.unwrap_or(path.len()));
+                paths.push(path.trim_end_matches(':').to_owned());
             }
         }
     }

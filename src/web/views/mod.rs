@@ -154,8 +154,8 @@ pub struct OwnCode<'a> {
     pub link: &'a str,
 }
 
-/// The page for people who came without a request of a program: their account, with their code and the consents they have given. Sends `csrf`,
-/// `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
+/// The page for people who came without a request of a program: their account, with their code and the consents they
+/// have given. Sends `csrf`, `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
 #[derive(Template)]
 #[template(path = "apps.html")]
 pub struct Apps<'a> {

@@ -276,11 +276,11 @@ async fn a_clock_that_steps_back_prolongs_neither_codes_nor_proofs(setup: Setup)
     let refresh = async |token: &str| {
         shop.call("/oauth/token", &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
     };
-    refresh(&first).await.expect(200);
+    refresh(first).await.expect(200);
     test.app().clock.shift(-3_600_000_000);
     assert_eq!(shop.exchange(&code).await.status, 400, "a code of an hour");
     visit.get(&shop.request("profile", &[("max_age", "60")])).await.expect(200).form("/oauth/login");
-    assert_eq!(refresh(&first).await.status, 400, "a token that was replaced is given its successor");
+    assert_eq!(refresh(first).await.status, 400, "a token that was replaced is given its successor");
 }
 
 on_both_engines!(sessions_of_programs_are_kept_no_longer_than_their_tokens_live);
