@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::kernel::digest::Digest;
 use crate::kernel::error::{Error, Result, Storage};
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, SessionId, UserId};
 use crate::kernel::time::Time;
 
 /// A statement with a name of its own. Made by [`sql!`](crate::sql) only, which also lists it for the test that
@@ -91,6 +91,7 @@ from! {
     &[u8] => |v| Self::Bytes(v.to_vec());
     UserId => |v| Self::Uuid(v.0);
     SessionId => |v| Self::Uuid(v.0);
+    BrowserSessionId => |v| Self::Uuid(v.0);
     Uuid => |v| Self::Uuid(v);
 }
 

@@ -37,6 +37,10 @@ id!(
     SessionId
 );
 id!(
+    /// One log-in at our own pages.
+    BrowserSessionId
+);
+id!(
     /// A program that managers have let in.
     ClientId
 );

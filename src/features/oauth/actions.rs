@@ -20,7 +20,7 @@ use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Subject};
 use crate::kernel::digest::AuthorizationCodeHash;
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, SessionId, UserId};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
@@ -144,7 +144,7 @@ pub async fn exchange(
     );
     let Some(code) = AuthorizationCode::parse(&presented.code) else { return Ok(Err(refused)) };
     // Whose it is comes from the code's row, inside of the unit.
-    let nobody = Origin::Browser(UserId(uuid::Uuid::nil()), uuid::Uuid::nil());
+    let nobody = Origin::Browser(UserId(uuid::Uuid::nil()), BrowserSessionId(uuid::Uuid::nil()));
     let (family, token) = tokens::actions::new_family(app, &client.id, Scopes::NONE, nobody)?;
     let (session, now) = (family.id, family.now);
     let input = Exchange {

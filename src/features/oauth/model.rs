@@ -4,12 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
 use crate::features::clients::model::{GrantType, OAuthClient, RedirectUri};
 use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::digest::{AuthorizationCodeHash, sha256};
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, SessionId, UserId};
 use crate::kernel::parameters::{Parameters, Repeated};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
@@ -311,7 +310,7 @@ pub struct StoredAuthorizationCode {
     pub hash: AuthorizationCodeHash,
     pub client: String,
     pub user: UserId,
-    pub browser_session: Uuid,
+    pub browser_session: BrowserSessionId,
     pub redirect_uri: String,
     pub scopes: Scopes,
     /// Empty where the client went without PKCE: no verifier proves that, on nodes that know no such client either.

@@ -6,7 +6,7 @@ use super::model::{StoredAuthorizationCode, UserInfo};
 use crate::db::{Db, Row, Tx};
 use crate::kernel::digest::AuthorizationCodeHash;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, SessionId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 use crate::{params, sql};
@@ -53,7 +53,7 @@ pub async fn code(tx: &mut Tx<'_>, hash: &AuthorizationCodeHash) -> Result<Optio
         hash: *hash,
         client: row.get(0)?,
         user: row.user(1)?,
-        browser_session: row.get(2)?,
+        browser_session: row.get(2).map(BrowserSessionId)?,
         redirect_uri: row.get(3)?,
         scopes: Scopes::known(&row.get::<String>(4)?),
         challenge: row.get(5)?,

@@ -4,12 +4,11 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
 use crate::crypto::keyring::RefreshKey;
 use crate::kernel::caller::FIRST_PARTY;
 use crate::kernel::digest::RefreshTokenHash;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 use crate::words;
@@ -33,7 +32,7 @@ pub enum Credential {
 /// Somebody who is logged in at our own pages.
 #[derive(Clone, Debug)]
 pub struct BrowserSession {
-    pub id: Uuid,
+    pub id: BrowserSessionId,
     pub user: UserId,
     pub username: String,
     /// When the person last proved who they are.

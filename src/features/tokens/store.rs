@@ -10,7 +10,7 @@ use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::digest::{RefreshTokenHash, VisitorHash};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, SessionId, UserId};
 use crate::kernel::scope::Scopes;
 use crate::kernel::time::{SKEW, Time};
 use crate::{params, sql};
@@ -194,7 +194,7 @@ pub enum Origin {
     /// A person, with the stored hash that the log-in was checked against.
     Password(UserId, String),
     /// A person who is logged in at our own pages.
-    Browser(UserId, Uuid),
+    Browser(UserId, BrowserSessionId),
     /// A program that acts for itself.
     Program(Uuid),
 }
@@ -295,7 +295,7 @@ pub async fn authenticated(db: &Db, session: SessionId) -> Result<Option<(Time, 
 }
 
 pub struct NewBrowserSession {
-    pub id: Uuid,
+    pub id: BrowserSessionId,
     pub secret_hash: VisitorHash,
     pub user: UserId,
     pub now: Time,
@@ -326,7 +326,7 @@ pub async fn insert_browser_session(tx: &mut Tx<'_>, new: &NewBrowserSession) ->
 }
 
 /// False when it has ended; else it does not end before the unit of work has.
-pub async fn hold_browser_session(tx: &mut Tx<'_>, user: UserId, id: Uuid) -> Result<bool> {
+pub async fn hold_browser_session(tx: &mut Tx<'_>, user: UserId, id: BrowserSessionId) -> Result<bool> {
     tx.row(&HOLD_USER, &params![user]).await?;
     Ok(tx.row(&IS_BROWSER_SESSION_LIVE, &params![id, user]).await?.is_some())
 }
@@ -334,16 +334,20 @@ pub async fn hold_browser_session(tx: &mut Tx<'_>, user: UserId, id: Uuid) -> Re
 /// Somebody logged in, and when the session was last used.
 pub async fn browser_session(db: &Db, secret_hash: &VisitorHash, now: Time) -> Result<Option<(BrowserSession, Time)>> {
     let Some(row) = db.row(&BROWSER_SESSION, params![secret_hash, now]).await? else { return Ok(None) };
-    let session =
-        BrowserSession { id: row.get(0)?, user: row.user(1)?, username: row.get(2)?, authenticated_at: row.time(3)? };
+    let session = BrowserSession {
+        id: row.get(0).map(BrowserSessionId)?,
+        user: row.user(1)?,
+        username: row.get(2)?,
+        authenticated_at: row.time(3)?,
+    };
     Ok(Some((session, row.time(4)?)))
 }
 
-pub async fn touch_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time, before: Time) -> Result<()> {
+pub async fn touch_browser_session(tx: &mut Tx<'_>, id: BrowserSessionId, now: Time, before: Time) -> Result<()> {
     tx.run(&TOUCH_BROWSER_SESSION, &params![id, now, before]).await.map(drop)
 }
 
-pub async fn end_browser_session(tx: &mut Tx<'_>, id: Uuid, now: Time) -> Result<()> {
+pub async fn end_browser_session(tx: &mut Tx<'_>, id: BrowserSessionId, now: Time) -> Result<()> {
     tx.run(&END_BROWSER_SESSION, &params![id, now]).await.map(drop)
 }
 

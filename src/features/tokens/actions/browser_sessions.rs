@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::tokens::model::{BrowserSession, Credential};
@@ -11,7 +9,7 @@ use crate::features::tokens::store::{self, NewBrowserSession};
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::VisitorHash;
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, UserId};
 use crate::kernel::time::Time;
 use crate::limits::turns::Key;
 use crate::web::visitor::Visitor;
@@ -29,7 +27,7 @@ pub async fn begin(
 ) -> Result<()> {
     let now = app.clock.now();
     let expires_at = now.plus(app.config.tokens.absolute());
-    let (id, most) = (SessionId::new().0, app.limits.sessions());
+    let (id, most) = (BrowserSessionId::new(), app.limits.sessions());
     let new = NewBrowserSession { id, secret_hash, user, now, expires_at, credential, most };
     let insert: Work<NewBrowserSession, bool> = |tx, new| Box::pin(store::insert_browser_session(tx, new));
     let begun = app.write_in_turn(actor.person(user), Key::User(user.0), new, insert).await?;
@@ -52,7 +50,7 @@ pub async fn who(app: &App, actor: Actor, secret_hash: &VisitorHash) -> Result<O
         return Ok(None);
     }
     if unused > NOTED_EVERY {
-        let note: Work<(Uuid, Time, Time), ()> =
+        let note: Work<(BrowserSessionId, Time, Time), ()> =
             |tx, (id, now, before)| Box::pin(store::touch_browser_session(tx, *id, *now, *before));
         // Of many views at once after a long while, one is enough to note it.
         match app
@@ -72,7 +70,7 @@ pub async fn person(app: &App, visitor: &Visitor) -> Result<Option<BrowserSessio
 }
 
 /// Logs out of our own pages. What programs were given goes on.
-pub async fn end(app: &App, actor: Actor, session: Uuid) -> Result<()> {
-    let work: Work<(Uuid, Time), ()> = |tx, (id, now)| Box::pin(store::end_browser_session(tx, *id, *now));
-    app.write_in_turn(actor, Key::Grant(*session.as_bytes()), (session, app.clock.now()), work).await
+pub async fn end(app: &App, actor: Actor, session: BrowserSessionId) -> Result<()> {
+    let work: Work<(BrowserSessionId, Time), ()> = |tx, (id, now)| Box::pin(store::end_browser_session(tx, *id, *now));
+    app.write_in_turn(actor, Key::Grant(*session.0.as_bytes()), (session, app.clock.now()), work).await
 }
