@@ -119,28 +119,34 @@ async fn carry(mut near: TcpStream, mut far: TcpStream, mut fault: watch::Receiv
     // The end of what was asked, for a text may come in parts.
     let mut heard: Vec<u8> = Vec::new();
     let (mut loses, mut told) = (false, 0);
-    if *fault.borrow_and_update() == Fault::Reset {
+    let mut before = fault.borrow_and_update().clone();
+    if before == Fault::Reset {
         return reset(&near);
     }
     loop {
         let part = tokio::select! {
-            changed = fault.changed() => {
-                if changed.is_err() {
-                    return false;
-                }
-                (loses, told) = (false, 0);
-                if *fault.borrow() == Fault::Reset {
-                    return reset(&near);
-                }
-                continue;
-            }
-            length = near.read(&mut asked) => (true, length),
-            length = far.read(&mut answer) => (false, length),
+            changed = fault.changed() => match changed {
+                Ok(()) => None,
+                Err(_) => return false,
+            },
+            length = near.read(&mut asked) => Some((true, length)),
+            length = far.read(&mut answer) => Some((false, length)),
         };
-        let (from_near, Ok(length @ 1..)) = part else { return false };
-        let Ok(now) = fault.wait_for(|fault| *fault != Fault::Silence).await.map(|fault| fault.clone()) else {
-            return false;
+        // A fault may have begun whatever has ended the wait, and each is about what comes after it.
+        let now = match part {
+            Some(_) => fault.wait_for(|fault| *fault != Fault::Silence).await.map(|fault| fault.clone()),
+            None => Ok(fault.borrow_and_update().clone()),
         };
+        let Ok(now) = now else { return false };
+        if now != before {
+            (loses, told) = (false, 0);
+            before = now.clone();
+        }
+        if now == Fault::Reset {
+            return reset(&near);
+        }
+        let Some((from_near, length)) = part else { continue };
+        let Ok(length @ 1..) = length else { return false };
         if let Fault::Latency(late) = now {
             tokio::time::sleep(late).await;
         }
