@@ -8,11 +8,13 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a document")
 }
 
-/// What stands between backticks and is a file of code or a folder of ours.
+/// What stands between backticks and is a file of code or a folder of ours. What a build leaves in `target/` is not:
+/// it is there or not.
 fn named(text: &str) -> Vec<&str> {
     let ours = |name: &&str| {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
-        plain && (name.ends_with(".rs") || name.ends_with('/') && !name.starts_with('/'))
+        let is_file = name.ends_with(".rs") || name.ends_with('/') && !name.starts_with('/');
+        plain && is_file && !name.starts_with("target/")
     };
     text.split('`').skip(1).step_by(2).filter(ours).collect()
 }
