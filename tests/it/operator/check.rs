@@ -6,6 +6,7 @@ use referral::db::migrate;
 
 use crate::on_every_setup;
 use crate::support::app::Setup;
+use crate::support::first_schema;
 use crate::support::operator::{operator, texts};
 use crate::support::process::Operator;
 use crate::support::servers::{Postgres, Redis, postgres_user};
@@ -200,9 +201,11 @@ async fn tables_of_another_schema_are_left_out_of_account() {
         operator.run(&["check"]).well();
     }
     // One of ours that is somebody else's, while there is something to change.
-    let newest = "delete from schema_migrations where version = (select max(version) from schema_migrations); \
-                  drop index jobs_given_up";
-    let script = format!("set search_path = {role}; alter table users owner to postgres; {newest}");
+    let script = format!(
+        "drop schema {role} cascade; create schema {role} authorization {role}; set search_path = {role}, public; \
+         set role {role}; {first}; reset role; alter table {role}.users owner to postgres",
+        first = first_schema::script("postgres"),
+    );
     client.batch_execute(&script).await.expect("another owner");
     let mut operator = Operator::on_a_free_port();
     operator.set("DATABASE_URL", &ours);

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codes;
 pub mod document;
 pub mod figures;
+pub mod first_schema;
 pub mod gallery;
 pub mod history;
 pub mod hunter;
