@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::cache::Cache;
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
+use crate::cache::{Cache, Recent};
 use crate::config::Config;
 use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
@@ -20,6 +20,7 @@ use crate::kernel::code::Code;
 use crate::kernel::digest::AccessTokenHash;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::program::Program;
 use crate::kernel::time::Clock;
 use crate::limits::Limits;
 use crate::limits::turns::{Key, Rooms, Turn, Turns};
@@ -32,6 +33,9 @@ use crate::readiness::Readiness;
 /// How long the work of verifying a token is remembered.
 const VERIFIED_FOR: Duration = Duration::from_secs(30);
 
+/// How long a program's settings are believed: what managers change is so on every node after that.
+const PROGRAM_FOR: Duration = Duration::from_secs(1);
+
 pub struct App {
     pub config: Config,
     pub db: Db,
@@ -42,6 +46,8 @@ pub struct App {
     pub redis: Option<Arc<Redis>>,
     /// Active codes by the address of their owner.
     pub codes: Cache<ActiveCode>,
+    /// The one program; see `programs::actions::current`.
+    pub program: Recent<Program>,
     pub hasher: Hasher,
     pub keyring: Keyring,
     /// Access tokens verified a moment ago, by the key ring's era and their hash.
@@ -90,6 +96,7 @@ impl App {
             db,
             clock,
             codes: Cache::new("code", redis.clone(), changes.clone()),
+            program: Recent::new(PROGRAM_FOR),
             changes,
             redis,
             hasher: Hasher::start(&config.hashing)?,

@@ -8,12 +8,13 @@ pub mod changes;
 pub mod redis;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::changes::Changes;
@@ -138,5 +139,69 @@ impl<T: Fact> Cache<T> {
         let hash = sha256(key.as_bytes());
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
         format!("{}:{text}", self.prefix)
+    }
+}
+
+/// One thing that is believed for a while after it was read, whatever others make of it meanwhile: for settings that
+/// are asked for by each request and nearly never change.
+pub struct Recent<T> {
+    life: Duration,
+    kept: RwLock<Option<(Instant, Arc<T>)>>,
+    filling: Mutex<()>,
+}
+
+impl<T> Recent<T> {
+    pub fn new(life: Duration) -> Self {
+        Self { life, kept: RwLock::default(), filling: Mutex::default() }
+    }
+
+    /// What was read at most so long ago, or is read by `fill`: by one, whom the others wait for.
+    pub async fn get(&self, fill: impl Future<Output = Result<T>>) -> Result<Arc<T>> {
+        if let Some(kept) = self.believed() {
+            return Ok(kept);
+        }
+        let _turn = self.filling.lock().await;
+        if let Some(kept) = self.believed() {
+            return Ok(kept);
+        }
+        let began = Instant::now();
+        let read = Arc::new(fill.await?);
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some((began, read.clone()));
+        Ok(read)
+    }
+
+    /// Reads it again the next time.
+    pub fn forget(&self) {
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn believed(&self) -> Option<Arc<T>> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(began, _)| began.elapsed() < self.life).map(|(_, kept)| kept.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::error::Error;
+
+    #[tokio::test]
+    async fn what_is_recent_is_read_once_by_all_who_ask_and_again_once_it_is_forgotten() {
+        let (recent, reads) = (Recent::new(LIFE), AtomicU64::new(0));
+        let ask = || recent.get(async { Ok(reads.fetch_add(1, Ordering::Relaxed)) });
+        let asked = futures_util::future::join_all((0..20).map(|_| ask())).await;
+        assert!(asked.iter().all(|read| read.as_ref().is_ok_and(|read| **read == 0)));
+        recent.forget();
+        assert_eq!(*ask().await.unwrap(), 1);
+        // What could not be read is asked for again.
+        let recent: Recent<u64> = Recent::new(LIFE);
+        assert!(recent.get(async { Err(Error::Busy(LIFE)) }).await.is_err());
+        assert_eq!(*recent.get(async { Ok(7) }).await.unwrap(), 7);
+        // No longer than it lives.
+        let recent = Recent::new(Duration::ZERO);
+        for read in 0..3 {
+            assert_eq!(*recent.get(async { Ok(read) }).await.unwrap(), read);
+        }
     }
 }

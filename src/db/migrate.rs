@@ -27,6 +27,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("probes", include_str!("../../migrations/0006_probes.sql")),
     ("pkce", include_str!("../../migrations/0007_pkce.sql")),
     ("jobs", include_str!("../../migrations/0008_jobs.sql")),
+    ("programs", include_str!("../../migrations/0009_programs.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod codes;
 pub mod identities;
 pub mod oauth;
+pub mod programs;
 pub mod referrals;
 pub mod signin;
 pub mod tokens;

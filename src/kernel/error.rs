@@ -134,6 +134,7 @@ refusals! {
     RefereesHidden "referees_hidden" "Only the referrer and the program's managers see this list";
     ClientNotFound "client_not_found" "There is no such client";
     ClientPublic "client_public" "A public client has no secret";
+    ProgramNotFound "program_not_found" "There is no such program";
     ConsentNotFound "consent_not_found" "You have allowed this client nothing";
     SignInExpired "sign_in_expired" "This sign-in is not good any more; begin again";
     LogInAgain "log_in_again" "Your account has no password; log in again and repeat this within five minutes";

@@ -14,6 +14,7 @@ pub mod name;
 pub mod page;
 pub mod parameters;
 pub mod precis;
+pub mod program;
 pub mod scope;
 pub mod time;
 pub mod verdict;

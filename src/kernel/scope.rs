@@ -25,6 +25,8 @@ words! {
         Admin = "admin",
         /// Read what the program knows without being a person: any referrer's list in full, codes by e-mail.
         ProgramRead = "program:read",
+        /// Write for the program without being a person: participants of a host's app. It reads what it writes, too.
+        ProgramWrite = "program:write",
     }
 }
 
@@ -46,7 +48,7 @@ impl Scopes {
     pub const NONE: Scopes = Scopes(0);
     pub const ALL: Scopes = Scopes((1 << Scope::ALL.len()) - 1);
     /// What a program may have that acts for nobody.
-    pub const MACHINE: Scopes = Scopes(Scope::ProgramRead.bit());
+    pub const MACHINE: Scopes = Scopes(Scope::ProgramRead.bit() | Scope::ProgramWrite.bit());
     /// What a person may allow a program.
     pub const PERSON: Scopes = Scopes(Self::ALL.0 & !Self::MACHINE.0);
     /// What a log-in by name and password may do; managers may run the program as well.

@@ -40,6 +40,7 @@ fn allows(scope: Scope) -> &'static str {
         Scope::ReferralsRead => "See whom a referrer brought",
         Scope::Admin => "Run the program (managers only)",
         Scope::ProgramRead => "Read any referrer's list in full and find codes, as a program",
+        Scope::ProgramWrite => "Add, change and remove participants, and read what is told of them, as a program",
     }
 }
 
@@ -101,6 +102,7 @@ pub fn base() -> OpenApi {
             tag("Accounts", "Registration, log-in, one's own account"),
             tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
             tag("Referrals", "Who brought whom"),
+            tag("Programs", "What a referral program is like; for managers, and for programs to read"),
             tag("Clients", "Which programs there are; for managers"),
             tag("OAuth", "For programs that act for people who allow it, or for themselves"),
             tag("Operating", "For load balancers and other programs"),

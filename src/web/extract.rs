@@ -1,6 +1,7 @@
 //! Reading requests. Whatever cannot be read is told in our own error shape, every field at once, and never echoed.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
@@ -79,6 +80,43 @@ impl Fields {
         match self.values.get(name) {
             None | Some(Value::Null) => None,
             Some(_) => self.flag(name),
+        }
+    }
+
+    /// A whole number that may be missing or null, within these bounds.
+    pub fn optional_number(&mut self, name: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Number(number)) if number.as_i64().is_some_and(|number| bounds.contains(&number)) => {
+                number.as_i64()
+            }
+            Some(_) => {
+                let (least, most) = bounds.into_inner();
+                self.refuse(name, "int_type", format!("Input should be a whole number from {least} to {most}"));
+                None
+            }
+        }
+    }
+
+    /// An object of texts that may be missing or null, its members in the order of their names.
+    pub fn optional_members(&mut self, name: &str) -> Option<Vec<(String, String)>> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(members)) => {
+                let texts = members.into_iter().map(|(name, value)| match value {
+                    Value::String(text) => Some((name, text)),
+                    _ => None,
+                });
+                let texts: Option<Vec<_>> = texts.collect();
+                if texts.is_none() {
+                    self.refuse(name, "string_type", "Each member should be a valid string");
+                }
+                texts
+            }
+            Some(_) => {
+                self.refuse(name, "dict_type", "Input should be an object of strings");
+                None
+            }
         }
     }
 

@@ -208,9 +208,13 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::EmailRefused
         | R::NotYourCode
         | R::RefereesHidden => StatusCode::FORBIDDEN,
-        R::CodeNotUsable | R::NoActiveCode | R::CodeNotFound | R::ClientNotFound | R::ConsentNotFound | R::NotFound => {
-            StatusCode::NOT_FOUND
-        }
+        R::CodeNotUsable
+        | R::NoActiveCode
+        | R::CodeNotFound
+        | R::ClientNotFound
+        | R::ProgramNotFound
+        | R::ConsentNotFound
+        | R::NotFound => StatusCode::NOT_FOUND,
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         R::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -278,6 +282,7 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::RefereesHidden => "The operator shows a referrer's referees only to the referrer and to managers.",
         R::ClientNotFound => "No client with this id is registered, or it was removed.",
         R::ClientPublic => "Public clients (apps on phones, pages in browsers) cannot keep a secret and have none.",
+        R::ProgramNotFound => "There is one program, `default`.",
         R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
         R::SignInExpired => {
             "The way to another provider and back took longer than ten minutes, was gone before, or belongs to another browser."
@@ -398,5 +403,7 @@ pub mod groups {
         Refusal::PersonRequired,
         Refusal::ManagersOnly,
     ];
+    pub const program_reader: &[Refusal] =
+        &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope, Refusal::ManagersOnly];
     pub const always: &[Refusal] = &[Refusal::UriTooLong, Refusal::Overloaded, Refusal::Unavailable];
 }

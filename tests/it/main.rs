@@ -24,6 +24,7 @@ mod nodes;
 mod oauth;
 mod operator;
 mod pages;
+mod programs;
 mod providers;
 mod replaced;
 mod signin;

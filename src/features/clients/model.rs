@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::{Host, Url};
+use url::Url;
 use uuid::Uuid;
 
 use crate::kernel::actor::Actor;
@@ -10,6 +10,7 @@ use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::digest::ClientSecretHash;
 use crate::kernel::ids::ClientId;
 use crate::kernel::precis::is_visible;
+use crate::kernel::program::is_loopback;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 use crate::words;
@@ -189,15 +190,6 @@ fn without_loopback_port(text: &str) -> Option<(&str, &str)> {
     (known && loopback).then_some((host, path))
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 /// A registration that has passed every rule.
 #[derive(Clone, Debug)]
 pub struct ClientRegistration {
@@ -247,11 +239,12 @@ impl ClientRegistration {
         if !people && !self.scopes.and(Scopes::PERSON).is_empty() {
             faults.push(("scope", "Only authorization_code can use scopes that people give"));
         }
-        if machine && !self.scopes.has(Scope::ProgramRead) {
-            faults.push(("scope", "client_credentials needs a scope for programs: program:read"));
+        let alone = !self.scopes.and(Scopes::MACHINE).is_empty();
+        if machine && !alone {
+            faults.push(("scope", "client_credentials needs a scope for programs: program:read or program:write"));
         }
-        if !machine && self.scopes.has(Scope::ProgramRead) {
-            faults.push(("scope", "program:read is for client_credentials"));
+        if !machine && alone {
+            faults.push(("scope", "program:read and program:write are for client_credentials"));
         }
         // RFC 9700, 2.1.1: the nonce of the ID token takes the place of PKCE, and only who can keep a secret goes
         // without.

@@ -114,13 +114,36 @@ impl FromRequestParts<Arc<App>> for Manager {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
-        // Who is no manager learns that first: no scope would help.
-        if !store::is_manager(&app.db, user).await? {
-            return Err(Refusal::ManagersOnly.into());
-        }
-        require(&caller, Scope::Admin)?;
+        manage(&caller, user, app).await?;
         Ok(Self { actor: anonymous(parts).manager(user), user })
     }
+}
+
+/// Whoever may read what the program has on its new routes: a manager whose token lets them act as one, or a program
+/// that may read or write.
+pub struct ProgramReader;
+
+impl FromRequestParts<Arc<App>> for ProgramReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        match caller.subject {
+            Subject::Person(user) => manage(&caller, user, app).await?,
+            // Who may write reads as well.
+            Subject::Program(_) if caller.scopes.has(Scope::ProgramWrite) => {}
+            Subject::Program(_) => require(&caller, Scope::ProgramRead)?,
+        }
+        Ok(Self)
+    }
+}
+
+async fn manage(caller: &Caller, user: UserId, app: &App) -> Result<(), Problem> {
+    // Who is no manager learns that first: no scope would help.
+    if !store::is_manager(&app.db, user).await? {
+        return Err(Refusal::ManagersOnly.into());
+    }
+    require(caller, Scope::Admin)
 }
 
 fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {

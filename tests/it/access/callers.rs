@@ -29,6 +29,10 @@ pub enum Asks {
     Reader(&'static str),
     /// A manager's token with the scope admin.
     Manager,
+    /// A manager's token with the scope admin, or that of a program that may read or write.
+    ProgramReader,
+    /// A program's token with the scope to write.
+    ProgramWriter,
     /// A client: by its secret, or by its name if it is public.
     Client,
     /// A client, by its secret.
@@ -61,6 +65,10 @@ impl Asks {
             (["", "client"], None) => Asks::Client,
             (["client"], None) => Asks::Secret,
             (["bearer", "machine", "oauth", "password"], None) if ways["machine"].is_empty() => Asks::Token,
+            (["bearer", "machine", "oauth", "password"], Some("admin")) if ways["machine"] == ["program:read"] => {
+                Asks::ProgramReader
+            }
+            (["bearer", "machine"], None) if ways["machine"] == ["program:write"] => Asks::ProgramWriter,
             (["bearer", "machine", "oauth", "password"], Some(scope)) if ways["machine"] == ["program:read"] => {
                 Asks::Reader(scope)
             }
@@ -73,7 +81,8 @@ impl Asks {
     pub fn scope(self) -> Option<&'static str> {
         match self {
             Asks::Person(scope) | Asks::Reader(scope) => Some(scope),
-            Asks::Manager => Some("admin"),
+            Asks::Manager | Asks::ProgramReader => Some("admin"),
+            Asks::ProgramWriter => Some("program:write"),
             _ => None,
         }
     }
@@ -97,8 +106,10 @@ pub enum Who {
     Exactly { manager: bool },
     /// A client of somebody's, with every scope but that one.
     AllBut { manager: bool },
-    /// A program with the scope for programs.
+    /// A program with the scope to read.
     Machine,
+    /// A program with the scope to write.
+    WritingMachine,
     /// A confidential client with its secret.
     Secret,
     /// A confidential client with another secret.
@@ -156,8 +167,9 @@ impl Caller {
             Shown::Named(id) if kind == FORM => body = format!("{body}&client_id={id}"),
             Shown::InForm(_) | Shown::Named(_) => {}
             Shown::ByScope(tokens) => {
-                // Nobody asks for the address alone, so its token is as good as any where no scope is asked for.
-                let token = &tokens[asks.scope().unwrap_or("email")];
+                // Nobody asks for the address alone, so its token is as good as any where no scope is asked for, or one
+                // that no person can give.
+                let token = asks.scope().and_then(|scope| tokens.get(scope)).unwrap_or(&tokens["email"]);
                 header = Some(format!("Bearer {token}"));
             }
         }
@@ -218,6 +230,8 @@ pub async fn everybody(test: &TestApp) -> (Vec<Caller>, Client) {
     let public = register(&manager, json!({"confidential": false})).await;
     let alone = json!({"grants": ["client_credentials"], "scope": "program:read", "redirect_uris": []});
     let (machine, gone_machine) = (register(&manager, alone.clone()).await, register(&manager, alone).await);
+    let writing = json!({"grants": ["client_credentials"], "scope": "program:write", "redirect_uris": []});
+    let writing = register(&manager, writing).await;
 
     let mut out = vec![("an expired token", late), ("no token at all", "nonsense".to_owned())];
     let mut client_of = async |name: &'static str, client: &Registered, person: &str| {
@@ -269,6 +283,7 @@ pub async fn everybody(test: &TestApp) -> (Vec<Caller>, Client) {
         Caller::new("a public client", Who::Public, Shown::Named(public.id.clone())),
         Caller::new("a confidential client without its secret", Who::WrongSecret, Shown::Named(shop.id.clone())),
         Caller::bearer("a machine", Who::Machine, &machine_token(&machine).await),
+        Caller::bearer("a writing machine", Who::WritingMachine, &machine_token(&writing).await),
         Caller::bearer("a user", Who::LoggedIn { manager: false }, &token),
     ];
     let ivan = test.user("ivan").await.token.expect("a token");

@@ -45,6 +45,9 @@ const OPERATIONS: &[(&str, Asks, u16, &str)] = &[
     ("list_own_referrals", Asks::Person("referrals:read"), 200, ""),
     ("list_referees", Asks::Reader("referrals:read"), 200, ""),
     ("list_referrals", Asks::Reader("referrals:read"), 200, ""),
+    ("list_programs", Asks::ProgramReader, 200, ""),
+    ("get_program", Asks::ProgramReader, 200, ""),
+    ("change_program", Asks::Manager, 422, "invalid"),
     ("list_clients", Asks::Manager, 200, ""),
     ("register_client", Asks::Manager, 422, "invalid"),
     ("get_client", Asks::Manager, 404, "client_not_found"),
@@ -71,16 +74,20 @@ fn expected(asks: Asks, who: Who) -> Expected {
         (_, Who::Nobody | Who::Secret | Who::WrongSecret | Who::Public) => Refused(401, "not_authenticated", None),
         (_, Who::Out) => Refused(401, "invalid_token", None),
         (Asks::Token, _) | (Asks::Reader(_), Who::Machine) => In,
-        (Asks::Person(_) | Asks::Manager, Who::Machine) => Refused(403, "person_required", None),
+        (Asks::ProgramReader, Who::Machine | Who::WritingMachine) | (Asks::ProgramWriter, Who::WritingMachine) => In,
+        (Asks::ProgramWriter, _) => lacks("program:write"),
+        (Asks::Reader(_), Who::WritingMachine) => lacks("program:read"),
+        (Asks::Person(_) | Asks::Manager, Who::Machine | Who::WritingMachine) => Refused(403, "person_required", None),
         (Asks::Person(scope) | Asks::Reader(scope), Who::LoggedIn { .. }) if !first_party(scope) => lacks(scope),
         (Asks::Person(scope) | Asks::Reader(scope), Who::AllBut { .. }) => lacks(scope),
         (Asks::Person(_) | Asks::Reader(_), _) => In,
         // Who is no manager learns that, whatever the token says.
-        (Asks::Manager, Who::LoggedIn { manager } | Who::Exactly { manager } | Who::AllBut { manager }) if !manager => {
-            Refused(403, "managers_only", None)
-        }
-        (Asks::Manager, Who::AllBut { .. }) => lacks("admin"),
-        (Asks::Manager, _) => In,
+        (
+            Asks::Manager | Asks::ProgramReader,
+            Who::LoggedIn { manager } | Who::Exactly { manager } | Who::AllBut { manager },
+        ) if !manager => Refused(403, "managers_only", None),
+        (Asks::Manager | Asks::ProgramReader, Who::AllBut { .. }) => lacks("admin"),
+        (Asks::Manager | Asks::ProgramReader, _) => In,
     }
 }
 
@@ -139,7 +146,9 @@ async fn every_operation_lets_in_whom_it_should_and_nobody_else(setup: Setup) {
     assert!(wrong.is_empty(), "{wrong:#?}");
     // All have logged out meanwhile, and that has held.
     let profile = operations.iter().find(|operation| operation.name == "get_profile").expect("it is there");
-    for caller in callers.iter().filter(|caller| matches!(caller.who, Who::LoggedIn { .. } | Who::Machine)) {
+    for caller in
+        callers.iter().filter(|caller| matches!(caller.who, Who::LoggedIn { .. } | Who::Machine | Who::WritingMachine))
+    {
         let answer = caller.ask(&olga.base, profile, Asks::Token).await;
         answer.expect_problem(401, "invalid_token");
     }
@@ -307,7 +316,7 @@ fn the_document_states_for_each_operation_what_it_asks_for() {
                 let content = &responses[status]["content"]["application/problem+json"]["examples"][word];
                 assert!(content.is_object(), "{name}: {status} {word} is not documented");
             };
-            if matches!(asks, Asks::Token | Asks::Person(_) | Asks::Reader(_) | Asks::Manager) {
+            if !matches!(asks, Asks::Nothing | Asks::Client | Asks::Secret) {
                 refuses("401", "not_authenticated");
                 refuses("401", "invalid_token");
             }
@@ -317,7 +326,7 @@ fn the_document_states_for_each_operation_what_it_asks_for() {
             if matches!(asks, Asks::Person(_) | Asks::Manager) {
                 refuses("403", "person_required");
             }
-            if asks == Asks::Manager {
+            if matches!(asks, Asks::Manager | Asks::ProgramReader) {
                 refuses("403", "managers_only");
             }
             for status in ["401", "403"] {

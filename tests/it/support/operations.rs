@@ -57,6 +57,10 @@ impl Operation {
             "change_client" => {
                 vec![json!({"name": "Shop", "redirect_uris": ["https://shop.example.com/cb"], "scope": "nothing"})]
             }
+            "change_program" => vec![json!({
+                "name": "Friends", "landing_url": "https://shop.example.com/join", "code_days": 0, "auto_renew": true,
+                "share_texts": {"en": "Come along: {link}"},
+            })],
             _ if self.fields.is_empty() => vec![],
             other => panic!("the operation {other} reads a body: add one to this table"),
         };
@@ -93,7 +97,8 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                 path: template
                     .replace("{code}", code)
                     .replace("{referrer_id}", &user.id)
-                    .replace("{client_id}", "nobody"),
+                    .replace("{client_id}", "nobody")
+                    .replace("{program}", "default"),
                 fields: schema["properties"].as_object().cloned().unwrap_or_default(),
             });
         }

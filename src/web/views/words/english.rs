@@ -55,6 +55,7 @@ pub static ENGLISH: Words = Words {
         Scope::ReferralsRead => "See the list of people you invited",
         Scope::Admin => "Run the referral program for you, if you are one of its managers",
         Scope::ProgramRead => "Read the data of the whole referral program",
+        Scope::ProgramWrite => "Add, change and remove participants of the referral program",
     },
 
     finish_title: "One more step",

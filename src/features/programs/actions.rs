@@ -1,0 +1,51 @@
+//! Reading and changing programs.
+
+use std::sync::Arc;
+
+use super::model::Change;
+use super::store;
+use crate::app::App;
+use crate::db::Tx;
+use crate::kernel::actor::Actor;
+use crate::kernel::error::{Refusal, Result};
+use crate::kernel::program::{DEFAULT, Program};
+
+/// The program as it was at most a second ago, without a read of the database: for what every click asks.
+pub async fn current(app: &App) -> Result<Arc<Program>> {
+    app.program.get(store::program(&app.db)).await
+}
+
+/// The program as it is, in a unit of work: for what is decided by it.
+pub async fn within(tx: &mut Tx<'_>) -> Result<Program> {
+    store::program_within(tx).await
+}
+
+/// All programs, oldest first.
+pub async fn list(app: &App) -> Result<Vec<Program>> {
+    store::programs(&app.db).await
+}
+
+/// The program of this name, as it is.
+pub async fn get(app: &App, slug: &str) -> Result<Program> {
+    exists(slug)?;
+    store::program(&app.db).await
+}
+
+/// Changes a program. Every node goes by it a second later at most.
+pub async fn change(app: &App, actor: Actor, slug: &str, change: Change) -> Result<Program> {
+    exists(slug)?;
+    let changed = app.db.write(actor, change, |tx, change| Box::pin(apply(tx, change))).await?;
+    app.program.forget();
+    Ok(changed)
+}
+
+fn exists(slug: &str) -> Result<()> {
+    if slug == DEFAULT { Ok(()) } else { Err(Refusal::ProgramNotFound.into()) }
+}
+
+async fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<Program> {
+    let mut program = store::lock(tx).await?;
+    change.apply(&mut program);
+    store::update(tx, &program).await?;
+    Ok(program)
+}

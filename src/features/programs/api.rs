@@ -1,0 +1,188 @@
+//! Programs over HTTP.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::actions;
+use super::model::Change;
+use crate::app::App;
+use crate::features::clients::model::parse_name;
+use crate::features::tokens::caller::{Manager, ProgramReader};
+use crate::kernel::program::{LandingUrl, Program, ProgramState, ShareText};
+use crate::problems;
+use crate::web::extract::{Fields, JsonBody, PathText};
+use crate::web::problem::Problem;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, change))
+}
+
+/// A referral program.
+#[derive(Serialize, ToSchema)]
+struct ProgramOut {
+    /// As paths name it.
+    #[schema(example = "default")]
+    slug: String,
+    #[schema(example = "Referral program")]
+    name: String,
+    state: ProgramState,
+    /// Where links lead; null for the service's own registration page.
+    #[schema(required, example = "https://shop.example.com/join")]
+    landing_url: Option<String>,
+    /// Days that codes live which the service issues, give or take a tenth.
+    #[schema(minimum = 1, maximum = 3650, example = 365)]
+    code_days: i64,
+    /// Whether an issued code that has expired is followed by the next.
+    #[schema(example = true)]
+    auto_renew: bool,
+    share_texts: ShareTextsOut,
+}
+
+/// What people are offered to say when they share their link, by language; null for the service's own words.
+#[derive(Serialize, ToSchema)]
+struct ShareTextsOut {
+    #[schema(required, example = "{name} invites you: {link}")]
+    en: Option<String>,
+    #[schema(required, example = json!(null))]
+    ru: Option<String>,
+}
+
+impl From<Program> for ProgramOut {
+    fn from(program: Program) -> Self {
+        let text = |text: Option<ShareText>| text.map(|text| text.as_str().to_owned());
+        Self {
+            slug: program.slug,
+            name: program.name,
+            state: program.state,
+            landing_url: program.landing_url.map(|url| url.as_str().to_owned()),
+            code_days: program.code_days,
+            auto_renew: program.auto_renew,
+            share_texts: ShareTextsOut { en: text(program.share_texts.en), ru: text(program.share_texts.ru) },
+        }
+    }
+}
+
+/// All programs.
+#[derive(Serialize, ToSchema)]
+struct Programs {
+    /// Oldest first.
+    items: Vec<ProgramOut>,
+}
+
+problems!(ListProblems: program_reader[]);
+
+/// List the programs
+///
+/// For managers, and for programs with `program:read` or `program:write`. There is one, `default`.
+#[utoipa::path(get, path = "/api/v1/programs", tag = "Programs", operation_id = "list_programs",
+    security(("oauth" = ["admin"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    responses((status = 200, description = "The programs", body = Programs), ListProblems))]
+async fn list(State(app): State<Arc<App>>, _: ProgramReader) -> Result<Json<Programs>, Problem> {
+    let programs = actions::list(&app).await?;
+    Ok(Json(Programs { items: programs.into_iter().map(ProgramOut::from).collect() }))
+}
+
+problems!(GetProblems: program_reader query[ProgramNotFound]);
+
+/// See a program
+///
+/// For managers, and for programs with `program:read` or `program:write`.
+#[utoipa::path(get, path = "/api/v1/programs/{program}", tag = "Programs", operation_id = "get_program",
+    security(("oauth" = ["admin"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    params(("program" = String, Path, description = "The program's name in paths", example = "default")),
+    responses((status = 200, description = "The program", body = ProgramOut), GetProblems))]
+async fn get(
+    State(app): State<Arc<App>>,
+    _: ProgramReader,
+    PathText(slug): PathText,
+) -> Result<Json<ProgramOut>, Problem> {
+    Ok(Json(actions::get(&app, &slug).await?.into()))
+}
+
+/// What is to be different; what is left out or null stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct ProgramChange {
+    /// 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100, example = "Referral program")]
+    name: Option<String>,
+    /// https, or http on this machine; without user name, password and fragment, at most 1,000 characters. Empty for
+    /// the service's own registration page.
+    #[schema(max_length = 1000, example = "https://shop.example.com/join")]
+    landing_url: Option<String>,
+    /// 1 to 3,650. It counts for codes that are issued from then on.
+    #[schema(minimum = 1, maximum = 3650, example = 365)]
+    code_days: Option<i64>,
+    /// Whether an issued code that has expired is followed by the next.
+    #[schema(example = true)]
+    auto_renew: Option<bool>,
+    share_texts: Option<NewShareTexts>,
+}
+
+/// Texts by language, of 1 to 512 characters, with `{link}` in them, and `{name}` (of who shares) and `{reward}` where
+/// they are wanted. A language that is left out stays; an empty text goes back to the service's own words.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct NewShareTexts {
+    /// 1 to 512 characters, or empty.
+    #[schema(max_length = 512, example = "{name} invites you: {link}")]
+    en: Option<String>,
+    /// 1 to 512 characters, or empty.
+    #[schema(max_length = 512, example = "{name} приглашает вас: {link}")]
+    ru: Option<String>,
+}
+
+problems!(ChangeProblems: manager body[ProgramNotFound, RateLimited]);
+
+/// Change a program
+///
+/// For managers. Every node goes by it within a second. At most 60 changes a minute, of whatever kind
+/// (`limits.writes_per_user`).
+#[utoipa::path(patch, path = "/api/v1/programs/{program}", tag = "Programs", operation_id = "change_program",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), request_body = ProgramChange,
+    params(("program" = String, Path, description = "The program's name in paths", example = "default")),
+    responses((status = 200, description = "The program, changed", body = ProgramOut), ChangeProblems))]
+async fn change(
+    State(app): State<Arc<App>>,
+    manager: Manager,
+    PathText(slug): PathText,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Json<ProgramOut>, Problem> {
+    let change = read(&mut fields);
+    let change = fields.all(Some(change))?;
+    let _turn = app.turn_of(manager.user).await?;
+    Ok(Json(actions::change(&app, manager.actor, &slug, change).await?.into()))
+}
+
+fn read(fields: &mut Fields) -> Change {
+    let mut change = Change {
+        name: fields.optionally_parsed("name", parse_name),
+        landing_url: fields.optionally_parsed("landing_url", |text| or_none(text, LandingUrl::parse)),
+        code_days: fields.optional_number("code_days", 1..=3650),
+        auto_renew: fields.optional_flag("auto_renew"),
+        ..Change::default()
+    };
+    for (language, text) in fields.optional_members("share_texts").unwrap_or_default() {
+        let place = match language.as_str() {
+            "en" => &mut change.english,
+            "ru" => &mut change.russian,
+            _ => {
+                fields.refuse("share_texts", "value_error", "The languages are en and ru");
+                continue;
+            }
+        };
+        *place = fields.judge("share_texts", or_none(&text, ShareText::parse));
+    }
+    change
+}
+
+/// What was asked to be empty is nothing.
+fn or_none<T>(text: &str, parse: fn(&str) -> Result<T, &'static str>) -> Result<Option<T>, &'static str> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}

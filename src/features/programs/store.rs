@@ -1,0 +1,86 @@
+//! Where programs are kept.
+
+use std::collections::BTreeMap;
+
+use crate::db::{Db, Row, Tx};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::program::{DEFAULT, LandingUrl, Program, ProgramState, ShareText, ShareTexts};
+use crate::{params, sql};
+
+sql! {
+    PROGRAM = "select slug, name, state, landing_url, code_days, auto_renew, share_texts from programs where slug = $1";
+    PROGRAMS = "select slug, name, state, landing_url, code_days, auto_renew, share_texts from programs
+                order by created_at, slug";
+    LOCK = {
+        sqlite: "select slug, name, state, landing_url, code_days, auto_renew, share_texts
+                 from programs where slug = $1",
+        postgres: "select slug, name, state, landing_url, code_days, auto_renew, share_texts
+                   from programs where slug = $1 for update",
+    };
+    UPDATE = "update programs set name = $2, landing_url = $3, code_days = $4, auto_renew = $5, share_texts = $6
+              where slug = $1";
+}
+
+pub async fn program(db: &Db) -> Result<Program> {
+    present(db.row(&PROGRAM, params![DEFAULT]).await?)
+}
+
+/// As [`program`], in a unit of work.
+pub async fn program_within(tx: &mut Tx<'_>) -> Result<Program> {
+    present(tx.row(&PROGRAM, &params![DEFAULT]).await?)
+}
+
+/// All of them, oldest first.
+pub async fn programs(db: &Db) -> Result<Vec<Program>> {
+    db.rows(&PROGRAMS, params![]).await?.iter().map(read).collect()
+}
+
+/// The program, locked against others who would change it.
+pub async fn lock(tx: &mut Tx<'_>) -> Result<Program> {
+    present(tx.row(&LOCK, &params![DEFAULT]).await?)
+}
+
+pub async fn update(tx: &mut Tx<'_>, program: &Program) -> Result<()> {
+    let values = params![
+        &program.slug,
+        &program.name,
+        program.landing_url.as_ref().map(LandingUrl::as_str),
+        program.code_days,
+        program.auto_renew,
+        written(&program.share_texts),
+    ];
+    tx.run(&UPDATE, &values).await.map(drop)
+}
+
+fn present(row: Option<Row>) -> Result<Program> {
+    read(&row.ok_or_else(|| Error::inconsistent("programs", "slug", DEFAULT))?)
+}
+
+fn read(row: &Row) -> Result<Program> {
+    let slug: String = row.get(0)?;
+    let word: String = row.get(2)?;
+    Ok(Program {
+        name: row.get(1)?,
+        state: ProgramState::parse(&word).ok_or_else(|| Error::inconsistent("programs", "state", &slug))?,
+        landing_url: row.get::<Option<String>>(3)?.map(LandingUrl::stored),
+        code_days: row.get(4)?,
+        auto_renew: row.get(5)?,
+        share_texts: texts(row.get(6)?).ok_or_else(|| Error::inconsistent("programs", "share_texts", &slug))?,
+        slug,
+    })
+}
+
+/// Languages that a later release may have added are passed over.
+fn texts(stored: Option<String>) -> Option<ShareTexts> {
+    let Some(json) = stored else { return Some(ShareTexts::default()) };
+    let mut texts: BTreeMap<String, String> = serde_json::from_str(&json).ok()?;
+    let mut take = |language: &str| texts.remove(language).map(ShareText::stored);
+    Some(ShareTexts { en: take("en"), ru: take("ru") })
+}
+
+fn written(texts: &ShareTexts) -> Option<String> {
+    let both = [("en", &texts.en), ("ru", &texts.ru)];
+    let told = both.into_iter().filter_map(|(language, text)| Some((language, text.as_ref()?.as_str())));
+    let told: BTreeMap<&str, &str> = told.collect();
+    (!told.is_empty()).then(|| serde_json::json!(told).to_string())
+}
