@@ -6,7 +6,8 @@
 //! - [`Db::write`] is a unit of work: an input and a function that may be called again. On SQLite the waiting units run
 //!   one after the other in a single transaction, each in its savepoint, and are answered after the one `fsync` that
 //!   makes them all durable. On PostgreSQL each has a transaction of its own.
-//! - [`Db::attempt`] is a unit that fits into one statement, on PostgreSQL; where it does not go, the unit itself runs.
+//! - [`Db::attempt`] is a unit that fits into one statement, on an engine that gains by it; its outcome tells whether the
+//!   unit itself is still to be run.
 //!
 //! Units therefore never wait for anything but their own [`Tx`].
 
@@ -77,6 +78,18 @@ enum Engine<'c> {
 
 /// A unit of work. It may run more than once, so all it knows is in its input and in the database.
 pub type Work<I, T> = for<'a, 'c> fn(&'a mut Tx<'c>, &'a I) -> BoxFuture<'a, Result<T>>;
+
+/// What became of a unit of work that was tried as one statement. Unless it is written, the unit is to be run.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Written,
+    /// The statement gave no row or failed. The unit can tell why, and notices if the statement was carried out and
+    /// only its answer got lost.
+    NotWritten,
+    /// Nothing was tried.
+    NoSuchWay,
+}
 
 /// How often a unit is tried when the database says that it may succeed the next time.
 const TRIES: u32 = 6;
@@ -173,13 +186,18 @@ impl Db {
         }
     }
 
-    /// Tries a unit of work as one statement that has all of its effect and gives a row, or has none. False when it
-    /// gave none or failed: then the unit is to be run, which can tell why, and notices if the statement was carried
-    /// out and only its answer got lost. On SQLite always false: a statement is not faster there than a unit.
-    pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
+    /// Tries a unit of work of somebody's as one statement that has all of its effect and gives a row, or has none.
+    /// The parameters are made where there is such a way only, and may tell the actor. SQLite has none: a statement is
+    /// not faster there than a unit.
+    pub async fn attempt(
+        &self,
+        actor: Actor,
+        sql: &'static Sql,
+        params: impl FnOnce(Actor) -> Vec<Value>,
+    ) -> Result<Attempt> {
         match self {
-            Self::Sqlite(_) => Ok(false),
-            Self::Postgres(postgres) => postgres.attempt(sql, params).await,
+            Self::Sqlite(_) => Ok(Attempt::NoSuchWay),
+            Self::Postgres(postgres) => postgres.attempt(sql, || params(actor)).await,
         }
     }
 

@@ -26,7 +26,7 @@ use self::shared::Shared;
 use super::damage::Damage;
 use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
-use super::{Engine, Options, Tx, Usage, Work};
+use super::{Attempt, Engine, Options, Tx, Usage, Work};
 use crate::kernel::actor::Actor;
 use crate::kernel::deadline;
 use crate::kernel::error::{Cause, Error, Result, Storage};
@@ -226,26 +226,26 @@ impl Postgres {
         committed.map(|()| value)
     }
 
-    pub async fn attempt(&self, sql: &'static Sql, params: &[Value]) -> Result<bool> {
+    pub async fn attempt(&self, sql: &'static Sql, params: impl FnOnce() -> Vec<Value>) -> Result<Attempt> {
         if !self.0.connector.keeps() {
             // It would wait for locks without an end: only a transaction can be told how long.
-            return Ok(false);
+            return Ok(Attempt::NoSuchWay);
         }
         let mut lease = self.lease().await?;
         let written = deadline::writing();
         #[cfg(debug_assertions)]
         super::crash::before_statement(sql.name);
-        let outcome = lease.alone(sql, params).await.map(|rows| !rows.is_empty());
+        let outcome = lease.alone(sql, &params()).await.map(|rows| !rows.is_empty());
         #[cfg(debug_assertions)]
         super::crash::after_commit();
         match outcome {
-            Ok(true) => Ok(true),
+            Ok(true) => Ok(Attempt::Written),
             Ok(false) | Err(Error::Storage(Storage::Constraint(_))) => {
                 written.undone();
-                Ok(false)
+                Ok(Attempt::NotWritten)
             }
             // It may have been carried out: the unit finds that out.
-            Err(Error::Storage(Storage::Retry(_))) => Ok(false),
+            Err(Error::Storage(Storage::Retry(_))) => Ok(Attempt::NotWritten),
             Err(Error::Storage(Storage::Unavailable(fault))) => Err(Storage::OutcomeUnknown(fault).into()),
             Err(fault) => {
                 written.undone();

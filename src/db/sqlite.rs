@@ -21,7 +21,7 @@ pub(super) use self::file::{is_held, name_complaint};
 use super::damage::Damage;
 use super::error::{from_sqlite, lost_thread};
 use super::found;
-use super::value::{Row, Sql, Value};
+use super::value::{Row, Sql, Value, sqlite_text};
 use super::{Engine, Tx, Usage, Work};
 use crate::kernel::actor::Actor;
 use crate::kernel::deadline::{self, Written};
@@ -177,7 +177,7 @@ impl Sqlite {
     pub async fn prepare(&self, sql: &'static Sql) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.read(move |connection| {
-            let prepared = connection.prepare_cached(sql.sqlite).map(drop);
+            let prepared = sqlite_text(sql).and_then(|text| connection.prepare_cached(text).map(drop));
             let _ = reply.send(prepared.map_err(|error| from_sqlite(&error, sql.name).into()));
         })?;
         answer.await.map_err(|_| lost_thread())?
@@ -409,7 +409,7 @@ pub(super) fn unopened(path: &Path) -> Result<Connection> {
 
 pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
     let read = |connection: &Connection| -> rusqlite::Result<Vec<Row>> {
-        let mut statement = connection.prepare_cached(sql.sqlite)?;
+        let mut statement = connection.prepare_cached(sqlite_text(sql)?)?;
         bind(&mut statement, params)?;
         let width = statement.column_count();
         let mut found = statement.raw_query();
@@ -425,7 +425,7 @@ pub(super) fn rows(connection: &mut Connection, sql: &'static Sql, params: &[Val
 
 pub(super) fn run(connection: &mut Connection, sql: &'static Sql, params: &[Value]) -> Result<u64> {
     let run = |connection: &Connection| -> rusqlite::Result<usize> {
-        let mut statement = connection.prepare_cached(sql.sqlite)?;
+        let mut statement = connection.prepare_cached(sqlite_text(sql)?)?;
         bind(&mut statement, params)?;
         statement.raw_execute()
     };

@@ -16,12 +16,17 @@ use crate::kernel::time::Time;
 #[derive(Debug, Clone, Copy)]
 pub struct Sql {
     pub name: &'static str,
-    pub sqlite: &'static str,
+    /// Nothing where only the other engine gains by it, see [`Db::attempt`](super::Db::attempt).
+    pub sqlite: Option<&'static str>,
     pub postgres: &'static str,
 }
 
+pub(super) fn sqlite_text(sql: &Sql) -> rusqlite::Result<&'static str> {
+    sql.sqlite.ok_or(rusqlite::Error::InvalidQuery)
+}
+
 /// Statements of a store: `NAME = "text for both";` or, where it cannot be helped,
-/// `NAME = { sqlite: "…", postgres: "…" };`.
+/// `NAME = { sqlite: "…", postgres: "…" };`. A statement without one for SQLite is for `Db::attempt`.
 #[macro_export]
 macro_rules! sql {
     ($($(#[$doc:meta])* $name:ident = $text:tt;)*) => {
@@ -30,10 +35,13 @@ macro_rules! sql {
         pub static STATEMENTS: &[&$crate::db::Sql] = &[$(&$name,)*];
     };
     (@one $name:ident { sqlite: $sqlite:literal, postgres: $postgres:literal $(,)? }) => {
-        $crate::db::Sql { name: stringify!($name), sqlite: $sqlite, postgres: $postgres }
+        $crate::db::Sql { name: stringify!($name), sqlite: Some($sqlite), postgres: $postgres }
+    };
+    (@one $name:ident { postgres: $postgres:literal $(,)? }) => {
+        $crate::db::Sql { name: stringify!($name), sqlite: None, postgres: $postgres }
     };
     (@one $name:ident $text:literal) => {
-        $crate::db::Sql { name: stringify!($name), sqlite: $text, postgres: $text }
+        $crate::db::Sql { name: stringify!($name), sqlite: Some($text), postgres: $text }
     };
 }
 

@@ -96,9 +96,14 @@ pub fn statement(list: &'static [&'static Sql], name: &str) -> Result<&'static S
     found.copied().ok_or_else(|| format!("the service has no statement {name} any more: the yardstick must follow"))
 }
 
+/// As [`statement`], in SQLite's words.
+fn text(list: &'static [&'static Sql], name: &str) -> Result<&'static str, String> {
+    statement(list, name)?.sqlite.ok_or_else(|| format!("{name} is not for SQLite"))
+}
+
 /// Looks codes up by e-mail on two threads and prints how many in how many seconds.
 pub fn read(path: &Path, people: People, length: Duration) -> Result<(), String> {
-    let sql = statement(codes::store::STATEMENTS, "FIND_BY_EMAIL")?.sqlite;
+    let sql = text(codes::store::STATEMENTS, "FIND_BY_EMAIL")?;
     let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let look = |thread: u64| -> Result<(), String> {
         let connection = connect(path)?;
@@ -130,11 +135,11 @@ pub fn read(path: &Path, people: People, length: Duration) -> Result<(), String>
 pub fn write(path: &Path, people: People, from: u64, code_count: u64, length: Duration) -> Result<(), String> {
     let fault = |error: rusqlite::Error| error.to_string();
     let connection = connect(path)?;
-    let account = |name| statement(accounts::store::STATEMENTS, name).map(|sql| sql.sqlite);
-    let code = |name| statement(codes::store::STATEMENTS, name).map(|sql| sql.sqlite);
+    let account = |name| text(accounts::store::STATEMENTS, name);
+    let code = |name| text(codes::store::STATEMENTS, name);
     let (insert_user, insert_login) = (account("INSERT_USER")?, account("INSERT_LOGIN")?);
     let (find_string, lock) = (code("FIND_STRING")?, code("LOCK_SLOT_SHARED")?);
-    let refer = statement(referrals::store::STATEMENTS, "INSERT")?.sqlite;
+    let refer = text(referrals::store::STATEMENTS, "INSERT")?;
     let keys: Vec<[u8; 32]> = (0..code_count)
         .map(|turn| {
             let owner = people.findable_owner(turn);

@@ -12,8 +12,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::actions;
 use super::actions::profile::{self as me, Profile, Proof};
-use super::actions::{self, Invitation, Registered};
+use super::actions::registration::{self, Invitation, Registered};
 use super::model::password;
 use super::model::{Entrance, Registration, check_name_against};
 use crate::app::App;
@@ -109,7 +110,7 @@ async fn register(
 ) -> Result<(StatusCode, Json<UserOut>), Problem> {
     app.limits.register_from(client)?;
     let (new, invitation) = read_registration(&app, fields, None)?;
-    Ok((StatusCode::CREATED, Json(actions::register(&app, actor, new, invitation).await?.into())))
+    Ok((StatusCode::CREATED, Json(registration::register(&app, actor, new, invitation).await?.into())))
 }
 
 /// Register with the code in the path
@@ -133,7 +134,7 @@ async fn register_with_code(
 ) -> Result<(StatusCode, Json<UserOut>), Problem> {
     app.limits.register_from(client)?;
     let (new, invitation) = read_registration(&app, fields, Some(&code))?;
-    Ok((StatusCode::CREATED, Json(actions::register(&app, actor, new, invitation).await?.into())))
+    Ok((StatusCode::CREATED, Json(registration::register(&app, actor, new, invitation).await?.into())))
 }
 
 /// A registration with its referral code, from the fields of a body and the path.

@@ -1,8 +1,9 @@
 //! Where people are kept.
 
 use super::model::{Credentials, User};
-use crate::db::{Db, Row, Tx, Value};
+use crate::db::{Attempt, Db, Row, Tx, Value};
 use crate::features::referrals::model::Status;
+use crate::kernel::actor::Actor;
 use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
@@ -19,7 +20,6 @@ sql! {
     /// those of `INSERT_USER`, $10 is the code's hash, if there is a code, $11 the referral's status. As in the steps,
     /// the slot is locked before the clock is read; all that is written is made from what was decided then.
     REGISTER = {
-        sqlite: "select 1 where false",
         postgres: "with held as materialized (
                 select s.owner_id, c.ordinal, s.expires_at, s.recorded_at
                 from code_strings c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
@@ -156,12 +156,10 @@ pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
     tx.run(&INSERT_USER, &values(new)).await.map(drop)
 }
 
-/// Makes an account, and the referral, in one statement, where the engine can and nothing speaks against it.
-/// False when nothing is known to have been written.
-pub async fn register(db: &Db, new: &NewUser, code: Option<CodeKey>, status: Status) -> Result<bool> {
-    let beside = params![code.as_ref().map(|key| &key.0), status.word()];
-    let values: Vec<Value> = values(new).into_iter().chain(beside).collect();
-    db.attempt(&REGISTER, &values).await
+/// Makes an account, and the referral, in one statement.
+pub async fn register(db: &Db, actor: Actor, new: &NewUser, code: Option<&CodeKey>, status: Status) -> Result<Attempt> {
+    let beside = params![code.map(|key| &key.0), status.word()];
+    db.attempt(actor, &REGISTER, |_| values(new).into_iter().chain(beside).collect()).await
 }
 
 /// False when the name or address is somebody's already.

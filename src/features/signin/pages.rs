@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use super::actions::{self, FailedSignIn, FailureReason, ProviderCallback, SignInStart, SignedIn};
 use crate::app::App;
 use crate::features::accounts;
-use crate::features::accounts::actions::Invitation;
+use crate::features::accounts::actions::registration::{self, Invitation};
 use crate::features::accounts::api::read_registration;
 use crate::features::accounts::model::{Entrance, Registration, check_name_against};
 use crate::features::identities::actions::waiting;
@@ -190,7 +190,7 @@ async fn register(
             // An empty field of a form is one that was left out.
             let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
             let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
-            accounts::actions::register(&app, visitor.actor, new, invitation).await
+            registration::register(&app, visitor.actor, new, invitation).await
         };
         let error = match made.await {
             Ok(made) => {
@@ -530,5 +530,5 @@ async fn join(
         code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
     };
     let new = Registration { username, email, entrance: Entrance::Provider(key) };
-    Ok(accounts::actions::register(app, visitor.actor, new, invitation).await?.id)
+    Ok(registration::register(app, visitor.actor, new, invitation).await?.id)
 }

@@ -176,8 +176,10 @@ async fn a_log_in_asks_the_database_the_same_for_everybody_on_postgresql() {
             email: referral::kernel::email::Email::parse(&format!("{name}@example.com")).expect("an address"),
             entrance: referral::features::accounts::model::Entrance::Password(PASSWORD.to_owned()),
         };
-        let none = referral::features::accounts::actions::Invitation::None;
-        referral::features::accounts::actions::register(&app, Actor::SERVICE, user, none).await.expect("registered");
+        let none = referral::features::accounts::actions::registration::Invitation::None;
+        referral::features::accounts::actions::registration::register(&app, Actor::SERVICE, user, none)
+            .await
+            .expect("registered");
     }
     let bcrypt = bcrypt::hash(PASSWORD, 4).expect("a hash");
     test.sql(&format!("update users set password_hash = '{bcrypt}' where username = 'bcrypt'")).await;

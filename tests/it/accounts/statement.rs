@@ -1,8 +1,9 @@
 //! What a registration writes, and in how many steps. On PostgreSQL it is one statement, and the steps are there to say
 //! why that did not go: two ways to the same rows.
 
-use referral::db::Work;
-use referral::features::accounts::actions::{Entry, enter, enter_by_steps};
+use referral::app::App;
+use referral::db::{Attempt, Work};
+use referral::features::accounts::actions::registration::{Entry, write, write_in_steps};
 use referral::features::accounts::store::{self, NewUser};
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;
@@ -16,8 +17,9 @@ use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::registration::entry;
 
 /// Whether the statement alone registers somebody.
-async fn statement(test: &TestApp, entry: &Entry) -> bool {
-    store::register(&test.app().db, &entry.user, entry.code, entry.status).await.expect("an answer")
+async fn statement(app: &App, entry: &Entry) -> bool {
+    let attempt = store::register(&app.db, entry.actor, &entry.user, entry.code.as_ref(), entry.status);
+    attempt.await.expect("an answer") == Attempt::Written
 }
 
 /// All rows about a person, as JSON without what is another's for each: the name, the ids and the time of joining.
@@ -64,8 +66,8 @@ async fn one_statement_writes_what_the_steps_write() {
                 entry
             };
             let (whole, stepped) = (make("whole"), make("steps"));
-            assert!(statement(&test, &whole).await, "{what} {ending}");
-            let steps: Work<Entry, ()> = |tx, entry| Box::pin(enter_by_steps(tx, entry));
+            assert!(statement(test.app(), &whole).await, "{what} {ending}");
+            let steps: Work<Entry, ()> = |tx, entry| Box::pin(write_in_steps(tx, entry));
             test.app().db.write(Actor::SERVICE, stepped.clone(), steps).await.expect("a registration");
             let written = rows(&test, &whole).await;
             assert_eq!(written, rows(&test, &stepped).await, "{what} {ending}");
@@ -103,8 +105,8 @@ async fn steps_are_for_what_one_statement_refuses() {
 
     let db = &test.app().db;
     let guest = entry("guest", key);
-    enter(db, guest.clone()).await.expect("a registration");
-    enter(db, entry("alone", None)).await.expect("a registration");
+    write(db, guest.clone()).await.expect("a registration");
+    write(db, entry("alone", None)).await.expect("a registration");
     assert_eq!(seen(&test).await, (2, 0));
     for (refused, refusal) in [
         (Entry { user: entry("guest", None).user, ..guest.clone() }, Refusal::UsernameTaken),
@@ -114,7 +116,7 @@ async fn steps_are_for_what_one_statement_refuses() {
             Refusal::EmailTaken,
         ),
     ] {
-        let outcome = enter(db, refused).await;
+        let outcome = write(db, refused).await;
         assert!(matches!(&outcome, Err(Error::Refused(why)) if *why == refusal), "{refusal:?}: {outcome:?}");
     }
     // What is refused leaves nothing, not even here.
@@ -122,10 +124,10 @@ async fn steps_are_for_what_one_statement_refuses() {
 
     // What has jobs goes by steps, and so does what failed for no reason of its own: a deadlock is over by then.
     let asks = Entry { check: true, ..entry("checked", key) };
-    enter(db, asks).await.expect("a registration");
+    write(db, asks).await.expect("a registration");
     let folds = entry("folding", key);
     let folding = UserId(Uuid::from_u128(folds.user.id.0.as_u128() & !63));
-    enter(db, Entry { user: NewUser { id: folding, ..folds.user }, ..folds }).await.expect("a registration");
+    write(db, Entry { user: NewUser { id: folding, ..folds.user }, ..folds }).await.expect("a registration");
     assert_eq!(seen(&test).await, (2, 2));
     assert_eq!(test.number("select count(distinct kind) from jobs").await, 2);
     test.sql(
@@ -134,7 +136,7 @@ async fn steps_are_for_what_one_statement_refuses() {
     )
     .await;
     test.sql("create trigger stumble before insert on logins for each row execute function stumble()").await;
-    enter(db, entry("patient", key)).await.expect("a registration");
+    write(db, entry("patient", key)).await.expect("a registration");
     assert_eq!(seen(&test).await, (2, 3));
 
     // Nor is it these tests alone that go the short way: by chance one in 64 asks for work.
@@ -164,11 +166,11 @@ async fn one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change
         let app = test.app().clone();
         let waiting = tokio::spawn(async move {
             let entry = entry(&format!("guest{turn}"), CodeKey::of(&code));
-            store::register(&app.db, &entry.user, entry.code, entry.status).await
+            statement(&app, &entry).await
         });
         eventually("it waits for the slot", || async { test.waiting().await == 1 }).await;
         lock.commit().await.expect("a commit");
-        assert_eq!(waiting.await.expect("it ends").expect("an answer"), enters, "{change}");
+        assert_eq!(waiting.await.expect("it ends"), enters, "{change}");
     }
     assert_eq!(test.number("select count(*) from referrals").await, 1);
 }
@@ -185,7 +187,7 @@ async fn a_registration_whose_connection_breaks_is_made_once() {
     let lock = blocker.transaction().await.expect("a transaction");
     lock.batch_execute("select 1 from code_slots for update").await.expect("the slot is locked");
     let app = test.app().clone();
-    let broken = tokio::spawn(async move { enter(&app.db, entry("broken", key)).await });
+    let broken = tokio::spawn(async move { write(&app.db, entry("broken", key)).await });
     eventually("it waits for the slot", || async { test.waiting().await == 1 }).await;
     let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
                where datname = current_database() and wait_event_type = 'Lock'";
@@ -194,8 +196,8 @@ async fn a_registration_whose_connection_breaks_is_made_once() {
     broken.await.expect("it ends").expect("a registration");
 
     let done = entry("done", key);
-    assert!(statement(&test, &done).await);
-    enter(&test.app().db, done).await.expect("it is noticed");
+    assert!(statement(test.app(), &done).await);
+    write(&test.app().db, done).await.expect("it is noticed");
     let joined =
         "select string_agg(username, ' ' order by username) from users join referrals on referee_id = users.id";
     assert_eq!(test.query(joined).await[0][0].as_deref(), Some("BROKEN DONE"));

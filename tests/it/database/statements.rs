@@ -75,6 +75,11 @@ async fn every_statement_prepares_on_both_engines(setup: Setup) {
     for (file, statements) in STORES.iter().chain(&[("these tests", STATEMENTS)]) {
         assert!(!statements.is_empty(), "{file}");
         for sql in *statements {
+            // One that PostgreSQL alone gains by.
+            if setup == Setup::Sqlite && sql.sqlite.is_none() {
+                assert_eq!(sql.name, "REGISTER", "{file}");
+                continue;
+            }
             let prepared = test.app().db.prepare(sql).await;
             assert!(prepared.is_ok(), "{file}: {}: {:?}", sql.name, prepared.err());
         }
@@ -84,7 +89,7 @@ async fn every_statement_prepares_on_both_engines(setup: Setup) {
 on_both_engines!(a_statement_that_names_what_is_not_there_does_not_prepare);
 /// The negative control of the test above.
 async fn a_statement_that_names_what_is_not_there_does_not_prepare(setup: Setup) {
-    static WRONG: Sql = Sql { name: "WRONG", sqlite: "select x from nowhere", postgres: "select x from nowhere" };
+    static WRONG: Sql = Sql { name: "WRONG", sqlite: Some("select x from nowhere"), postgres: "select x from nowhere" };
     let test = setup.start().await;
     let refused = test.app().db.prepare(&WRONG).await;
     assert!(matches!(&refused, Err(Error::Storage(Storage::Broken(text))) if text.starts_with("WRONG: ")));

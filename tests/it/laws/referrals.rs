@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use referral::app::App;
-use referral::features::accounts::actions::enter;
+use referral::features::accounts::actions::registration::write;
 use referral::features::codes;
 use referral::kernel::actor::Actor;
 use referral::kernel::code::CodeKey;
@@ -217,7 +217,7 @@ async fn bring(app: &App, names: impl Iterator<Item = String>, newest: &[(UserId
             tokio::task::yield_now().await;
             let code = held(&newest[turn % newest.len()].1).clone();
             let Some(key) = CodeKey::of(&code) else { continue };
-            match enter(&app.db, entry(&name, Some(key))).await {
+            match write(&app.db, entry(&name, Some(key))).await {
                 Ok(()) => break,
                 Err(Error::Refused(Refusal::CodeNotUsable)) => {}
                 Err(fault) => panic!("a registration failed: {fault}"),

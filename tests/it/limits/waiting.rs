@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use referral::features::accounts::actions::enter;
+use referral::features::accounts::actions::registration::write;
 use referral::features::codes;
 use referral::kernel::code::CodeKey;
 use referral::kernel::time::Clock;
@@ -82,7 +82,7 @@ async fn registrations_with_one_code_stand_in_no_line() {
         .map(|guest| {
             let app = test.app().clone();
             tokio::spawn(
-                async move { enter(&app.db, entry(&format!("guest{guest}"), CodeKey::of("FIRST2030ABC"))).await },
+                async move { write(&app.db, entry(&format!("guest{guest}"), CodeKey::of("FIRST2030ABC"))).await },
             )
         })
         .collect();

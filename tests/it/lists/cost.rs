@@ -96,7 +96,7 @@ async fn the_last_page_of_a_long_list_costs_sqlite_as_few_steps_as_the_first() {
     let connection = rusqlite::Connection::open(test.database_url.trim_start_matches("sqlite:")).expect("the file");
     let id = UserId::parse(&owner.id).expect("an id").0.into_bytes();
     for (name, start) in READS {
-        let text = statement(name).sqlite;
+        let text = statement(name).sqlite.expect("a text for SQLite");
         let mut plan = connection.prepare(&format!("explain query plan {text}")).expect("a plan");
         let mut rows = plan.raw_query();
         let mut lines: Vec<String> = Vec::new();

@@ -1,6 +1,6 @@
 //! A registration beneath the API, and whose it is.
 
-use referral::features::accounts::actions::Entry;
+use referral::features::accounts::actions::registration::Entry;
 use referral::features::accounts::store::NewUser;
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;

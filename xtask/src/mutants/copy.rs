@@ -160,9 +160,8 @@ impl Subject {
             text.push_str("\npub mod mutated;\n");
         }
         // Where statements are handed to a driver.
-        for field in ["sql.sqlite", "sql.postgres"] {
-            text = text.replace(field, &format!("crate::mutated::sql({field})"));
-        }
+        text = text.replace("sql.sqlite", "sql.sqlite.map(crate::mutated::sql)");
+        text = text.replace("sql.postgres", "crate::mutated::sql(sql.postgres)");
         Ok(text)
     }
 }

@@ -64,8 +64,8 @@ const PLANTED: [(&str, &str); 4] = [
     ("Cargo.toml", "[package]\nname = \"planted\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n"),
     (
         "src/lib.rs",
-        "pub struct Sql { pub sqlite: &'static str }\npub static ASKED: Sql = Sql { sqlite: \"select a from b where c = 1\" };\n\
-         pub fn asked() -> &'static str { let sql = &ASKED; sql.sqlite }\n\
+        "pub struct Sql { pub sqlite: Option<&'static str> }\npub static ASKED: Sql = Sql { sqlite: Some(\"select a from b where c = 1\") };\n\
+         pub fn asked() -> &'static str { let sql = &ASKED; sql.sqlite.unwrap() }\n\
          pub fn may(age: u32, owner: bool) -> bool { age >= 18 && owner }\n\
          pub fn note(notes: &mut Vec<u32>) { notes.push(1); notes.push(2); }\n\
          #[cfg(test)]\nmod tests {\n    #[test]\n    fn notes_are_kept() {\n        let mut notes = Vec::new();\n\

@@ -1,6 +1,6 @@
 //! What the operator does with people's accounts, from the command line.
 
-use super::{Invitation, register};
+use super::registration::{Invitation, register};
 use crate::app::App;
 use crate::db::Work;
 use crate::features::accounts::model::password;

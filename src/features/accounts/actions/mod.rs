@@ -1,166 +1,27 @@
-//! Registration and log-in.
+//! Log-in, and what shows whose an account is.
 
 pub mod administration;
 pub mod email_check;
 pub mod profile;
+pub mod registration;
 
 use std::net::IpAddr;
 
 use crate::app::App;
-use crate::config::Policy;
 use crate::crypto::hashing::{self, Verdict as Checked};
-use crate::db::{Db, Tx, Work};
-use crate::features::accounts::model::disposable::is_disposable;
+use crate::db::{Tx, Work};
 use crate::features::accounts::model::password::MOST_BYTES;
-use crate::features::accounts::model::{Credentials, Entrance, Registration, bars, login_keys, login_name};
-use crate::features::accounts::store::{self, NewUser};
-use crate::features::identities::model::UnclaimedIdentityKey;
-use crate::features::referrals::model::Status;
+use crate::features::accounts::model::{Credentials, bars, login_keys};
+use crate::features::accounts::store;
+use crate::features::tokens;
 use crate::features::tokens::model::Grant;
-use crate::features::{codes, identities, referrals, tokens};
-use crate::jobs::{self, Kind};
 use crate::kernel::actor::Actor;
-use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
-use crate::kernel::error::{Error, Refusal, Result, Storage};
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::fold::nfc;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
-use crate::kernel::verdict::Verdict;
 use crate::limits::turns::Key;
-
-/// A new account.
-pub struct Registered {
-    pub id: UserId,
-    pub username: String,
-    pub email: String,
-    /// As it is stored; nothing for people who came with another provider.
-    pub password_hash: Option<String>,
-}
-
-/// How a registration was told its code.
-pub enum Invitation {
-    None,
-    Code(CodeKey),
-    /// Something that no code looks like: it is simply not found.
-    Nonsense,
-}
-
-/// All that a registration writes.
-#[derive(Clone)]
-pub struct Entry {
-    pub actor: Actor,
-    pub user: NewUser,
-    pub code: Option<CodeKey>,
-    /// Where the person has come from, if not with a password.
-    pub arrival: Option<UnclaimedIdentityKey>,
-    /// Whether the verifier is to be asked.
-    pub check: bool,
-    pub status: Status,
-}
-
-/// Makes an account and, if it came with a code, the referral, in one unit of work.
-pub async fn register(app: &App, actor: Actor, new: Registration, invitation: Invitation) -> Result<Registered> {
-    let code = match invitation {
-        Invitation::None => None,
-        Invitation::Code(key) => Some(key),
-        Invitation::Nonsense => return Err(Refusal::CodeNotUsable.into()),
-    };
-    let settings = &app.config.email;
-    let disposable = settings.check != Policy::Off && is_disposable(&new.email);
-    if disposable && settings.check == Policy::Block {
-        return Err(Error::field("email", "disposable_address", "Disposable e-mail addresses are not accepted"));
-    }
-    let verdict = match (disposable, settings.verifies()) {
-        (true, _) => Verdict::Disposable,
-        (false, true) => Verdict::Pending,
-        (false, false) => Verdict::Unchecked,
-    };
-    let waits = settings.check == Policy::Block && verdict == Verdict::Pending;
-    let (password_hash, arrival) = match new.entrance {
-        Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
-        Entrance::Provider(key) => (None, Some(key)),
-    };
-    let entry = Entry {
-        actor,
-        user: NewUser {
-            id: UserId::new(),
-            username: new.username.as_str().to_owned(),
-            email: new.email.as_str().to_owned(),
-            name_key: login_name(&new.username),
-            email_key: new.email.key().to_owned(),
-            password_hash,
-            created_at: app.clock.now(),
-            verdict,
-            email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
-        },
-        code,
-        arrival,
-        check: verdict == Verdict::Pending,
-        status: if waits { Status::Pending } else { Status::Confirmed },
-    };
-    let registered = Registered {
-        id: entry.user.id,
-        username: entry.user.username.clone(),
-        email: entry.user.email.clone(),
-        password_hash: entry.user.password_hash.clone(),
-    };
-    let check = entry.check;
-    let way = if entry.arrival.is_some() { "provider" } else { "password" };
-    let referral = entry.code.is_some().then(|| entry.status.word());
-    enter(&app.db, entry).await?;
-    app.metrics.registered(way);
-    if let Some(status) = referral {
-        app.metrics.referred(status);
-    }
-    if disposable {
-        app.metrics.verdict(verdict.word());
-    }
-    if check {
-        app.work_to_do.notify_waiters();
-    }
-    Ok(registered)
-}
-
-/// Writes a registration: as one statement if that goes, else by a unit of work, which can do more and tells what is
-/// wrong.
-pub async fn enter(db: &Db, entry: Entry) -> Result<()> {
-    let asks_for_jobs = entry.check || (entry.code.is_some() && referrals::actions::asks_to_fold(entry.user.id));
-    let plain = entry.arrival.is_none() && !asks_for_jobs;
-    if plain && store::register(db, &entry.user, entry.code, entry.status).await? {
-        return Ok(());
-    }
-    match db.write(entry.actor, entry, |tx, entry| Box::pin(enter_by_steps(tx, entry))).await {
-        // The id is nobody else's: the statement was carried out, and its answer got lost.
-        Err(Error::Storage(Storage::Constraint("users_pk"))) => Ok(()),
-        outcome => outcome,
-    }
-}
-
-pub async fn enter_by_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
-    let user = &entry.user;
-    store::insert_user(tx, user).await?;
-    // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
-    if let Some(arrival) = &entry.arrival {
-        identities::actions::settle(tx, arrival, user.id, user.created_at).await?;
-    }
-    // A name that is one's own address is the same log-in.
-    if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
-        return Err(Refusal::UsernameTaken.into());
-    }
-    if !store::insert_login(tx, &user.email_key, user.id).await? {
-        return Err(Refusal::EmailTaken.into());
-    }
-    if entry.check {
-        jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
-    }
-    // Last, so that the referrer's slot is held as shortly as can be.
-    if let Some(key) = entry.code {
-        let held = codes::actions::hold(tx, key).await?;
-        referrals::actions::record(tx, held, user.id, entry.status, user.created_at).await?;
-    }
-    Ok(())
-}
 
 /// Checks a user name or address with a password and begins a session. Whoever does not get in learns nothing about
 /// why, by the answer or by its time; those who would get in are told what keeps them out.

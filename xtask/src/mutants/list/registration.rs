@@ -2,7 +2,7 @@
 
 use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Unit};
 
-const ACTIONS: &str = "src/features/accounts/actions/mod.rs";
+const ACTIONS: &str = "src/features/accounts/actions/registration.rs";
 const MODEL: &str = "src/features/accounts/model/mod.rs";
 const STORE: &str = "src/features/accounts/store.rs";
 const PASSWORD: &str = "src/features/accounts/model/password.rs";
