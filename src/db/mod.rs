@@ -6,8 +6,8 @@
 //! - [`Db::write`] is a unit of work: an input and a function that may be called again. On SQLite the waiting units run
 //!   one after the other in a single transaction, each in its savepoint, and are answered after the one `fsync` that
 //!   makes them all durable. On PostgreSQL each has a transaction of its own.
-//! - [`Db::attempt`] is a unit that fits into one statement, on an engine that gains by it; its outcome tells whether the
-//!   unit itself is still to be run.
+//! - [`Db::attempt`] is a unit that fits into one statement, on an engine that gains by it; its outcome tells whether
+//!   the unit itself is still to be run.
 //!
 //! Units therefore never wait for anything but their own [`Tx`].
 
