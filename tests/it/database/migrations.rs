@@ -75,7 +75,8 @@ async fn reading_the_version_of_an_empty_database_makes_nothing(setup: Setup) {
 /// Everything that the service asks of the schema is there.
 async fn whole(db: &Db) {
     for sql in STORES.iter().flat_map(|(_, statements)| *statements) {
-        assert!(db.prepare(sql).await.is_ok(), "{}", sql.name);
+        let is_for_this_engine = sql.sqlite.is_some() || matches!(db, Db::Postgres(_));
+        assert!(!is_for_this_engine || db.prepare(sql).await.is_ok(), "{}", sql.name);
     }
 }
 
