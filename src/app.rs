@@ -97,6 +97,7 @@ impl App {
             clock,
             codes: Cache::new("code", redis.clone(), changes.clone()),
             program: Recent::new(PROGRAM_FOR),
+            limits: Limits::new(&config.limits, redis.clone()).map_err(|error| error.to_string())?,
             changes,
             redis,
             hasher: Hasher::start(&config.hashing)?,
@@ -104,7 +105,6 @@ impl App {
             verified: moka::sync::Cache::builder().max_capacity(50_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
             providers: Providers::open(&config.providers, PATIENCE)?,
-            limits: Limits::new(&config.limits),
             turns: Arc::new(Turns::new(rooms)),
             metrics: Metrics::default(),
             loops: Loops::default(),
@@ -152,7 +152,7 @@ impl App {
 
     /// A user's turn to change something, as often as they may.
     pub async fn turn_of(&self, user: UserId) -> Result<Turn<'_>> {
-        self.limits.write(user.0)?;
+        self.limits.write(user.0).await?;
         self.turns.take(Key::User(user.0)).await
     }
 

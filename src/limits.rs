@@ -1,104 +1,129 @@
-//! How much one caller may ask for (GCRA), counted by this node alone, and whose turn it is to write.
+//! How much one caller may ask for, over all nodes where they share a Redis, and whose turn it is to write.
 
+mod debts;
+pub mod told;
 pub mod turns;
 
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use aws_lc_rs::hmac;
 use uuid::Uuid;
 
+use self::debts::Debts;
+pub use self::debts::Rate;
+use self::told::Counted;
+use crate::cache::redis::{Owed, Redis};
 use crate::config;
-use crate::kernel::digest::sha256;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
+use crate::words;
 
-/// Callers are forgotten at least once in so many calls: from many addresses (whoever has an IPv6 network has them)
-/// more would be remembered than there is memory, for a minute each.
-const FORGET_EVERY: u32 = 1 << 16;
+words! {
+    /// What requests are counted against, by the name that `RateLimit-Policy` and `violated-policies` give it.
+    pub enum Quota as "QuotaPolicy" {
+        /// By the account and whom it is tried from: nobody locks out a person who comes from elsewhere.
+        LogIn = "login",
+        LogInAddress = "login-address",
+        /// Tries of one's own password while logged in.
+        Proof = "password",
+        Registration = "registration",
+        Validation = "validation",
+        /// Of whoever has shown no secret.
+        Token = "token",
+        LookUp = "lookup",
+        Write = "write",
+    }
+}
+
+/// A keyed hash of a quota and of whoever is counted: neither this process nor Redis holds an address or a name.
+pub type Key = [u8; 16];
 
 pub struct Limits {
     enabled: bool,
-    clock: DefaultClock,
+    /// In the order of [`Quota::ALL`].
+    rates: Vec<(Quota, Rate)>,
     codes_per_user_and_day: i64,
     sessions_per_user: i64,
-    /// By the account and whom it is tried from: nobody locks out a person who comes from elsewhere. As hashes, for
-    /// what is typed may be long.
-    logins_per_account: Limiter<[u8; 32]>,
-    logins_per_address: Limiter<IpAddr>,
-    registrations_per_address: Limiter<IpAddr>,
-    validations_per_address: Limiter<IpAddr>,
-    /// Of whoever has shown no secret.
-    tokens_per_address: Limiter<IpAddr>,
-    /// Tries of one's own password while logged in.
-    proofs_per_user: Limiter<Uuid>,
-    lookups_per_user: Limiter<Uuid>,
-    writes_per_user: Limiter<Uuid>,
-}
-
-/// Counts the calls of each caller.
-struct Limiter<K: Hash + Eq + Clone> {
-    callers: DefaultKeyedRateLimiter<K>,
-    asked: AtomicU32,
+    redis: Option<Arc<Redis>>,
+    secret: RwLock<([u8; 32], hmac::Key)>,
+    debts: Debts,
 }
 
 impl Limits {
-    pub fn new(settings: &config::Limits) -> Self {
-        Self {
+    /// Counts with the other nodes through this Redis, else alone. Fails where the system has no random numbers.
+    pub fn new(settings: &config::Limits, redis: Option<Arc<Redis>>) -> Result<Self> {
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| Error::Internal("the system has no random numbers".into()))?;
+        let rate = |quota: &Quota| {
+            Rate::per_minute(match quota {
+                Quota::LogIn | Quota::Proof => settings.logins_per_account,
+                Quota::LogInAddress => settings.logins_per_address,
+                Quota::Registration => settings.registrations_per_address,
+                Quota::Validation => settings.validations_per_address,
+                Quota::Token => settings.tokens_per_address,
+                Quota::LookUp => settings.lookups_per_user,
+                Quota::Write => settings.writes_per_user,
+            })
+        };
+        Ok(Self {
             enabled: settings.enabled,
-            clock: DefaultClock::default(),
-            logins_per_account: Limiter::per_minute(settings.logins_per_account),
-            proofs_per_user: Limiter::per_minute(settings.logins_per_account),
-            logins_per_address: Limiter::per_minute(settings.logins_per_address),
-            registrations_per_address: Limiter::per_minute(settings.registrations_per_address),
-            validations_per_address: Limiter::per_minute(settings.validations_per_address),
-            tokens_per_address: Limiter::per_minute(settings.tokens_per_address),
-            lookups_per_user: Limiter::per_minute(settings.lookups_per_user),
-            writes_per_user: Limiter::per_minute(settings.writes_per_user),
+            rates: Quota::ALL.iter().map(|quota| (*quota, rate(quota))).collect(),
             codes_per_user_and_day: settings.codes_per_user_and_day.into(),
             sessions_per_user: settings.sessions_per_user.into(),
+            redis,
+            secret: RwLock::new((secret, hmac::Key::new(hmac::HMAC_SHA256, &secret))),
+            debts: Debts::default(),
+        })
+    }
+
+    /// Hashes callers with the secret that all nodes have: only then do they count together.
+    pub fn hash_with(&self, secret: [u8; 32]) {
+        let mut current = self.secret.write().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != secret {
+            *current = (secret, hmac::Key::new(hmac::HMAC_SHA256, &secret));
         }
     }
 
-    /// A log-in to an account, whether it exists or not.
-    pub fn log_in(&self, account: &str, client: IpAddr) -> Result<()> {
-        let text = format!("{} {account}", prefix(client));
-        self.check(&self.logins_per_account, &sha256(text.as_bytes()))
+    /// A log-in to an account, whether it exists or not, from an address.
+    pub async fn log_in(&self, account: &str, client: IpAddr) -> Result<()> {
+        let client = prefix(client).to_string();
+        let both = format!("{client} {account}");
+        self.count(&[(Quota::LogInAddress, client.as_bytes()), (Quota::LogIn, both.as_bytes())]).await
+    }
+
+    /// A log-in from an address that leads elsewhere first.
+    pub async fn log_in_from(&self, client: IpAddr) -> Result<()> {
+        self.count_from(Quota::LogInAddress, client).await
     }
 
     /// A proof by password of somebody who is logged in.
-    pub fn prove(&self, user: UserId) -> Result<()> {
-        self.check(&self.proofs_per_user, &user.0)
+    pub async fn prove(&self, user: UserId) -> Result<()> {
+        self.count(&[(Quota::Proof, user.0.as_bytes())]).await
     }
 
-    pub fn log_in_from(&self, client: IpAddr) -> Result<()> {
-        self.check(&self.logins_per_address, &prefix(client))
+    pub async fn register_from(&self, client: IpAddr) -> Result<()> {
+        self.count_from(Quota::Registration, client).await
     }
 
-    pub fn register_from(&self, client: IpAddr) -> Result<()> {
-        self.check(&self.registrations_per_address, &prefix(client))
-    }
-
-    pub fn validate_from(&self, client: IpAddr) -> Result<()> {
-        self.check(&self.validations_per_address, &prefix(client))
+    pub async fn validate_from(&self, client: IpAddr) -> Result<()> {
+        self.count_from(Quota::Validation, client).await
     }
 
     /// A step of OAuth by somebody who has shown no secret: a public client, or a browser on its way.
-    pub fn oauth_from(&self, client: IpAddr) -> Result<()> {
-        self.check(&self.tokens_per_address, &prefix(client))
+    pub async fn oauth_from(&self, client: IpAddr) -> Result<()> {
+        self.count_from(Quota::Token, client).await
     }
 
     /// A look-up by e-mail, of a person or a program.
-    pub fn look_up(&self, caller: Uuid) -> Result<()> {
-        self.check(&self.lookups_per_user, &caller)
+    pub async fn look_up(&self, caller: Uuid) -> Result<()> {
+        self.count(&[(Quota::LookUp, caller.as_bytes())]).await
     }
 
     /// A change by somebody who is logged in, or by a program that acts alone.
-    pub fn write(&self, caller: Uuid) -> Result<()> {
-        self.check(&self.writes_per_user, &caller)
+    pub async fn write(&self, caller: Uuid) -> Result<()> {
+        self.count(&[(Quota::Write, caller.as_bytes())]).await
     }
 
     /// How many codes a user may make within a day.
@@ -113,31 +138,57 @@ impl Limits {
 
     /// Forgets callers who have not asked for a while.
     pub fn housekeeping(&self) {
-        self.logins_per_account.callers.retain_recent();
-        self.logins_per_address.callers.retain_recent();
-        self.registrations_per_address.callers.retain_recent();
-        self.validations_per_address.callers.retain_recent();
-        self.lookups_per_user.callers.retain_recent();
-        self.tokens_per_address.callers.retain_recent();
-        self.proofs_per_user.callers.retain_recent();
-        self.writes_per_user.callers.retain_recent();
+        self.debts.forget();
     }
 
-    fn check<K: Hash + Eq + Clone>(&self, limiter: &Limiter<K>, key: &K) -> Result<()> {
+    async fn count_from(&self, quota: Quota, client: IpAddr) -> Result<()> {
+        self.count(&[(quota, prefix(client).to_string().as_bytes())]).await
+    }
+
+    /// Counts one request against all of these, or against none of them if one of them refuses it.
+    async fn count(&self, asked: &[(Quota, &[u8])]) -> Result<()> {
         if !self.enabled {
             return Ok(());
         }
-        if limiter.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            limiter.callers.retain_recent();
-        }
-        limiter.callers.check_key(key).map_err(|refusal| Error::Limited(refusal.wait_time_from(self.clock.now())))
+        let counted = self.decide(asked).await?;
+        let wait = counted.iter().filter(|one| one.refused).map(|one| one.next).max();
+        told::note(counted);
+        wait.map_or(Ok(()), |wait| Err(Error::Limited(wait)))
     }
-}
 
-impl<K: Hash + Eq + Clone> Limiter<K> {
-    fn per_minute(calls: u32) -> Self {
-        let quota = Quota::per_minute(NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN));
-        Self { callers: RateLimiter::keyed(quota), asked: AtomicU32::new(0) }
+    async fn decide(&self, asked: &[(Quota, &[u8])]) -> Result<Vec<Counted>> {
+        let mut counted = Vec::with_capacity(asked.len());
+        for (quota, caller) in asked {
+            let known = self.rates.iter().find(|(known, _)| known == quota).map(|(_, rate)| *rate);
+            let rate = known.ok_or_else(|| Error::Internal(format!("no rate for {}", quota.word())))?;
+            counted.push((*quota, rate, self.key(*quota, caller)));
+        }
+        let Some(redis) = &self.redis else {
+            return Ok(self.debts.count(&counted, Rate::alone));
+        };
+        let owed: Vec<Owed> = counted
+            .iter()
+            .map(|(_, rate, key)| Owed {
+                name: format!("owed:{:032x}", u128::from_be_bytes(*key)),
+                cost: rate.cost(),
+                most: rate.most(),
+                known: self.debts.of(key),
+            })
+            .collect();
+        match redis.owe(&owed).await {
+            Some(debts) => Ok(self.debts.learn(&counted, &debts)),
+            // Nobody knows what the other nodes let through: each lets half of it through.
+            None => Ok(self.debts.count(&counted, Rate::halved)),
+        }
+    }
+
+    fn key(&self, quota: Quota, caller: &[u8]) -> Key {
+        let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
+        let mut context = hmac::Context::with_key(&secret.1);
+        context.update(quota.word().as_bytes());
+        context.update(&[0]);
+        context.update(caller);
+        context.sign().as_ref().first_chunk().copied().unwrap_or_default()
     }
 }
 
@@ -149,21 +200,54 @@ pub fn prefix(client: IpAddr) -> IpAddr {
     }
 }
 
+/// In seconds, rounded up: whoever comes back a moment too early is refused again.
+fn seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn callers_who_come_once_do_not_fill_the_memory() {
+    fn limits(lookups: &str) -> Limits {
+        let settings = vec![("REFERRAL_LIMITS_LOOKUPS_PER_USER".to_owned(), lookups.to_owned())];
+        Limits::new(&config::load(None, &settings).unwrap().limits, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn callers_who_come_once_do_not_fill_the_memory() {
         // Each is forgotten 60 µs after its one call, as soon as somebody looks.
-        let limits = {
-            let settings = vec![("REFERRAL_LIMITS_LOOKUPS_PER_USER".to_owned(), "1000000".to_owned())];
-            Limits::new(&config::load(None, &settings).unwrap().limits)
-        };
-        for caller in 0..5 * FORGET_EVERY {
-            limits.look_up(Uuid::from_u128(caller.into())).unwrap();
+        let limits = limits("1000000");
+        for caller in 0..5 * debts::FORGET_EVERY {
+            limits.look_up(Uuid::from_u128(caller.into())).await.unwrap();
         }
-        let remembered = limits.lookups_per_user.callers.len();
-        assert!(remembered < 2 * FORGET_EVERY as usize, "{remembered}");
+        let remembered = limits.debts.len();
+        assert!(remembered < 2 * debts::FORGET_EVERY as usize, "{remembered}");
+    }
+
+    #[tokio::test]
+    async fn what_one_quota_refuses_costs_nothing_of_the_others() {
+        let limits = limits("60");
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        for _ in 0..5 {
+            limits.log_in("olga", client).await.unwrap();
+        }
+        let (refused, counted) = told::counting(limits.log_in("olga", client)).await;
+        assert!(matches!(refused, Err(Error::Limited(_))));
+        let told: Vec<_> = counted.iter().map(|one| (one.quota.word(), one.refused, one.left)).collect();
+        assert_eq!(told, [("login-address", false, 25), ("login", true, 0)]);
+        let (_, counted) = told::counting(limits.log_in("anna", client)).await;
+        assert_eq!(counted.iter().map(|one| one.left).collect::<Vec<_>>(), [24, 4]);
+    }
+
+    #[test]
+    fn another_secret_makes_other_keys_and_the_same_one_the_same() {
+        let (one, other) = (limits("60"), limits("60"));
+        let key = |limits: &Limits| limits.key(Quota::LookUp, b"caller");
+        assert_ne!(key(&one), key(&other));
+        one.hash_with([7; 32]);
+        other.hash_with([7; 32]);
+        assert_eq!(key(&one), key(&other));
+        assert_ne!(key(&one), one.key(Quota::Write, b"caller"));
     }
 }

@@ -36,6 +36,38 @@ if old and tonumber(string.match(old, '^%d+')) > tonumber(ARGV[1]) then return 0
 redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
 return 1";
 
+/// Counts one call against several callers' debts, or against none if one of them would owe too much; says what each
+/// owed before. By the clock of Redis, which is one for all nodes. A debt that cannot be, because that clock has jumped, is
+/// the largest that can.
+const OWE: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local passes, debts, news = true, {}, {}
+for place, key in ipairs(KEYS) do
+  local cost, most, known = tonumber(ARGV[3 * place - 2]), tonumber(ARGV[3 * place - 1]), tonumber(ARGV[3 * place])
+  local free_at = tonumber(redis.call('GET', key) or 0)
+  debts[place] = math.min(math.max(free_at - now, known, 0), most)
+  news[place] = known > free_at - now
+  if debts[place] + cost > most then passes = false end
+end
+for place, key in ipairs(KEYS) do
+  local debt = debts[place] + (passes and tonumber(ARGV[3 * place - 2]) or 0)
+  if debt > 0 and (passes or news[place]) then
+    redis.call('SET', key, string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000))
+  end
+end
+return debts";
+
+/// What a call costs a caller, and what they may owe.
+pub struct Owed {
+    /// Theirs, without whose memory it is.
+    pub name: String,
+    pub cost: Duration,
+    pub most: Duration,
+    /// What they owe by what this node knows, should Redis know less.
+    pub known: Duration,
+}
+
 pub struct Redis {
     client: Client,
     speaks_tls: bool,
@@ -47,7 +79,8 @@ pub struct Redis {
     /// Why it is not used; nothing while it is, or while that is not known yet.
     trouble: Mutex<Option<Trouble>>,
     broken: Notify,
-    script: Script,
+    set_if_newer: Script,
+    owe: Script,
 }
 
 impl Redis {
@@ -66,7 +99,8 @@ impl Redis {
             up: AtomicBool::new(false),
             trouble: Mutex::new(None),
             broken: Notify::new(),
-            script: Script::new(SET_IF_NEWER),
+            set_if_newer: Script::new(SET_IF_NEWER),
+            owe: Script::new(OWE),
         }))
     }
 
@@ -122,8 +156,26 @@ impl Redis {
         text: &str,
         millis: u64,
     ) -> RedisResult<i64> {
-        let mut invocation = self.script.prepare_invoke();
+        let mut invocation = self.set_if_newer.prepare_invoke();
         invocation.key(key).arg(version).arg(text).arg(millis);
+        invocation.invoke_async(connection).await
+    }
+
+    /// Counts a call against several debts, or against none; says what was owed before it, in the same order. Nothing
+    /// when Redis is not used or does not answer in time.
+    pub async fn owe(&self, owed: &[Owed]) -> Option<Vec<Duration>> {
+        let mut connection = self.connection()?;
+        let debts = self.within(self.counted(&mut connection, owed)).await?;
+        Some(debts.into_iter().map(Duration::from_micros).collect())
+    }
+
+    async fn counted(&self, connection: &mut MultiplexedConnection, owed: &[Owed]) -> RedisResult<Vec<u64>> {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let mut invocation = self.owe.prepare_invoke();
+        for one in owed {
+            invocation.key(self.name(&one.name).unwrap_or_else(|| format!("referral:{}", one.name)));
+            invocation.arg(micros(one.cost)).arg(micros(one.most)).arg(micros(one.known));
+        }
         invocation.invoke_async(connection).await
     }
 
@@ -193,6 +245,8 @@ impl Redis {
         let life = 10 * u64::try_from(HEARTBEAT.as_millis()).unwrap_or(0);
         patient(connection.get::<_, Option<String>>(&probed)).await?;
         patient(self.store(connection, &probed, 0, "", life)).await?;
+        let owed = Owed { name: format!("owed:{PROBE}"), cost: HEARTBEAT, most: HEARTBEAT, known: Duration::ZERO };
+        patient(self.counted(connection, &[owed])).await?;
         patient(connection.publish::<_, _, i64>(channel, PROBE)).await?;
         Ok(())
     }
@@ -307,8 +361,8 @@ impl Trouble {
             Self::Slow => "it takes longer than 50 ms to answer",
             Self::Password => "it refuses the password, or wants one",
             Self::Permission => {
-                "its user may not do all that is needed: GET, SET, EVALSHA, SCRIPT LOAD, PUBLISH and SUBSCRIBE, on keys \
-                 and channels that begin with referral:"
+                "its user may not do all that is needed: GET, SET, TIME, EVALSHA, SCRIPT LOAD, PUBLISH and SUBSCRIBE, on \
+                 keys and channels that begin with referral:"
             }
             Self::Loading => "it is loading its data",
             Self::MasterDown => "it is a replica without its master, or its cluster is down",

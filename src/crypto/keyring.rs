@@ -342,6 +342,13 @@ impl Keyring {
         self.current().refresh.iter().map(|(_, key)| key.clone()).collect()
     }
 
+    /// A secret that all nodes have and nobody else, another for each purpose: made of the key for refresh tokens, by a
+    /// message that is none of theirs. Nothing while that key is not opened.
+    pub fn secret_for(&self, purpose: &str) -> Option<[u8; 32]> {
+        let key = self.current().refresh.first().map(|(_, key)| key.clone())?;
+        hmac::sign(&key, format!("secret for {purpose}").as_bytes()).as_ref().first_chunk().copied()
+    }
+
     /// Whether there is a key for refresh tokens, opened or not.
     pub fn has_refresh_key(&self) -> bool {
         self.current().has_refresh

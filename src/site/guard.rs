@@ -23,6 +23,7 @@ use super::malformed;
 use crate::app::App;
 use crate::kernel::deadline::{self, Ended};
 use crate::kernel::error::Refusal;
+use crate::limits::told::{self, Counted};
 use crate::web::client_address::Peer;
 use crate::web::pages;
 use crate::web::problem::{self, Problem};
@@ -30,6 +31,8 @@ use crate::web::views::language::Language;
 use crate::web::views::words::Words;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Routes that have another deadline than `http.request_seconds`.
 const DEADLINES: &[(&str, Duration)] = &[
     // They ask an identity provider up to four times, one after the other, for five seconds at most.
@@ -64,18 +67,25 @@ pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: 
     let readers = guard.cors.readers(route, is_api, request.headers());
     let unfit = malformed::unfit(&request);
     let reader = described.map(|described| Reader::of(request.headers(), described));
-    let (response, wrote) = if let Some(refusal) = unfit {
-        (Problem::from(refusal).into_response(), false)
+    let (mut response, wrote, counted) = if let Some(refusal) = unfit {
+        (Problem::from(refusal).into_response(), false, Vec::new())
     } else if let Some(response) = readers.preflight(&request) {
-        (response, false)
+        (response, false, Vec::new())
     } else {
         let limit = limit(route).unwrap_or(app.config.http.request());
-        let ended = deadline::request(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+        let work = deadline::request(limit, AssertUnwindSafe(next.run(request)).catch_unwind());
+        let (ended, counted) = told::counting(work).await;
         let wrote = ended.wrote;
-        (answer(ended), wrote)
+        (answer(ended), wrote, counted)
     };
+    if let Some(problem) = response.extensions_mut().get_mut::<Problem>() {
+        problem.violated.extend(counted.iter().filter(|one| one.refused).map(|one| one.quota));
+    }
     let mut response = write_problem(response, &names, wrote, reader);
     let headers = response.headers_mut();
+    if described == Some(true) {
+        tell(&counted, headers);
+    }
     protect(app, headers);
     readers.tell(headers);
     if let Some(name) = names.header() {
@@ -103,6 +113,19 @@ pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: 
         tokio::time::sleep(REFUSED).await;
     }
     response
+}
+
+/// Tells a program how much it may ask (draft-ietf-httpapi-ratelimit-headers-11). Who is refused hears of what has
+/// refused it alone: then nothing that is told ends later than `Retry-After`.
+fn tell(counted: &[Counted], headers: &mut HeaderMap) {
+    let mut insert = |name: HeaderName, items: Vec<String>| {
+        if let Some(value) = HeaderValue::from_str(&items.join(", ")).ok().filter(|_| !items.is_empty()) {
+            headers.insert(name, value);
+        }
+    };
+    let refused = counted.iter().any(|one| one.refused);
+    insert(RATE_LIMIT_POLICY, counted.iter().map(Counted::policy).collect());
+    insert(RATE_LIMIT, counted.iter().filter(|one| one.refused || !refused).map(Counted::limit).collect());
 }
 
 /// The deadline of a route that has one of its own.

@@ -1,11 +1,14 @@
 //! The document that describes the API: what no handler knows by itself.
 
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     AuthorizationCode, ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, SecurityScheme,
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    Components, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder,
+    Components, ContactBuilder, Header, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, ServerBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -19,9 +22,11 @@ Log in with **Authorize** (user name or e-mail and password), or with `POST /api
 Times are UTC (RFC 3339). Errors are `application/problem+json` (RFC 9457): `code` is for programs and stable, `detail` is \
 for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.
 
-Bodies have at most 64 KiB, addresses 8 KiB. What may be asked a minute is counted by each node, by client address (of \
-IPv6, by network of 64 bits); beyond it there is 429, with `Retry-After` in seconds. Numbers are defaults: behind each \
-stands the setting by which the operator may change it. Words of enums stay, and later versions may add some.";
+Bodies have at most 64 KiB, addresses 8 KiB. What may be asked a minute is counted over all nodes, by client address (of \
+IPv6, by network of 64 bits); beyond it there is 429, with `Retry-After` in seconds. Answers of limited operations tell \
+what is left in `RateLimit` and `RateLimit-Policy`, which are drafts \
+(draft-ietf-httpapi-ratelimit-headers-11) and change as these do. Numbers are defaults: behind each stands the setting \
+by which the operator may change it. Words of enums stay, and later versions may add some.";
 
 /// Each scope with what it allows.
 fn scopes(set: Scopes) -> utoipa::openapi::security::Scopes {
@@ -42,6 +47,38 @@ fn allows(scope: Scope) -> &'static str {
         Scope::ProgramRead => "Read any referrer's list in full and find codes, as a program",
         Scope::ProgramWrite => "Add, change and remove participants, and read what is told of them, as a program",
     }
+}
+
+/// Where an operation is limited, its answers say what is left.
+pub fn tell_of_limits(document: &mut OpenApi) {
+    for operation in document.paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
+    }) {
+        limited(operation);
+    }
+}
+
+fn limited(operation: &mut Operation) {
+    let answers = &mut operation.responses.responses;
+    if !answers.contains_key("429") {
+        return;
+    }
+    for (_, answer) in answers.iter_mut() {
+        if let RefOr::T(answer) = answer {
+            let headers = [("RateLimit-Policy", LIMIT_POLICY), ("RateLimit", LIMIT)];
+            answer.headers.extend(headers.map(|(name, told)| (name.to_owned(), RefOr::T(text_header(told)))));
+        }
+    }
+}
+
+const LIMIT_POLICY: &str = "The limits that the request was counted against: of `q` at once, and each comes back within \
+    `w` seconds. A draft: draft-ietf-httpapi-ratelimit-headers-11";
+const LIMIT: &str = "How many are left of each (`r`), and for how many seconds there will be no more (`t`); of a refused \
+    request those that have refused it. A draft: draft-ietf-httpapi-ratelimit-headers-11";
+
+fn text_header(told: &str) -> Header {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    HeaderBuilder::new().schema(Some(text)).description(Some(told)).build()
 }
 
 /// Everything but the paths.

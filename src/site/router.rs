@@ -22,7 +22,7 @@ use crate::web::problem::Problem;
 
 /// What is documented: the routes and their description cannot drift apart. In the order in which somebody needs them.
 fn documented() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(openapi::base())
+    let mut router = OpenApiRouter::with_openapi(openapi::base())
         .merge(accounts::api::router())
         .merge(clients::api::consents::router())
         .merge(tokens::api::router())
@@ -32,7 +32,9 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .merge(clients::api::router())
         .merge(oauth::api::router())
         .merge(tokens::api::keys())
-        .merge(health::router())
+        .merge(health::router());
+    openapi::tell_of_limits(router.get_openapi_mut());
+    router
 }
 
 /// The document, as `/openapi.json` and `referral openapi` give it.

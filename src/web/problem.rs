@@ -17,6 +17,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as DocResponse, Respo
 use crate::kernel::error::{Error, FieldError, Refusal, Storage};
 use crate::kernel::ids::RequestId;
 use crate::kernel::scope::Scope;
+use crate::limits::Quota;
 use crate::readiness::Unready;
 
 /// What is wrong, in the shape of RFC 9457.
@@ -45,6 +46,10 @@ pub struct Body9457 {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<Unready>,
+    /// Which of the policies in `RateLimit-Policy` have refused the request.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub violated: Vec<Quota>,
     /// Each field that breaks a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -72,6 +77,8 @@ pub struct Problem {
     pub refusal: Refusal,
     pub errors: Vec<FieldError>,
     pub retry_after: Option<Duration>,
+    /// The limits that were exceeded.
+    pub violated: Vec<Quota>,
     /// The scope that the token lacks.
     pub scope: Option<Scope>,
     /// Why the service is not ready.
@@ -82,7 +89,15 @@ pub struct Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, errors: Vec::new(), retry_after: None, scope: None, reason: None, context: None }
+        Self {
+            refusal,
+            errors: Vec::new(),
+            retry_after: None,
+            violated: Vec::new(),
+            scope: None,
+            reason: None,
+            context: None,
+        }
     }
 }
 
@@ -173,6 +188,7 @@ impl Problem {
             code: self.refusal,
             instance: instance.to_owned(),
             reason: self.reason,
+            violated: self.violated.clone(),
             errors: self.errors.iter().map(field).collect(),
         }
     }

@@ -108,7 +108,7 @@ async fn register(
     ClientAddress(client): ClientAddress,
     JsonBody(fields): JsonBody,
 ) -> Result<(StatusCode, Json<UserOut>), Problem> {
-    app.limits.register_from(client)?;
+    app.limits.register_from(client).await?;
     let (new, invitation) = read_registration(&app, fields, None)?;
     Ok((StatusCode::CREATED, Json(registration::register(&app, actor, new, invitation).await?.into())))
 }
@@ -132,7 +132,7 @@ async fn register_with_code(
     PathText(code): PathText,
     JsonBody(fields): JsonBody,
 ) -> Result<(StatusCode, Json<UserOut>), Problem> {
-    app.limits.register_from(client)?;
+    app.limits.register_from(client).await?;
     let (new, invitation) = read_registration(&app, fields, Some(&code))?;
     Ok((StatusCode::CREATED, Json(registration::register(&app, actor, new, invitation).await?.into())))
 }
@@ -230,12 +230,11 @@ async fn log_in(
     let grant_type = fields.optional_text("grant_type");
     let grant = match grant_type.as_deref().map_or(Some(LogInGrant::Password), LogInGrant::parse) {
         Some(LogInGrant::RefreshToken) => {
-            app.limits.oauth_from(client)?;
+            app.limits.oauth_from(client).await?;
             let refresh_token = fields.text("refresh_token");
             tokens::actions::refresh(&app, actor, FIRST_PARTY, &fields.all(refresh_token)?, None, Scopes::ALL).await?
         }
         Some(LogInGrant::Password) => {
-            app.limits.log_in_from(client)?;
             let username = fields.text("username");
             let password = fields.text("password");
             let (username, password) = fields.all(username.zip(password))?;
@@ -398,7 +397,7 @@ async fn change_password(
     caller: Person<need::Account>,
     JsonBody(mut fields): JsonBody,
 ) -> Result<StatusCode, Problem> {
-    app.limits.prove(caller.user)?;
+    app.limits.prove(caller.user).await?;
     let current = proof(&app, &caller, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
@@ -430,7 +429,7 @@ async fn erase(
     caller: Person<need::Account>,
     JsonBody(mut fields): JsonBody,
 ) -> Result<StatusCode, Problem> {
-    app.limits.prove(caller.user)?;
+    app.limits.prove(caller.user).await?;
     let password = proof(&app, &caller, &mut fields, "password").await?;
     me::erase(&app, caller.actor, caller.user, &fields.all(password)?).await?;
     Ok(StatusCode::NO_CONTENT)

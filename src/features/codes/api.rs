@@ -211,7 +211,7 @@ async fn find(
     caller: Reader<need::CodesRead>,
     PathText(address): PathText,
 ) -> Result<Json<FoundCode>, Problem> {
-    app.limits.look_up(caller.subject.id())?;
+    app.limits.look_up(caller.subject.id()).await?;
     let email = Email::parse(&address)
         .map_err(|reason| Error::Invalid(vec![FieldError::new("path", "email", "value_error", reason)]))?;
     let found = actions::find_by_email(&app, caller.subject, &email).await?;
@@ -242,7 +242,7 @@ async fn look_up(
     caller: Reader<need::CodesRead>,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Json<FoundCode>, Problem> {
-    app.limits.look_up(caller.subject.id())?;
+    app.limits.look_up(caller.subject.id()).await?;
     let email = fields.parsed("email", Email::parse);
     let found = actions::find_by_email(&app, caller.subject, &fields.all(email)?).await?;
     Ok(Json(FoundCode::from(&*found)))
@@ -304,7 +304,7 @@ async fn validate(
     ClientAddress(client): ClientAddress,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Json<Validity>, Problem> {
-    app.limits.validate_from(client)?;
+    app.limits.validate_from(client).await?;
     let typed = fields.text("code");
     let found = actions::validate(&app, &fields.all(typed)?).await?;
     Ok(Json(Validity {

@@ -258,7 +258,7 @@ pub async fn act_alone(
     let (family, _) = tokens::actions::new_family(app, &client.id, scopes, Origin::Program(program))?;
     let (session, now) = (family.id, family.now);
     // There is a row for each token until it has expired.
-    app.limits.write(program)?;
+    app.limits.write(program).await?;
     let begin: Work<NewFamily, Option<Begun>> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
     if app.db.write(actor, family, begin).await?.is_none() {
         return Ok(Err(Fault::new(OAuthError::InvalidClient, "The client is not registered any more")));

@@ -60,13 +60,8 @@ async fn log_in(
         let Some(form) = form.verified(&visitor) else {
             return Ok(Err((StatusCode::FORBIDDEN, Alert::Expired, None)));
         };
-        let recognised = match app.limits.log_in_from(client) {
-            Ok(()) => {
-                let password = form.first("password").unwrap_or_default();
-                accounts::actions::recognise(&app, username, password, client).await
-            }
-            Err(error) => Err(error),
-        };
+        let password = form.first("password").unwrap_or_default();
+        let recognised = accounts::actions::recognise(&app, username, password, client).await;
         match recognised {
             Ok(recognised) => {
                 let (app, visitor) = (&*app, &visitor);
@@ -186,7 +181,7 @@ async fn register(
             return ask_to_register(&app, &visitor, words, StatusCode::FORBIDDEN, next, &asked).await;
         };
         let made = async {
-            app.limits.register_from(client)?;
+            app.limits.register_from(client).await?;
             // An empty field of a form is one that was left out.
             let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
             let (new, invitation) = read_registration(&app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
@@ -279,7 +274,7 @@ async fn set_out(
     next: &str,
     code: Option<String>,
 ) -> Result<Response> {
-    app.limits.log_in_from(client)?;
+    app.limits.log_in_from(client).await?;
     let code = code.filter(|code| code.len() <= MOST_CODE && !code.chars().any(char::is_control));
     let start = SignInStart { visitor_hash: visitor.hash(), next: next.to_owned(), code: code.clone() };
     match actions::begin_sign_in(app, visitor.actor, provider, start).await? {
@@ -305,7 +300,7 @@ async fn finish_sign_in(
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     let mut words = visitor.words(None);
     let answer = async {
-        app.limits.oauth_from(client)?;
+        app.limits.oauth_from(client).await?;
         // As on the way there. Nothing is looked up, so it does not matter what else is wrong.
         if app.providers.settings(&provider).is_none() {
             let to_log_in = Way::LogIn("/oauth/apps");
@@ -508,13 +503,12 @@ async fn join(
         email_proven: proven.is_some(),
     };
     if form.first("login").is_some() {
-        app.limits.log_in_from(client)?;
         let recognised = accounts::actions::recognise(app, text("login"), text("password"), client).await?;
         let user = recognised.user;
         recognised.begin(app, |user, stored| actions::link(app, visitor.actor, key.clone(), user, stored)).await?;
         return Ok(user);
     }
-    app.limits.register_from(client)?;
+    app.limits.register_from(client).await?;
     let mut fields = Fields::of(form);
     let username = fields.parsed("username", Username::parse);
     let email = match proven {

@@ -4,5 +4,7 @@ mod addresses;
 mod amounts;
 mod helpers;
 mod log_in;
+mod quotas;
 mod rates;
+mod shared;
 mod waiting;

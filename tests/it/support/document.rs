@@ -42,6 +42,10 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     };
     let response = &operation["responses"][answer.status.to_string()];
     assert!(response.is_object(), "{place}: the status {} is not documented", answer.status);
+    for name in ["RateLimit", "RateLimit-Policy"] {
+        let told = answer.headers.contains_key(name);
+        assert!(!told || response["headers"][name].is_object(), "{place}: {name} is not documented");
+    }
     match response["content"].as_object() {
         None => assert!(answer.text.is_empty(), "{place}: a body that is not documented: {answer:?}"),
         Some(content) => {

@@ -56,7 +56,7 @@ async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> R
     let keys = login_keys(typed);
     // By what was typed, not by whose it is: else a spent budget would tell which name has which address. Without what
     // shows nothing, else there would be a budget for each way to hide something in a name.
-    app.limits.log_in(keys.last().map_or(typed, String::as_str), client)?;
+    app.limits.log_in(keys.last().map_or(typed, String::as_str), client).await?;
     app.hasher.admit()?;
     let mut found = None;
     // All of them, whatever is found.

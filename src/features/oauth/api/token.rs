@@ -101,7 +101,7 @@ async fn client<'a>(
     let unknown = || Fault::new(OAuthError::InvalidClient, "The client is unknown, or its secret is not right");
     let Presented { id, secret } = presented(headers, form)?.ok_or_else(unknown)?;
     let Some(secret) = secret else {
-        app.limits.oauth_from(address)?;
+        app.limits.oauth_from(address).await?;
         let client = clients::actions::find(app, &id).await?.filter(|client| !client.is_confidential());
         return Ok((client.ok_or_else(unknown)?, None));
     };
@@ -115,7 +115,7 @@ async fn client<'a>(
         }
         None => {
             // Only now: guesses from an address do not keep out a client behind the same one.
-            app.limits.oauth_from(address)?;
+            app.limits.oauth_from(address).await?;
             Err(unknown().into())
         }
     }

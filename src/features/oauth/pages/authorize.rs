@@ -32,7 +32,7 @@ pub async fn authorize(
 ) -> Response {
     let parameters = Parameters::parse(query.unwrap_or_default().as_bytes());
     let words = visitor.words(parameters.first("ui_locales"));
-    let answer = match app.limits.oauth_from(client) {
+    let answer = match app.limits.oauth_from(client).await {
         Ok(()) => lead(&app, &visitor, words, &parameters).await,
         Err(error) => Err(error),
     };

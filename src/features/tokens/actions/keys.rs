@@ -43,6 +43,7 @@ pub async fn follow(app: &App, mut changed: watch::Receiver<()>) {
             tracing::warn!(%error, "cannot read the signing keys, which have changed; trying again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        hand_out(app);
         if let Some(kid) = app.keyring.locked() {
             let sentence = locked(app.keyring.seals(), &kid);
             tracing::error!("{sentence}. This node cannot sign with it");
@@ -64,7 +65,15 @@ pub async fn open(app: &App) -> Result<Result<(), String>> {
         make_refresh_key(app).await?;
     }
     seal(app).await?;
+    hand_out(app);
     Ok(Ok(()))
+}
+
+/// Gives those who need a secret that all nodes have theirs.
+fn hand_out(app: &App) {
+    if let Some(secret) = app.keyring.secret_for("limits") {
+        app.limits.hash_with(secret);
+    }
 }
 
 /// Why a key cannot be opened, and what to do.

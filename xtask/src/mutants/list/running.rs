@@ -3,6 +3,9 @@
 use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Sqlite, Unit};
 
 const LIMITS: &str = "src/limits.rs";
+const DEBTS: &str = "src/limits/debts.rs";
+const TOLD: &str = "src/limits/told.rs";
+const GUARD: &str = "src/site/guard.rs";
 const CACHE: &str = "src/cache/mod.rs";
 const CHANGES: &str = "src/cache/changes.rs";
 const JOBS: &str = "src/jobs.rs";
@@ -20,16 +23,82 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a-log-in-counts-for-everybody",
         file: LIMITS,
-        swap: Code("format!(\"{} {account}\", prefix(client))", "{ let _ = client; account.to_owned() }"),
+        swap: Code("format!(\"{client} {account}\")", "account.to_owned()"),
         tests: Both(&["limits::log_in::a_budget_of_log_ins_is_spent_for_one_client_alone"]),
         why: "anybody locks anybody out",
     },
     Mutant {
         name: "callers-are-remembered-for-ever",
-        file: LIMITS,
-        swap: Code("limiter.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1", "false"),
+        file: DEBTS,
+        swap: Code("self.asked >= FORGET_EVERY", "false"),
         tests: Unit(&["limits::tests::callers_who_come_once_do_not_fill_the_memory"]),
         why: "many addresses fill the memory",
+    },
+    Mutant {
+        name: "what-one-quota-refuses-costs-the-others",
+        file: DEBTS,
+        swap: Code("*debt + terms(*rate).0 <= terms(*rate).1", "{ let _ = (rate, debt); true }"),
+        tests: Unit(&["limits::debts::tests::a_node_without_the_others_lets_half_through_and_is_never_shut"]),
+        why: "nobody is refused by a node that counts alone",
+    },
+    Mutant {
+        name: "without-redis-the-whole-rate",
+        file: DEBTS,
+        swap: Code("(self.cost * 2, self.most().max(self.cost * 2))", "self.alone()"),
+        tests: Alone(&["limits::shared::without_redis_each_node_lets_half_through_until_it_is_back"]),
+        why: "without Redis a caller gets the limit of each node",
+    },
+    Mutant {
+        name: "half-of-one-is-none",
+        file: DEBTS,
+        swap: Code("self.most().max(self.cost * 2)", "self.most()"),
+        tests: Alone(&["limits::shared::without_redis_each_node_lets_half_through_until_it_is_back"]),
+        why: "a quota of one call is shut while Redis is away",
+    },
+    Mutant {
+        name: "what-all-let-through-is-not-kept",
+        file: DEBTS,
+        swap: Code("owed.free_at.get(key).copied().unwrap_or_default().max(now + after)", "{ let _ = after; now }"),
+        tests: Alone(&[
+            "limits::shared::a_thousand_wrong_passwords_meet_the_limit_while_redis_is_killed",
+            "limits::shared::an_empty_redis_learns_what_the_nodes_know",
+        ]),
+        why: "whoever kills Redis begins anew at each node",
+    },
+    Mutant {
+        name: "redis-is-not-told-what-the-node-knows",
+        file: LIMITS,
+        swap: Code("self.debts.of(key)", "{ let _ = key; Duration::ZERO }"),
+        tests: Alone(&["limits::shared::an_empty_redis_learns_what_the_nodes_know"]),
+        why: "after each restart of Redis everybody begins anew",
+    },
+    Mutant {
+        name: "callers-are-hashed-by-each-node-for-itself",
+        file: LIMITS,
+        swap: Code("current.0 != secret", "{ let _ = (&current.0, secret); false }"),
+        tests: Alone(&["limits::shared::two_nodes_with_a_redis_have_one_budget"]),
+        why: "nodes do not count together",
+    },
+    Mutant {
+        name: "a-limit-that-refused-nothing-is-told-with-one-that-did",
+        file: GUARD,
+        swap: Code("one.refused || !refused", "{ let _ = (one, refused); true }"),
+        tests: Both(&["limits::quotas::who_is_refused_hears_by_which_policy_and_waits_long_enough"]),
+        why: "what is told may end later than Retry-After",
+    },
+    Mutant {
+        name: "pages-tell-of-limits",
+        file: GUARD,
+        swap: Code("described == Some(true) {", "{ let _ = described; true } {"),
+        tests: Both(&["limits::quotas::answers_of_limited_operations_tell_what_is_left_and_no_others_do"]),
+        why: "pages tell of limits",
+    },
+    Mutant {
+        name: "a-limit-is-told-twice",
+        file: TOLD,
+        swap: Code("before.quota != one.quota", "{ let _ = before; true }"),
+        tests: Unit(&["limits::told::tests::each_request_hears_of_its_own_limits_and_of_each_once"]),
+        why: "a list of policies has one twice",
     },
     Mutant {
         name: "an-old-version-is-believed",
