@@ -37,8 +37,8 @@ redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
 return 1";
 
 /// Counts one call against several callers' debts, or against none if one of them would owe too much; says what each
-/// owed before. By the clock of Redis, which is one for all nodes. A debt that cannot be, because that clock has jumped, is
-/// the largest that can.
+/// owed before. By the clock of Redis, which is one for all nodes. A debt that cannot be, because that clock has
+/// jumped, is the largest that can.
 const OWE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
