@@ -12,6 +12,7 @@ use crate::cache::{Cache, Recent};
 use crate::config::Config;
 use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
+use crate::crypto::mail_key::MailKeyring;
 use crate::db::{Db, Options, Work};
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
@@ -28,6 +29,7 @@ use crate::loops::Loops;
 use crate::metrics::Metrics;
 use crate::outbound::hunter::Hunter;
 use crate::outbound::identity_provider::{PATIENCE, Providers};
+use crate::outbound::smtp::Mailer;
 use crate::readiness::Readiness;
 
 /// How long the work of verifying a token is remembered.
@@ -53,6 +55,9 @@ pub struct App {
     /// Access tokens verified a moment ago, by the key ring's era and their hash.
     pub verified: moka::sync::Cache<(u64, AccessTokenHash), Arc<Caller>>,
     pub hunter: Option<Hunter>,
+    /// Who takes our mails, if any are sent.
+    pub mailer: Option<Mailer>,
+    pub mail_keyring: MailKeyring,
     /// Whom people may sign in with instead of a password.
     pub providers: Providers,
     pub limits: Limits,
@@ -104,6 +109,8 @@ impl App {
             keyring: Keyring::new(config.tokens.master_key()).map_err(|error| error.to_string())?,
             verified: moka::sync::Cache::builder().max_capacity(50_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
+            mailer: Mailer::open(&config.mail)?,
+            mail_keyring: MailKeyring::default(),
             providers: Providers::open(&config.providers, PATIENCE)?,
             turns: Arc::new(Turns::new(rooms)),
             metrics: Metrics::default(),

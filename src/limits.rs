@@ -34,6 +34,10 @@ words! {
         Token = "token",
         LookUp = "lookup",
         Write = "write",
+        /// Mails to an address that somebody asks for who has not shown that it is theirs.
+        Mail = "mail",
+        /// The same by whoever asks.
+        MailAddress = "mail-address",
     }
 }
 
@@ -56,8 +60,11 @@ impl Limits {
     pub fn new(settings: &config::Limits, redis: Option<Arc<Redis>>) -> Result<Self> {
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).map_err(|_| Error::Internal("the system has no random numbers".into()))?;
+        let per_hour = |calls| Rate::of(calls, calls, Duration::from_secs(3600));
         let rate = |quota: &Quota| {
             Rate::per_minute(match quota {
+                Quota::Mail => return per_hour(settings.resets_per_account),
+                Quota::MailAddress => return per_hour(settings.resets_per_address),
                 Quota::LogIn | Quota::Proof => settings.logins_per_account,
                 Quota::LogInAddress => settings.logins_per_address,
                 Quota::Registration => settings.registrations_per_address,
@@ -126,6 +133,12 @@ impl Limits {
         self.count(&[(Quota::Write, caller.as_bytes())]).await
     }
 
+    /// Whether a mail may go to an address that somebody knows. Who asks is not told, nor by what is left of it.
+    pub async fn lets_ask_for_mail(&self, email_key: &str, client: IpAddr) -> Result<bool> {
+        let client = prefix(client).to_string();
+        self.lets(&[(Quota::MailAddress, client.as_bytes()), (Quota::Mail, email_key.as_bytes())]).await
+    }
+
     /// How many codes a user may make within a day.
     pub fn codes_a_day(&self) -> Option<i64> {
         self.enabled.then_some(self.codes_per_user_and_day)
@@ -154,6 +167,11 @@ impl Limits {
         let wait = counted.iter().filter(|one| one.refused).map(|one| one.next).max();
         told::note(counted);
         wait.map_or(Ok(()), |wait| Err(Error::Limited(wait)))
+    }
+
+    /// As [`count`](Self::count), where the answer says nothing of it.
+    async fn lets(&self, asked: &[(Quota, &[u8])]) -> Result<bool> {
+        Ok(!self.enabled || self.decide(asked).await?.iter().all(|one| !one.refused))
     }
 
     async fn decide(&self, asked: &[(Quota, &[u8])]) -> Result<Vec<Counted>> {

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::kernel::mail::MailKind;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The template, not the path.
@@ -26,6 +28,12 @@ pub struct JobLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClosingLabels {
     why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MailLabels {
+    kind: &'static str,
+    outcome: &'static str,
 }
 
 /// A word out of few, under one name or another.
@@ -68,6 +76,7 @@ pub struct Metrics {
     log_ins: Family<Outcome, Counter>,
     sign_ins: Family<Outcome, Counter>,
     verdicts: Family<Verdict, Counter>,
+    mails: Family<MailLabels, Counter>,
     /// Apart, for they are counted at every request.
     tokens_remembered: Counter,
     tokens_checked: Counter,
@@ -106,12 +115,14 @@ impl Default for Metrics {
         let referrals = Family::<Status, Counter>::default();
         let (log_ins, sign_ins) = (Family::<Outcome, Counter>::default(), Family::<Outcome, Counter>::default());
         let verdicts = Family::<Verdict, Counter>::default();
+        let mails = Family::<MailLabels, Counter>::default();
         let tokens = Family::<Source, Counter>::default();
         registry.register("registrations", "Accounts made", registrations.clone());
         registry.register("referrals", "Referrals made, by what they were at first", referrals.clone());
         registry.register("log_ins", "Passwords tried at log-in", log_ins.clone());
         registry.register("provider_sign_ins", "People back from another provider", sign_ins.clone());
         registry.register("email_verdicts", "Verdicts on addresses", verdicts.clone());
+        registry.register("mails", "Mails tried to be sent", mails.clone());
         registry.register("tokens_verified", "Good access tokens", tokens.clone());
         // From the start: what appears with its first case has no rate at it.
         for why in ["idle", "crowd"] {
@@ -132,6 +143,11 @@ impl Default for Metrics {
         for verdict in ["valid", "accept_all", "webmail", "unknown", "invalid", "disposable"] {
             drop(verdicts.get_or_create(&Verdict { verdict }));
         }
+        for kind in MailKind::ALL {
+            for outcome in ["sent", "again", "refused", "expired"] {
+                drop(mails.get_or_create(&MailLabels { kind: kind.word(), outcome }));
+            }
+        }
         let tokens_remembered = tokens.get_or_create_owned(&Source { from: "memory" });
         let tokens_checked = tokens.get_or_create_owned(&Source { from: "signature" });
         Self {
@@ -146,6 +162,7 @@ impl Default for Metrics {
             log_ins,
             sign_ins,
             verdicts,
+            mails,
             tokens_remembered,
             tokens_checked,
             registry,
@@ -189,6 +206,11 @@ impl Metrics {
 
     pub fn verdict(&self, verdict: &'static str) {
         self.verdicts.get_or_create(&Verdict { verdict }).inc();
+    }
+
+    /// A mail was sent, is tried again, was refused by the mail server, or was too late.
+    pub fn mail(&self, kind: &'static str, outcome: &'static str) {
+        self.mails.get_or_create(&MailLabels { kind, outcome }).inc();
     }
 
     /// A good token, whose signature was remembered or had to be checked.

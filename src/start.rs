@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::config::{Config, without_password};
 use crate::db::{self, migrate};
-use crate::features::tokens;
+use crate::features::{mails, tokens};
 use crate::kernel::error::Error;
 use crate::kernel::time::Clock;
 
@@ -69,7 +69,10 @@ pub async fn make_ready(app: &App) -> Result<(), String> {
     let ready = async {
         // Before the keys are read: a change that comes between is told to whoever follows.
         app.changes.look(&app.db).await?;
-        tokens::actions::keys::open(app).await
+        if let Err(sentence) = tokens::actions::keys::open(app).await? {
+            return Ok(Err(sentence));
+        }
+        mails::actions::keys::open(app).await
     };
     ready.await.map_err(unreadable)?
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
 use crate::cache;
-use crate::features::{accounts, codes, identities, oauth, referrals, tokens};
+use crate::features::{accounts, codes, identities, mails, oauth, referrals, tokens};
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, Result};
@@ -39,6 +39,11 @@ pub fn follow(app: &Arc<App>) {
     keep_following(app, "key changes", move |app| {
         let changed = changed.clone();
         async move { tokens::actions::keys::follow(&app, changed).await }
+    });
+    let changed = app.changes.keys_changed();
+    keep_following(app, "mail key changes", move |app| {
+        let changed = changed.clone();
+        async move { mails::actions::keys::follow(&app, changed).await }
     });
     if app.redis.is_some() {
         keep_following(app, "redis", |app| async move {
@@ -243,7 +248,7 @@ fn at_once(app: &App, kind: Kind) -> usize {
             let turns = usize::try_from(app.config.email.checks_per_second).unwrap_or(usize::MAX);
             turns.saturating_mul(25).min(most)
         }
-        Kind::FoldReferrals => most,
+        Kind::FoldReferrals | Kind::SendMail => most,
     }
 }
 
@@ -301,6 +306,7 @@ async fn run(app: &App, job: &Job) -> Outcome {
         match job.kind {
             Kind::CheckEmail => accounts::actions::email_check::check_email(app, job).await,
             Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
+            Kind::SendMail => accounts::actions::mails::send(app, job).await,
         }
     };
     let caught = AssertUnwindSafe(work).catch_unwind();
@@ -325,6 +331,7 @@ async fn forget(app: &App) -> Result<()> {
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     identities::actions::housekeeping(app).await?;
+    mails::actions::housekeeping(app, now.minus(retention.mails())).await?;
     cache::changes::housekeeping(&app.db).await?;
     readiness::housekeeping(&app.db).await.map(drop)
 }
@@ -334,6 +341,9 @@ async fn look_after(app: &App) -> Result<()> {
     app.limits.housekeeping();
     if let Err(sentence) = tokens::actions::keys::open(app).await? {
         tracing::error!("{sentence}. This node cannot sign with it");
+    }
+    if let Err(sentence) = mails::actions::keys::open(app).await? {
+        tracing::error!("{sentence}. This node cannot send mails with it");
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::kernel::error::Error;
 use crate::kernel::time::Clock;
 use crate::outbound::hunter::Hunter;
 use crate::outbound::identity_provider::{PATIENCE, Providers};
+use crate::outbound::smtp::Mailer;
 use crate::site::{descriptors, server};
 
 /// Says how each part is, and counts what is wrong.
@@ -91,6 +92,9 @@ async fn parts(config: &Config, reading: &Reading, said: &mut Said) {
     {
         said.wrong("email", &text);
     }
+    if good("mail.") {
+        said.say("mail", mail(config).await);
+    }
     if good("providers.") {
         match Providers::open(&config.providers, PATIENCE) {
             Ok(providers) => {
@@ -154,6 +158,16 @@ async fn notes(config: &Config) -> Vec<String> {
     }
     if config.http.public_url.is_empty() {
         notes.push("http.public_url is not set: tokens name the address listened on as their issuer".to_owned());
+    }
+    if config.mail.is_open() {
+        notes.push(
+            "mail.smtp_url speaks without TLS to another machine: links to choose a password with can be read on the way; \
+             add ?tls=required, or write smtps://"
+                .to_owned(),
+        );
+    }
+    if config.mail.is_on() && config.http.public_url.is_empty() {
+        notes.push("http.public_url is not set: links in mails lead to the address listened on".to_owned());
     }
     if config.email.check == Policy::Block && !config.email.verifies() {
         let note = "email.check is \"block\" without HUNTER_API_KEY: only disposable domains are refused";
@@ -291,6 +305,21 @@ async fn unnamed_proxy(config: &Config) -> Option<&'static str> {
 async fn figures(listen: &str) -> Option<String> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().ok()?;
     client.get(format!("http://{listen}/metrics")).send().await.ok()?.text().await.ok()
+}
+
+async fn mail(config: &Config) -> Result<String, String> {
+    let Some(mailer) = Mailer::open(&config.mail)? else {
+        return Ok(
+            "none is sent, for mail.smtp_url (SMTP_URL) is not set; passwords are reset by the operator".to_owned()
+        );
+    };
+    let reached =
+        mailer.reach().await.map(|()| "the mail server was reached; `referral mail test` sends one".to_owned());
+    reached.map_err(|said| {
+        format!(
+            "the mail server does not answer as it should ({said}). Check mail.smtp_url; mails wait two days for it"
+        )
+    })
 }
 
 async fn redis(config: &Config) -> Result<String, String> {

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::say;
 use crate::app::App;
+use crate::features::mails;
 use crate::features::tokens::actions::keys::{self, AFTERLIFE, Listed, State};
 use crate::kernel::error::Error;
 use crate::kernel::time::Time;
@@ -63,12 +64,16 @@ async fn list(app: &App) -> Result<(), String> {
 
 async fn rotate(app: &App, emergency: bool) -> Result<(), String> {
     let rotated = keys::rotate(app, emergency).await.map_err(text)??;
+    if emergency {
+        mails::actions::keys::replace(app).await.map_err(text)?;
+    }
     let from = if emergency { "signs now".to_owned() } else { format!("signs from {} on", rotated.signs_from) };
     for (kid, algorithm) in rotated.made {
         say(&format!("{kid} ({}) is published and {from}", algorithm.word()));
     }
     if emergency {
         say("all former keys are retired: nodes refuse what they have signed within 5 seconds, and programs refresh");
+        say("links in mails that were sent before do nothing any more");
     } else {
         let until = rotated.signs_from.plus(AFTERLIFE);
         say(&format!("the former keys may be retired from {until} on: `referral keys retire KEY`"));

@@ -5,6 +5,7 @@ mod check;
 mod health;
 mod jobs;
 mod keys;
+mod mail;
 mod serve;
 
 use std::io::Write;
@@ -58,6 +59,9 @@ enum Command {
     /// Replace the keys that sign tokens
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// See and try the mails that the service sends
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// Is the configuration right? Tells what is wrong, and the remedy
     ///
     /// Reads the settings, reaches for the database, Redis, identity providers and the addresses to listen on, and
@@ -159,6 +163,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
                 let app = beside(reading.valid()?).await?;
                 deadline::patiently(PATIENCE, keys::run(app, command)).await
             }
+            Command::Mail(command) => mail::run(reading.valid()?, command).await,
             Command::Check => check::run(reading).await,
             Command::Health { live } => health::run(&reading.valid()?, live),
             _ => serve::run(reading.valid()?).await,

@@ -7,6 +7,7 @@ mod effective;
 mod file;
 mod level;
 mod load;
+mod mail;
 mod names;
 mod password;
 mod sources;
@@ -23,6 +24,7 @@ use url::{Host, Url};
 pub use effective::effective;
 pub use file::cannot_read;
 pub use load::{DEFAULTS, Reading, load, read};
+pub use mail::Mail;
 pub use password::without_password;
 pub use sources::{Environment, Origin, Sources};
 
@@ -49,6 +51,7 @@ pub struct Config {
     pub hashing: Hashing,
     pub tokens: Tokens,
     pub email: EmailCheck,
+    pub mail: Mail,
     /// By name; in the order of names.
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
@@ -299,6 +302,8 @@ pub struct Limits {
     pub writes_per_user: u32,
     pub codes_per_user_and_day: u32,
     pub sessions_per_user: u32,
+    pub resets_per_account: u32,
+    pub resets_per_address: u32,
     trusted_proxies: Vec<String>,
 }
 
@@ -318,6 +323,7 @@ impl Limits {
 pub struct Retention {
     jobs_days: u64,
     sessions_days: u64,
+    mails_days: u64,
 }
 
 impl Retention {
@@ -327,6 +333,10 @@ impl Retention {
 
     pub fn sessions(&self) -> Duration {
         days(self.sessions_days)
+    }
+
+    pub fn mails(&self) -> Duration {
+        days(self.mails_days)
     }
 }
 
@@ -390,6 +400,7 @@ impl Config {
         wrong.range("email.give_up_minutes", self.email.give_up_minutes, 1, 7 * 24 * 60);
         wrong.range("retention.jobs_days", self.retention.jobs_days, 1, 3650);
         wrong.range("retention.sessions_days", self.retention.sessions_days, 1, 3650);
+        wrong.range("retention.mails_days", self.retention.mails_days, 1, 3650);
         wrong.range("http.request_seconds", self.http.request_seconds, 1, 300);
         wrong.range("http.connections", self.http.connections as u64, 16, 1_000_000);
         wrong.range("http.drain_seconds", self.http.drain_seconds, 0, 60);
@@ -404,6 +415,8 @@ impl Config {
             ("writes_per_user", self.limits.writes_per_user),
             ("codes_per_user_and_day", self.limits.codes_per_user_and_day),
             ("sessions_per_user", self.limits.sessions_per_user),
+            ("resets_per_account", self.limits.resets_per_account),
+            ("resets_per_address", self.limits.resets_per_address),
         ] {
             wrong.range(&format!("limits.{name}"), value.into(), 1, 1_000_000);
         }
@@ -422,6 +435,7 @@ impl Config {
             wrong.origin("http.cors_origins", origin);
         }
         wrong.web("email.hunter_url", &self.email.hunter_url);
+        self.mail.check(&mut wrong);
         if let Err(why) = level::check(&self.log.level) {
             wrong.add("log.level", format!("is not a filter: {why}"));
         }

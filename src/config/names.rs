@@ -14,6 +14,7 @@ pub const SHORT: &[(&str, &str, &str)] = &[
     ("REFERRAL_MASTER_KEY", "tokens", "master_key"),
     ("HUNTER_API_KEY", "email", "hunter_api_key"),
     ("HUNTER_URL", "email", "hunter_url"),
+    ("SMTP_URL", "mail", "smtp_url"),
     ("REFERRAL_LIMITS", "limits", "enabled"),
     ("REFERRAL_LOG", "log", "level"),
 ];

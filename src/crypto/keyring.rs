@@ -45,15 +45,15 @@ pub struct StoredKey {
     pub retired_at: Option<Time>,
 }
 
-/// A key that refresh tokens carry a MAC by: 32 bytes, sealed if `sealed`.
+/// A key that nobody has the public half of, for it has none: 32 bytes, sealed if `sealed`.
 #[derive(Clone)]
-pub struct StoredRefreshKey {
+pub struct StoredSecret {
     pub kid: String,
     pub secret: Vec<u8>,
     pub sealed: bool,
 }
 
-impl StoredRefreshKey {
+impl StoredSecret {
     /// A new key, unsealed.
     pub fn generate() -> Result<Self> {
         let mut bytes = [0; 48];
@@ -255,7 +255,7 @@ impl Keyring {
     /// Takes over the keys that are read from the database.
     pub async fn take_over(
         &self,
-        reading: impl Future<Output = Result<(Vec<StoredKey>, Vec<StoredRefreshKey>)>>,
+        reading: impl Future<Output = Result<(Vec<StoredKey>, Vec<StoredSecret>)>>,
     ) -> Result<()> {
         let _one = self.reading.lock().await;
         let (keys, refresh_keys) = reading.await?;
@@ -263,7 +263,7 @@ impl Keyring {
     }
 
     /// As [`take_over`](Self::take_over), of keys that were read before anybody else could read them.
-    pub fn set(&self, stored: &[StoredKey], refresh: &[StoredRefreshKey]) -> Result<()> {
+    pub fn set(&self, stored: &[StoredKey], refresh: &[StoredSecret]) -> Result<()> {
         let before = self.current();
         let mut keys = Keys::default();
         for StoredKey { generation, key, active_from, .. } in stored.iter().filter(|key| key.retired_at.is_none()) {
@@ -289,7 +289,7 @@ impl Keyring {
         }
         keys.signers.reverse();
         keys.has_refresh = !refresh.is_empty();
-        for StoredRefreshKey { kid, secret, sealed } in refresh {
+        for StoredSecret { kid, secret, sealed } in refresh {
             let opened = before.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key.clone());
             match opened.or_else(|| self.unsealed(kid, secret, *sealed).map(|secret| refresh_key(&secret))) {
                 Some(key) => keys.refresh.push((kid.clone(), key)),
@@ -311,7 +311,7 @@ impl Keyring {
     }
 
     /// Nothing when it is sealed under a master key that this is not.
-    fn unsealed(&self, kid: &str, secret: &[u8], sealed: bool) -> Option<Vec<u8>> {
+    pub fn unsealed(&self, kid: &str, secret: &[u8], sealed: bool) -> Option<Vec<u8>> {
         if sealed { self.sealer.as_ref()?.open(kid, secret) } else { Some(secret.to_vec()) }
     }
 
@@ -327,11 +327,11 @@ impl Keyring {
     }
 
     /// As [`sealed`](Self::sealed).
-    pub fn sealed_refresh_key(&self, key: StoredRefreshKey) -> Result<StoredRefreshKey> {
+    pub fn sealed_secret(&self, key: StoredSecret) -> Result<StoredSecret> {
         match &self.sealer {
             Some(sealer) if !key.sealed => {
                 let secret = sealer.seal(&key.kid, &key.secret)?;
-                Ok(StoredRefreshKey { secret, sealed: true, ..key })
+                Ok(StoredSecret { secret, sealed: true, ..key })
             }
             _ => Ok(key),
         }

@@ -2,4 +2,5 @@
 
 pub mod hashing;
 pub mod keyring;
+pub mod mail_key;
 pub mod sealing;

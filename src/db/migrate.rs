@@ -28,6 +28,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("pkce", include_str!("../../migrations/0007_pkce.sql")),
     ("jobs", include_str!("../../migrations/0008_jobs.sql")),
     ("programs", include_str!("../../migrations/0009_programs.sql")),
+    ("mails", include_str!("../../migrations/0010_mails.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -9,6 +9,8 @@ pub enum Kind {
     CheckEmail,
     /// Counts what was added to a referrer's list. Subject: the referrer's id.
     FoldReferrals,
+    /// Sends a mail. Subject: the mail's id.
+    SendMail,
 }
 
 /// How the jobs of a kind are worked on.
@@ -40,12 +42,13 @@ pub enum Pauses {
 }
 
 impl Kind {
-    pub const ALL: &[Kind] = &[Kind::CheckEmail, Kind::FoldReferrals];
+    pub const ALL: &[Kind] = &[Kind::CheckEmail, Kind::FoldReferrals, Kind::SendMail];
 
     pub fn word(self) -> &'static str {
         match self {
             Self::CheckEmail => "check_email",
             Self::FoldReferrals => "fold_referrals",
+            Self::SendMail => "send_mail",
         }
     }
 
@@ -70,6 +73,16 @@ impl Kind {
                 // They work in the database, which has others to serve.
                 at_once: 4,
                 given_up: "the referrer's list is read more slowly until one of the next registrations asks again",
+            },
+            Self::SendMail => Policy {
+                // Twice as long as the server has for one answer.
+                deadline: Duration::from_secs(60),
+                // Two days: a bit more than an hour of doubling pauses, then one an hour.
+                attempts: Some(60),
+                pauses: Pauses::Doubling { most: 3600 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 10,
+                given_up: "the mail was not sent: whoever waits for it asks for another",
             },
         }
     }

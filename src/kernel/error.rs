@@ -137,6 +137,7 @@ refusals! {
     ProgramNotFound "program_not_found" "There is no such program";
     ConsentNotFound "consent_not_found" "You have allowed this client nothing";
     SignInExpired "sign_in_expired" "This sign-in is not good any more; begin again";
+    LinkExpired "link_expired" "This link is not good any more; ask for a new one";
     LogInAgain "log_in_again" "Your account has no password; log in again and repeat this within five minutes";
     NotFound "not_found" "There is nothing at this address";
     MethodNotAllowed "method_not_allowed" "This address does not take this method";

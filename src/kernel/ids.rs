@@ -41,6 +41,10 @@ id!(
     BrowserSessionId
 );
 id!(
+    /// One mail, and the link in it.
+    MailId
+);
+id!(
     /// A program that managers have let in.
     ClientId
 );
@@ -78,6 +82,12 @@ fn uuid(text: &str) -> Option<Uuid> {
 }
 
 impl UserId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl MailId {
     pub fn parse(text: &str) -> Option<Self> {
         uuid(text).map(Self)
     }

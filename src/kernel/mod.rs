@@ -10,6 +10,7 @@ pub mod email;
 pub mod error;
 pub mod fold;
 pub mod ids;
+pub mod mail;
 pub mod name;
 pub mod page;
 pub mod parameters;

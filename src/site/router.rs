@@ -49,6 +49,7 @@ pub fn router(app: Arc<App>) -> Router {
     let state = Arc::new(Guard { app: app.clone(), cors, described });
     routes
         .merge(docs::router(document))
+        .merge(accounts::pages::router())
         .merge(oauth::pages::router())
         .merge(signin::pages::router())
         .route("/", get(|| async { Redirect::temporary("/docs") }))

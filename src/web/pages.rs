@@ -100,7 +100,11 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
     };
     let problem = Problem::from(error);
     let message = message(&problem);
-    let way = if problem.refusal == Refusal::SignInExpired { Way::LogIn(HOME) } else { Way::Apps };
+    let way = match problem.refusal {
+        Refusal::SignInExpired => Way::LogIn(HOME),
+        Refusal::LinkExpired if app.config.mail.is_on() => Way::Reset,
+        _ => Way::Apps,
+    };
     if let Some(context) = problem.context.as_ref().filter(|_| problem.refusal == Refusal::Internal) {
         tracing::error!(context, "a page failed");
     }
@@ -129,6 +133,7 @@ fn message(problem: &Problem) -> Message<'static> {
         Refusal::Internal => Message::Internal,
         Refusal::NotFound => Message::NotFound,
         Refusal::SignInExpired => Message::Expired,
+        Refusal::LinkExpired => Message::LinkExpired,
         Refusal::MethodNotAllowed => Message::WrongMethod,
         Refusal::TooLarge => Message::TooLarge,
         Refusal::UriTooLong => Message::AddressTooLong,

@@ -231,6 +231,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::ProgramNotFound
         | R::ConsentNotFound
         | R::NotFound => StatusCode::NOT_FOUND,
+        R::LinkExpired => StatusCode::GONE,
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         R::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -302,6 +303,9 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
         R::SignInExpired => {
             "The way to another provider and back took longer than ten minutes, was gone before, or belongs to another browser."
+        }
+        R::LinkExpired => {
+            "The link in the mail was used, its time is over, or the address is not the account's any more. Ask for a new one with POST /api/v1/auth/reset."
         }
         R::LogInAgain => {
             "An account without a password is changed within five minutes of a log-in. Log in again through the provider that you use. Its first password is set through the documentation page, not through other programs."

@@ -100,6 +100,11 @@ impl Visitor {
         Language::of(self.accept_language.as_deref(), ui_locales).words()
     }
 
+    /// The language to write to somebody in.
+    pub fn language(&self) -> Language {
+        Language::of(self.accept_language.as_deref(), None)
+    }
+
     /// Gives the browser its cookie, if it has none.
     pub fn remember(&self, app: &App, headers: &mut HeaderMap) {
         if !self.new || self.withheld {

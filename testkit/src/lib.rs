@@ -41,6 +41,11 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
+/// The Python that has the mail server of the tests, below the folder of the repository. `cargo xtask test` makes it.
+pub fn mail_server(root: &Path) -> PathBuf {
+    root.join("target/mail-server/venv/bin/python")
+}
+
 /// For the shell.
 pub fn quoted(text: impl AsRef<Path>) -> String {
     format!("'{}'", text.as_ref().display().to_string().replace('\'', r"'\''"))

@@ -20,6 +20,7 @@ mod keys;
 mod laws;
 mod limits;
 mod lists;
+mod mails;
 mod nodes;
 mod oauth;
 mod operator;

@@ -89,6 +89,11 @@ sql! {
     /// Only if it is still the password that was checked.
     SET_PASSWORD = "update users set password_hash = $3 where id = $1 and password_hash is not distinct from $2
                         and erased_at is null";
+    /// With the address as proof: whether it was proven before is told. The row is locked either way.
+    RESET_PASSWORD_OF = "update users set password_hash = $3, email_proven_at = coalesce(email_proven_at, $4)
+                         where id = $1 and email_key = $2 and erased_at is null and disabled_at is null
+                         returning email_proven_at = $4";
+    EMAIL_KEY = "select email_key from users where id = $1 and erased_at is null";
     RESET_PASSWORD = "update users set password_hash = $2 where id = $1 and erased_at is null";
     SET_VERDICT = "update users set email_verdict = $2, email_checked_at = $3
                    where id = $1 and email_verdict = 'pending' and erased_at is null";
@@ -206,6 +211,24 @@ pub async fn set_password(tx: &mut Tx<'_>, user: UserId, old: Option<&str>, new:
 
 pub async fn reset_password(tx: &mut Tx<'_>, user: UserId, new: &str) -> Result<bool> {
     Ok(tx.run(&RESET_PASSWORD, &params![user, new]).await? == 1)
+}
+
+/// Sets a password by a link that was sent to this address, which is proven by it. Says whether it was not before;
+/// nothing when the address is not this user's any more, or the user is disabled.
+pub async fn reset_password_of(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    email_key: &str,
+    new: &str,
+    now: Time,
+) -> Result<Option<bool>> {
+    let row = tx.row(&RESET_PASSWORD_OF, &params![user, email_key, new, now]).await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+/// The form in which a user's address is compared.
+pub async fn email_key(db: &Db, user: UserId) -> Result<Option<String>> {
+    db.row(&EMAIL_KEY, params![user]).await?.map(|row| row.get(0)).transpose()
 }
 
 /// False when there was a verdict already.

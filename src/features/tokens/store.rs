@@ -5,7 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::model::{BrowserSession, Credential, Family, RefreshToken};
-use crate::crypto::keyring::{Key, StoredKey, StoredRefreshKey};
+use crate::crypto::keyring::{Key, StoredKey, StoredSecret};
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::digest::{RefreshTokenHash, VisitorHash};
@@ -381,7 +381,7 @@ pub async fn keys(db: &Db) -> Result<Vec<StoredKey>> {
 }
 
 /// As [`keys`] and [`refresh_keys`], from a SQLite file that nobody has opened yet.
-pub fn keys_of_file(path: &Path) -> Result<(Vec<StoredKey>, Vec<StoredRefreshKey>)> {
+pub fn keys_of_file(path: &Path) -> Result<(Vec<StoredKey>, Vec<StoredSecret>)> {
     let keys = Db::rows_of_file(path, &KEYS)?.iter().map(key).collect::<Result<_>>()?;
     let refresh_keys = Db::rows_of_file(path, &REFRESH_KEYS)?.iter().map(refresh_key).collect::<Result<_>>()?;
     Ok((keys, refresh_keys))
@@ -393,16 +393,16 @@ pub async fn is_manager(db: &Db, user: UserId) -> Result<bool> {
 }
 
 /// The newest first.
-pub async fn refresh_keys(db: &Db) -> Result<Vec<StoredRefreshKey>> {
+pub async fn refresh_keys(db: &Db) -> Result<Vec<StoredSecret>> {
     db.rows(&REFRESH_KEYS, params![]).await?.iter().map(refresh_key).collect()
 }
 
-fn refresh_key(row: &Row) -> Result<StoredRefreshKey> {
-    Ok(StoredRefreshKey { kid: row.get(0)?, secret: row.get(1)?, sealed: row.get(2)? })
+fn refresh_key(row: &Row) -> Result<StoredSecret> {
+    Ok(StoredSecret { kid: row.get(0)?, secret: row.get(1)?, sealed: row.get(2)? })
 }
 
 /// Makes it the first, unless there is one; the caller has locked the keys.
-pub async fn insert_refresh_key(tx: &mut Tx<'_>, key: &StoredRefreshKey, now: Time) -> Result<()> {
+pub async fn insert_refresh_key(tx: &mut Tx<'_>, key: &StoredSecret, now: Time) -> Result<()> {
     if tx.rows(&REFRESH_KEYS, &params![]).await?.is_empty() {
         let values = params![&key.kid, key.secret.clone(), key.sealed, now];
         tx.run(&INSERT_REFRESH_KEY, &values).await?;
@@ -415,7 +415,7 @@ pub async fn forget_refresh_keys(tx: &mut Tx<'_>) -> Result<()> {
 }
 
 /// False when another node came first.
-pub async fn seal_refresh_key(tx: &mut Tx<'_>, key: &StoredRefreshKey) -> Result<bool> {
+pub async fn seal_refresh_key(tx: &mut Tx<'_>, key: &StoredSecret) -> Result<bool> {
     Ok(tx.run(&SEAL_REFRESH_KEY, &params![&key.kid, key.secret.clone()]).await? == 1)
 }
 

@@ -1,11 +1,27 @@
 //! Which of our languages a visitor reads.
 
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::ACCEPT_LANGUAGE;
+use axum::http::request::Parts;
+
 use super::words::{ENGLISH, RUSSIAN, Words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     English,
     Russian,
+}
+
+/// What a request asks for by its header.
+impl<S: Send + Sync> FromRequestParts<S> for Language {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let header = parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Ok(Self::of(header, None))
+    }
 }
 
 /// Entries of a header that are looked at: nobody reads more languages.
@@ -20,6 +36,11 @@ impl Language {
         let asked = ui_locales.unwrap_or_default();
         let first = asked.split_ascii_whitespace().take(MOST_ENTRIES).find_map(Self::of_tag);
         first.unwrap_or_else(|| Self::accepted(accept_language.unwrap_or_default()))
+    }
+
+    /// The language that HTML calls so.
+    pub fn parse(lang: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.words().lang == lang)
     }
 
     pub fn words(self) -> &'static Words {

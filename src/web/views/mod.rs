@@ -5,6 +5,7 @@
 
 pub mod destination;
 pub mod language;
+pub mod mails;
 pub mod notes;
 pub mod words;
 
@@ -63,7 +64,35 @@ pub struct Login<'a> {
     /// A referral code to carry along to a registration.
     pub code: Option<&'a str>,
     pub providers: &'a [Provider<'a>],
+    /// Whether a forgotten password can be replaced by a link in a mail.
+    pub mails: bool,
     pub alert: Option<Alert>,
+}
+
+/// Asking for a link to choose a new password with. Sends `csrf`, `email` to `/oauth/reset`.
+#[derive(Template)]
+#[template(path = "reset.html")]
+pub struct AskForReset<'a> {
+    pub words: &'static Words,
+    pub csrf: &'a str,
+    pub email: &'a str,
+    pub alert: Option<Alert>,
+    pub notes: &'a Notes,
+}
+
+/// Choosing a new password, behind the link of a mail. Sends `csrf`, `password` to `/mail/TOKEN`.
+#[derive(Template)]
+#[template(path = "new_password.html")]
+pub struct NewPassword<'a> {
+    pub words: &'static Words,
+    pub csrf: &'a str,
+    /// That of the link, as we write it.
+    pub token: &'a str,
+    pub user: &'a str,
+    /// Characters that a password has at least.
+    pub least: usize,
+    pub alert: Option<Alert>,
+    pub notes: &'a Notes,
 }
 
 /// Making an account. Sends `csrf`, `next`, `username`, `email`, `password`, `code` to `/oauth/register`, or by a
@@ -202,6 +231,11 @@ pub enum Message<'a> {
     /// The form, or the way to a provider and back, has taken too long or belongs to another browser.
     Expired,
     LoggedOut,
+    /// The link of a mail was used, or its time is over.
+    LinkExpired,
+    /// A mail with a link is on its way, if there is anybody to write to.
+    LinkSent,
+    PasswordSet,
     /// This person, or this client, may not.
     AccessDenied,
     EmailCheckPending,
@@ -241,6 +275,8 @@ impl Message<'_> {
 pub enum Way<'a> {
     Again(&'a str),
     LogIn(&'a str),
+    /// To ask for a new link.
+    Reset,
     Apps,
 }
 
@@ -276,7 +312,7 @@ macro_rules! views {
     };
 }
 
-views! { Login Register Consent Finish Apps Leaving MessagePage RefusalPage }
+views! { Login AskForReset NewPassword Register Consent Finish Apps Leaving MessagePage RefusalPage }
 
 /// Whether to allow it is to be thought about twice.
 fn is_weighty(scope: Scope) -> bool {
@@ -303,6 +339,7 @@ impl<'a> Way<'a> {
     fn path(self) -> &'a str {
         match self {
             Self::Again(path) | Self::LogIn(path) => path,
+            Self::Reset => "/oauth/reset",
             Self::Apps => "/oauth/apps",
         }
     }
@@ -327,7 +364,8 @@ mod tests {
             html(&|| {
                 let (client, code) = (Some(text), Some(text));
                 let providers = &providers;
-                render(&Login { words, csrf: text, next: text, client, username: text, code, providers, alert })
+                let (csrf, next, mails) = (text, text, true);
+                render(&Login { words, csrf, next, client, username: text, code, providers, mails, alert })
             }),
             html(&|| {
                 let page = Register {
@@ -370,6 +408,11 @@ mod tests {
                 let code = Some(OwnCode { code: text, expires_at: since, link: text });
                 let (registered, withdrawn) = (true, Some(text));
                 render(&Apps { words, csrf: text, user: text, registered, code, apps: &[app], withdrawn })
+            }),
+            html(&|| render(&AskForReset { words, csrf: text, email: text, alert, notes: &notes })),
+            html(&|| {
+                let (csrf, token, user) = (text, text, text);
+                render(&NewPassword { words, csrf, token, user, least: 12, alert, notes: &notes })
             }),
             html(&|| {
                 let message = Message::ProviderDenied(text);

@@ -24,6 +24,8 @@ const OPERATIONS: &[(&str, Asks, u16, &str)] = &[
     ("register_account", Asks::Nothing, 404, "code_not_usable"),
     ("register_account_with_code", Asks::Nothing, 404, "code_not_usable"),
     ("log_in", Asks::Nothing, 401, "bad_credentials"),
+    ("request_password_reset", Asks::Nothing, 202, ""),
+    ("complete_password_reset", Asks::Nothing, 410, "link_expired"),
     ("validate_code", Asks::Nothing, 200, ""),
     ("request_tokens", Asks::Client, 400, "invalid_grant"),
     ("revoke_token", Asks::Client, 200, ""),

@@ -55,6 +55,11 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("POST", "/oauth/apps", [Form(200, "/oauth/login"), Form(200, "/oauth/logout"), Says(403)]),
     ("GET", "/oauth/login/{provider}", [Says(404), Says(404), Says(404)]),
     ("POST", "/oauth/login/{provider}", [Says(404), Says(404), Form(403, "/oauth/register")]),
+    // No mail is sent here; what they do where one is, their own tests tell.
+    ("GET", "/oauth/reset", [Says(404), Says(404), Says(404)]),
+    ("POST", "/oauth/reset", [Says(404), Says(404), Says(404)]),
+    ("GET", "/mail/{token}", [Says(410), Says(410), Says(410)]),
+    ("POST", "/mail/{token}", [Says(410), Says(410), Says(410)]),
     ("GET", "/oauth/callback/{provider}", [Says(404), Says(404), Says(404)]),
     ("POST", "/oauth/finish", [Says(403), Says(403), Says(403)]),
     // The last: it takes the browser's log-in away.
@@ -142,6 +147,7 @@ async fn logged_in(base: &str, name: &str) -> Visit {
 async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, csrf: &str) -> Page {
     let request = shop.request(&[]);
     let path = path.replace("{name}", "nothing").replace("{word}", "nothing").replace("{provider}", "nobody");
+    let path = path.replace("{token}", "nothing");
     if method == "GET" {
         let path = if path == "/oauth/authorize" { request } else { path };
         return visit.get(&path).await;
@@ -155,7 +161,8 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
         "/oauth/register" | "/oauth/login/nobody" => vec![("username".into(), "newcomer".into())],
         "/oauth/apps" => vec![("client_id".into(), "nobody".into())],
         "/oauth/finish" => vec![("ticket".into(), "nonsense".into()), ("login".into(), "olga".into())],
-        "/oauth/logout" => vec![],
+        "/oauth/reset" => vec![("email".into(), "olga@example.com".into())],
+        "/mail/nothing" | "/oauth/logout" => vec![],
         other => panic!("{other} takes a form: say here which"),
     };
     if path != "/oauth/authorize" {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
-use referral::features::{accounts, clients, codes, identities, oauth, referrals, tokens};
+use referral::features::{accounts, clients, codes, identities, mails, oauth, referrals, tokens};
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
 use referral::{cache, db, jobs, params, readiness};
@@ -23,6 +23,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
     ("src/features/identities/store.rs", identities::store::STATEMENTS),
+    ("src/features/mails/store.rs", mails::store::STATEMENTS),
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),

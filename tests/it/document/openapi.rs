@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 const VERBS: &[&str] = &[
     "change",
     "check",
+    "complete",
+    "confirm",
     "create",
     "erase",
     "find",
@@ -20,6 +22,7 @@ const VERBS: &[&str] = &[
     "remove",
     "replace",
     "request",
+    "resend",
     "revoke",
     "update",
     "validate",

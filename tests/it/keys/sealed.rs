@@ -71,6 +71,7 @@ async fn an_emergency_is_over_though_the_master_key_is_lost(setup: Setup) {
     let command = test.command(&[(MASTER_KEY, &new)]).await;
     let rotated = keys::rotate(&command, true).await.expect("no fault").expect("no refusal");
     assert!(rotated.locked.is_some());
+    referral::features::mails::actions::keys::replace(&command).await.expect("a new mail key");
     // The node that still has the lost one believes what it cannot sign.
     eventually("the former token is refused", || async { user.get(ME).await.status == 401 }).await;
     // It signs nothing, says so, and does nothing by halves.

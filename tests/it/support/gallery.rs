@@ -9,8 +9,8 @@ use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
 use referral::web::views::words::Words;
 use referral::web::views::{
-    AllowedApp, Apps, Consent, Finish, Leaving, Login, Message, MessagePage, OwnCode, Provider, RefusalPage, Register,
-    View, Way, render,
+    AllowedApp, Apps, AskForReset, Consent, Finish, Leaving, Login, Message, MessagePage, NewPassword, OwnCode,
+    Provider, RefusalPage, Register, View, Way, render,
 };
 
 pub struct Shown {
@@ -35,8 +35,17 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
             show($name, $failed, &|| rendered(&$page))
         };
     }
-    let login =
-        Login { words, csrf: "csrf", next: NEXT, client: None, username: "", code: None, providers: &[], alert: None };
+    let login = Login {
+        words,
+        csrf: "csrf",
+        next: NEXT,
+        client: None,
+        username: "",
+        code: None,
+        providers: &[],
+        mails: true,
+        alert: None,
+    };
     show!("login", false, Login { ..login });
     let asked = Login { client: Some("Bookshop"), providers: PROVIDERS, code: Some("SPRING2030AB"), ..login };
     show!("login-for-client", false, Login { ..asked });
@@ -46,6 +55,17 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     }
 
     let none = Notes::none();
+    let reset = AskForReset { words, csrf: "csrf", email: "", alert: None, notes: &none };
+    show!("reset", false, AskForReset { ..reset });
+    let no_address = Notes::of(&Error::field("email", "value_error", "An e-mail address must have an @-sign"));
+    show!("reset-wrong", true, AskForReset { email: "olga", notes: &no_address, ..reset });
+    show!("reset-expired", true, AskForReset { email: "olga@example.com", alert: Some(Alert::Expired), ..reset });
+    let token = "AZsoJx3jd0S3rrkB1qvA5b2sT2m0p9kQvJ4w1nZ7h3cLr8xYtUe6GdFo5iSaPqWz";
+    let password = NewPassword { words, csrf: "csrf", token, user: "olga", least: 12, alert: None, notes: &none };
+    show!("new-password", false, NewPassword { ..password });
+    let short = Notes::of(&Error::field("password", "password", "A password has at least 12 characters"));
+    show!("new-password-wrong", true, NewPassword { notes: &short, ..password });
+    show!("new-password-hostile", false, NewPassword { user: HOSTILE, ..password });
     let (wrong, without) = (wrong(true), wrong(false));
     let register = Register {
         words,
@@ -166,6 +186,9 @@ const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
     ("provider-answer", Message::ProviderAnswer("Google"), Way::Again(NEXT)),
     ("provider-denied", Message::ProviderDenied("Google"), Way::LogIn(NEXT)),
     ("expired", Message::Expired, Way::LogIn(NEXT)),
+    ("link-expired", Message::LinkExpired, Way::Reset),
+    ("link-sent", Message::LinkSent, Way::LogIn("/oauth/apps")),
+    ("password-set", Message::PasswordSet, Way::LogIn("/oauth/apps")),
     ("logged-out", Message::LoggedOut, Way::LogIn("/oauth/apps")),
     ("access-denied", Message::AccessDenied, Way::Apps),
     ("pending", Message::EmailCheckPending, Way::LogIn(NEXT)),

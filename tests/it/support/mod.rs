@@ -13,6 +13,7 @@ pub mod gallery;
 pub mod history;
 pub mod hunter;
 pub mod log;
+pub mod mailbox;
 pub mod oauth;
 pub mod operations;
 pub mod operator;

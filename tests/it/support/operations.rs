@@ -43,6 +43,8 @@ impl Operation {
                 json!({"grant_type": "password", "username": "user", "password": "not the password"}),
                 json!({"grant_type": "refresh_token", "refresh_token": "rt_nonsense"}),
             ],
+            "request_password_reset" => vec![json!({"email": "nobody@example.com"})],
+            "complete_password_reset" => vec![json!({"token": "nonsense", "password": PASSWORD})],
             "update_profile" => vec![json!({"discoverable": true})],
             "change_password" => vec![json!({"current_password": "not the password", "new_password": "Zaunkoenig-7"})],
             "erase_account" => vec![json!({"password": "not the password"})],

@@ -7,7 +7,7 @@ mod node;
 mod oauth;
 mod postgres;
 mod providers;
-mod python;
+pub mod python;
 mod registered;
 mod schemathesis;
 mod server;

@@ -2,8 +2,10 @@
 
 pub mod administration;
 pub mod email_check;
+pub mod mails;
 pub mod profile;
 pub mod registration;
+pub mod reset;
 
 use std::net::IpAddr;
 

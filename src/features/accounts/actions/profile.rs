@@ -7,7 +7,7 @@ use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, User};
 use crate::features::accounts::store;
 use crate::features::referrals::model::Referrer;
-use crate::features::{clients, codes, identities, referrals, tokens};
+use crate::features::{clients, codes, identities, mails, referrals, tokens};
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
@@ -119,6 +119,7 @@ async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) 
         return Err(Refusal::WrongPassword.into());
     };
     identities::actions::forget(tx, user).await?;
+    mails::actions::forget_user(tx, user).await?;
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
     let version = codes::actions::end_all(tx, user, true).await?;
     clients::actions::consents::forget_user(tx, user).await?;

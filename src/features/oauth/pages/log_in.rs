@@ -40,6 +40,7 @@ pub async fn ask_to_log_in(
         username: asked.username,
         code: asked.code,
         providers: &providers(app),
+        mails: app.config.mail.is_on(),
         alert: asked.alert,
     };
     page(app, visitor, status, &view)

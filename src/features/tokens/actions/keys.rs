@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::cache::changes::announce_keys;
 use crate::config::Tokens;
-use crate::crypto::keyring::{Key, Keyring, LEEWAY, StoredKey, StoredRefreshKey};
+use crate::crypto::keyring::{Key, Keyring, LEEWAY, StoredKey, StoredSecret};
 use crate::db::{Db, Work};
 use crate::features::tokens::store;
 use crate::kernel::actor::Actor;
@@ -130,8 +130,8 @@ async fn make(app: &App, algorithm: IdTokenAlgorithm) -> Result<()> {
 /// Makes the key for refresh tokens, unless another node comes first. Nodes that know of none give theirs without a
 /// MAC.
 async fn make_refresh_key(app: &App) -> Result<()> {
-    let key = app.keyring.sealed_refresh_key(StoredRefreshKey::generate()?)?;
-    let insert: Work<(StoredRefreshKey, Time), ()> = |tx, (key, now)| {
+    let key = app.keyring.sealed_secret(StoredSecret::generate()?)?;
+    let insert: Work<(StoredSecret, Time), ()> = |tx, (key, now)| {
         Box::pin(async move {
             store::lock_keys(tx).await?;
             store::insert_refresh_key(tx, key, *now).await
@@ -158,12 +158,12 @@ async fn seal(app: &App) -> Result<()> {
     }
     let mut refresh = Vec::new();
     for key in store::refresh_keys(&app.db).await?.into_iter().filter(|key| !key.sealed) {
-        refresh.push(app.keyring.sealed_refresh_key(key)?);
+        refresh.push(app.keyring.sealed_secret(key)?);
     }
     if sealed.is_empty() && refresh.is_empty() {
         return Ok(());
     }
-    type Sealed = (Vec<(i64, Vec<u8>)>, Vec<StoredRefreshKey>);
+    type Sealed = (Vec<(i64, Vec<u8>)>, Vec<StoredSecret>);
     let write: Work<Sealed, u64> = |tx, (sealed, refresh)| {
         Box::pin(async move {
             store::lock_keys(tx).await?;
@@ -265,7 +265,7 @@ pub struct Rotated {
 struct Rotation {
     made: Vec<Key>,
     /// For refresh tokens, in an emergency.
-    refresh_key: Option<StoredRefreshKey>,
+    refresh_key: Option<StoredSecret>,
     emergency: bool,
     now: Time,
     active_from: Time,
@@ -290,8 +290,8 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String
     let now = second(app);
     let active_from = if emergency { now } else { now.plus(LEAD) };
     let names = made.iter().map(|key| (key.kid.clone(), key.algorithm)).collect();
-    let refresh_key = emergency.then(StoredRefreshKey::generate).transpose()?;
-    let refresh_key = refresh_key.map(|key| app.keyring.sealed_refresh_key(key)).transpose()?;
+    let refresh_key = emergency.then(StoredSecret::generate).transpose()?;
+    let refresh_key = refresh_key.map(|key| app.keyring.sealed_secret(key)).transpose()?;
     let rotation = Rotation { made, refresh_key, emergency, now, active_from, change: KeyChangeId::new() };
     let write: Work<Rotation, Result<(), String>> = |tx, rotation| {
         Box::pin(async move {

@@ -1,8 +1,10 @@
 use std::borrow::Cow;
 
 use super::{Words, civil, month, span};
+use crate::kernel::mail::MailKind;
 use crate::kernel::scope::Scope;
 use crate::web::views::Message;
+use crate::web::views::mails::MailWords;
 
 pub static ENGLISH: Words = Words {
     lang: "en",
@@ -30,7 +32,59 @@ pub static ENGLISH: Words = Words {
     not_you: "Not you?",
 
     login_title: "Log in",
+    forgot_password: "Forgot your password?",
     new_here: "New here?",
+
+    reset_title: "Forgot your password?",
+    reset_hint: "Enter the e-mail address of your account. We will send you a link to choose a new password with.",
+    send_link: "Send the link",
+    new_password_title: "Choose a new password",
+    new_password_for: ("for the account of ", ""),
+    new_password: "New password",
+    new_password_hint: "Then log in with it; you are logged out everywhere else.",
+    set_password: "Set the password",
+
+    mail: |kind| match kind {
+        MailKind::Confirm => MailWords {
+            subject: "Confirm your e-mail address",
+            what: ("Somebody, probably you, has given this address at ", ". Is it yours?"),
+            action: "Confirm the address",
+            doubt: "If it was not you, there is nothing to do: without a confirmation the address counts as nobody's.",
+        },
+        MailKind::Reset => MailWords {
+            subject: "Choose a new password",
+            what: ("Somebody, probably you, wants to choose a new password at ", " for the account with this address."),
+            action: "Choose a new password",
+            doubt: "If it was not you, there is nothing to do: the password stays as it is.",
+        },
+        MailKind::PasswordChanged => MailWords {
+            subject: "Your password was changed",
+            what: ("The password of your account at ", " was changed, and all log-ins there were have ended."),
+            action: "If it was not you, choose another",
+            doubt: "If it was you, there is nothing to do.",
+        },
+        MailKind::AddressChanged => MailWords {
+            subject: "Your e-mail address was changed",
+            what: (
+                "The e-mail address of your account at ",
+                " was changed. This mail goes to the address before and to the new one.",
+            ),
+            action: "Log in",
+            doubt: "If it was not you, write to the people who run the service, from the address before.",
+        },
+        MailKind::AlreadyRegistered => MailWords {
+            subject: "You have an account already",
+            what: (
+                "Somebody, probably you, wanted to register at ",
+                " with this address. It has an account already: log in with it.",
+            ),
+            action: "If you do not know the password, choose another",
+            doubt: "If it was not you, there is nothing to do.",
+        },
+    },
+    mail_until: |minutes| format!("The link is good for {minutes} minutes, and once."),
+    mail_or_copy: "Or copy this address into your browser:",
+    mail_footer: ("This mail was sent by ", " because of your account there. It cannot be answered by the service."),
 
     register_title: "Create an account",
     have_account: "Already have an account?",
@@ -153,6 +207,17 @@ pub static ENGLISH: Words = Words {
             "This page has expired",
             "It was open for too long, or was opened in another browser. Nothing was done; please start again.".into(),
         ),
+        Message::LinkExpired => (
+            "This link is not good any more",
+            "It was used, or it is too old. Ask for a new one, please.".into(),
+        ),
+        Message::LinkSent => (
+            "Look into your mailbox",
+            "If there is an account with this address, a mail with a link is on its way to it. The link is good for a few \
+             minutes; look among the unwanted mails, too."
+                .into(),
+        ),
+        Message::PasswordSet => ("Your password is set", "Now log in with it.".into()),
         Message::LoggedOut => ("You are logged out", "See you soon!".into()),
         Message::AccessDenied => ("Access denied", "You are not allowed to do this.".into()),
         Message::EmailCheckPending => ("Almost there", ENGLISH.email_check_pending.into()),

@@ -10,7 +10,9 @@ use jiff::civil::{Date, DateTime, Time as CivilTime};
 
 pub use self::english::ENGLISH;
 pub use self::russian::RUSSIAN;
+use super::mails::MailWords;
 use super::{Message, Way};
+use crate::kernel::mail::MailKind;
 use crate::kernel::scope::Scope;
 use crate::kernel::time::Time;
 
@@ -52,6 +54,27 @@ pub struct Words {
     // Logging in.
     pub login_title: &'static str,
     pub new_here: &'static str,
+    /// A link, where mails are sent.
+    pub forgot_password: &'static str,
+
+    // Choosing a new password by a link in a mail.
+    pub reset_title: &'static str,
+    pub reset_hint: &'static str,
+    pub send_link: &'static str,
+    pub new_password_title: &'static str,
+    /// Around the user's name.
+    pub new_password_for: Around,
+    pub new_password: &'static str,
+    pub new_password_hint: &'static str,
+    pub set_password: &'static str,
+
+    // Mails.
+    pub mail: fn(MailKind) -> MailWords,
+    /// Until when a link is good, from minutes.
+    pub mail_until: fn(u64) -> String,
+    pub mail_or_copy: &'static str,
+    /// Around the name of the service.
+    pub mail_footer: Around,
 
     // Registering.
     pub register_title: &'static str,
@@ -154,6 +177,7 @@ impl Words {
         match way {
             Way::Again(_) => self.again,
             Way::LogIn(_) => self.log_in,
+            Way::Reset => self.send_link,
             Way::Apps => self.to_apps,
         }
     }

@@ -1,10 +1,11 @@
-//! Real servers for the tests: PostgreSQL, Redis and ChromeDriver, each in a folder of its own, on a port of
-//! its own, and gone with the test process however that ends.
+//! Real servers for the tests: PostgreSQL, Redis, ChromeDriver and a mail server, each in a folder of its own, on a
+//! port of its own, and gone with the test process however that ends.
 
 mod chromedriver;
 mod pgbouncer;
 mod postgres;
 mod redis;
+mod smtp;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -17,6 +18,7 @@ pub use chromedriver::ChromeDriver;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, PostgresOptions};
 pub use redis::Redis;
+pub use smtp::Smtp;
 
 /// Between two looks at a server that is starting or ending.
 const PAUSE: Duration = Duration::from_millis(10);

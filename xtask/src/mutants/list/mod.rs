@@ -1,6 +1,7 @@
 //! The mutants, by topic. A file that moves is one line at the head of its topic.
 
 mod codes;
+mod mails;
 mod oauth;
 mod people;
 mod registration;
@@ -14,6 +15,7 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "codes", mutants: codes::MUTANTS },
     Topic { name: "registration", mutants: registration::MUTANTS },
     Topic { name: "people", mutants: people::MUTANTS },
+    Topic { name: "mails", mutants: mails::MUTANTS },
     Topic { name: "tokens", mutants: tokens::MUTANTS },
     Topic { name: "oauth", mutants: oauth::MUTANTS },
     Topic { name: "sign-in", mutants: sign_in::MUTANTS },

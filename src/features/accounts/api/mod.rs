@@ -1,5 +1,7 @@
 //! Accounts over HTTP.
 
+mod reset;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,12 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::actions;
-use super::actions::profile::{self as me, Profile, Proof};
-use super::actions::registration::{self, Invitation, Registered};
-use super::model::password;
-use super::model::{Entrance, Registration, check_name_against};
 use crate::app::App;
+use crate::features::accounts::actions;
+use crate::features::accounts::actions::profile::{self as me, Profile, Proof};
+use crate::features::accounts::actions::registration::{self, Invitation, Registered};
+use crate::features::accounts::model::password;
+use crate::features::accounts::model::{Entrance, Registration, check_name_against};
 use crate::features::clients::model::DOCS;
 use crate::features::codes::api::CodeOut;
 use crate::features::referrals::model::Status;
@@ -43,6 +45,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(register))
         .routes(routes!(register_with_code))
         .routes(routes!(log_in))
+        .merge(reset::router())
         .routes(routes!(profile, update, erase))
         .routes(routes!(change_password))
 }

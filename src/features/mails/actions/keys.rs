@@ -1,0 +1,91 @@
+//! The key that links are made with: made at the first start, sealed like the signing keys, replaced in an emergency.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::cache::changes::announce_keys;
+use crate::crypto::keyring::StoredSecret;
+use crate::crypto::mail_key::MailKey;
+use crate::db::Work;
+use crate::features::mails::store;
+use crate::features::tokens::actions::keys::locked;
+use crate::kernel::actor::Actor;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::KeyChangeId;
+use crate::kernel::time::Time;
+
+/// Takes over the key that the database has, makes one if there is none, and seals it if it lies open. The inner error
+/// is a sentence with a remedy.
+pub async fn open(app: &App) -> Result<Result<(), String>> {
+    let mut stored = store::key(&app.db).await?;
+    if stored.is_none() {
+        let made = app.keyring.sealed_secret(StoredSecret::generate()?)?;
+        let insert: Work<(StoredSecret, Time), ()> = |tx, (key, now)| Box::pin(store::insert_key(tx, key, *now));
+        app.db.write(Actor::SERVICE, (made, app.clock.now()), insert).await?;
+        // Of several nodes that do so at once one wins, and the others take its key.
+        stored = store::key(&app.db).await?;
+    }
+    let Some(stored) = stored else { return Err(Error::inconsistent("mail_key", "one", 1)) };
+    if !take_over(app, &stored)? {
+        return Ok(Err(locked(app.keyring.seals(), &stored.kid)));
+    }
+    if app.keyring.seals() && !stored.sealed {
+        let seal: Work<StoredSecret, ()> = |tx, key| Box::pin(store::seal_key(tx, key));
+        app.db.write(Actor::SERVICE, app.keyring.sealed_secret(stored)?, seal).await?;
+    }
+    Ok(Ok(()))
+}
+
+/// False when the master key does not open it. One that was opened once stays so.
+fn take_over(app: &App, stored: &StoredSecret) -> Result<bool> {
+    if app.mail_keyring.get().is_some_and(|known| known.kid == stored.kid) {
+        return Ok(true);
+    }
+    let Some(secret) = app.keyring.unsealed(&stored.kid, &stored.secret, stored.sealed) else { return Ok(false) };
+    app.mail_keyring.set(MailKey::new(stored.kid.clone(), &secret)?);
+    Ok(true)
+}
+
+/// The key, read from the database by a command that has not opened it before.
+pub async fn current(app: &App) -> Result<Arc<MailKey>> {
+    if app.mail_keyring.get().is_none() {
+        open(app).await?.map_err(Error::Internal)?;
+    }
+    app.mail_keyring.get().ok_or_else(|| Error::Internal("there is no mail key".into()))
+}
+
+/// Takes over the key whenever another node has changed keys.
+pub async fn follow(app: &App, mut changed: watch::Receiver<()>) {
+    while changed.changed().await.is_ok() {
+        loop {
+            match open(app).await {
+                Ok(Ok(())) => break,
+                Ok(Err(sentence)) => {
+                    tracing::error!("{sentence}. This node cannot send mails with it");
+                    break;
+                }
+                Err(error) => tracing::warn!(%error, "cannot read the mail key, which may have changed; trying again"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Replaces the key, in an emergency: links made with the former one do nothing any more, and mails that wait are not
+/// sent.
+pub async fn replace(app: &App) -> Result<()> {
+    let made = app.keyring.sealed_secret(StoredSecret::generate()?)?;
+    let write: Work<(StoredSecret, Time, KeyChangeId), ()> = |tx, (key, now, change)| {
+        Box::pin(async move {
+            store::insert_key(tx, key, *now).await?;
+            store::replace_key(tx, key, *now).await?;
+            announce_keys(tx, *change).await
+        })
+    };
+    app.db.write(Actor::OPERATOR, (made, app.clock.now(), KeyChangeId::new()), write).await?;
+    app.keys_changed().await;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! A set-up whose mails are read.
+
+use serde_json::json;
+
+use crate::support::app::{Setup, TestApp};
+use crate::support::client::{Answer, Client};
+use crate::support::mailbox::Mail;
+use crate::support::servers::Smtp;
+
+pub const RESET: &str = "/api/v1/auth/reset";
+pub const COMPLETE: &str = "/api/v1/auth/reset/complete";
+pub const NEW: &str = "Zaunkoenig-und-Amsel-7";
+
+/// A node that sends mails, and where they arrive.
+pub async fn start(setup: Setup) -> (TestApp, Smtp) {
+    start_with(setup, &[]).await
+}
+
+pub async fn start_with(setup: Setup, more: &[(&str, &str)]) -> (TestApp, Smtp) {
+    let smtp = Smtp::start().await;
+    let test = start_by(setup, smtp.port, more).await;
+    (test, smtp)
+}
+
+/// A node that sends its mails by this port.
+pub async fn start_by(setup: Setup, port: u16, more: &[(&str, &str)]) -> TestApp {
+    let settings = Smtp::settings(port);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    setup.start_with(&[&settings[..], more].concat()).await
+}
+
+pub async fn ask(client: &Client, address: &str) -> Answer {
+    client.anonymous().post(RESET, &json!({"email": address})).await
+}
+
+pub async fn complete(client: &Client, token: &str, password: &str) -> Answer {
+    client.anonymous().post(COMPLETE, &json!({"token": token, "password": password})).await
+}
+
+/// Asks for a link for an address, and reads the mail with it: the newest there is.
+pub async fn reset_mail(test: &TestApp, smtp: &Smtp, address: &str) -> Mail {
+    ask(&test.client(), address).await.expect(202);
+    test.drain().await;
+    let mails = smtp.mails_to(address).into_iter().filter(|mail| mail.subject == "Choose a new password");
+    mails.last().unwrap_or_else(|| panic!("no mail to {address}: {:?}", smtp.taken()))
+}

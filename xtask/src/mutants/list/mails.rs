@@ -1,0 +1,152 @@
+//! What mails are sent, and what the links in them are good for.
+
+use super::super::{Both, Code, Mutant, Sql, Unit};
+
+const STORE: &str = "src/features/mails/store.rs";
+const ACTIONS: &str = "src/features/mails/actions/mod.rs";
+const KEY: &str = "src/crypto/mail_key.rs";
+const KEYS: &str = "src/features/mails/actions/keys.rs";
+const RESET: &str = "src/features/accounts/actions/reset.rs";
+const PAGES: &str = "src/features/accounts/pages.rs";
+const LIMITS: &str = "src/limits.rs";
+const SMTP: &str = "src/outbound/smtp.rs";
+
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a-link-acts-again",
+        file: STORE,
+        swap: Sql("and kind = $2 and used_at is null and expires_at > $3", "and kind = $2 and expires_at > $3"),
+        tests: Both(&["mails::links::a_link_acts_once_however_many_use_it_at_once"]),
+        why: "who reads a mail later takes the account",
+    },
+    Mutant {
+        name: "a-link-is-good-for-ever",
+        file: ACTIONS,
+        swap: Code("mail.expires_at > app.clock.now()", "true"),
+        tests: Both(&["mails::links::a_link_is_good_for_its_time_and_no_longer"]),
+        why: "an old mail opens the account",
+    },
+    Mutant {
+        name: "a-used-link-is-shown",
+        file: ACTIONS,
+        swap: Code("mail.kind == kind && !mail.used", "mail.kind == kind"),
+        tests: Both(&["mails::reset::the_pages_lead_from_the_log_in_to_a_new_password"]),
+        why: "a link that does nothing shows a form",
+    },
+    Mutant {
+        name: "a-link-is-of-any-kind",
+        file: KEY,
+        swap: Code("[id.0.as_bytes(), kind.word().as_bytes()].concat()", "[id.0.as_bytes(), &b\"link\"[..]].concat()"),
+        tests: Unit(&["crypto::mail_key::tests::a_token_is_of_its_mail_its_kind_and_its_key"]),
+        why: "a link to confirm an address sets a password",
+    },
+    Mutant {
+        name: "a-link-outlives-the-address",
+        file: RESET,
+        swap: Code("!= Some(&link.address_key)", "== None"),
+        tests: Both(&["mails::links::a_link_dies_with_the_address_the_password_the_account_and_the_key"]),
+        why: "who had the address before takes the account",
+    },
+    Mutant {
+        name: "a-link-outlives-the-account",
+        file: RESET,
+        swap: Code("filter(|user| !user.disabled)", "filter(|_| true)"),
+        tests: Both(&["mails::links::a_link_dies_with_the_address_the_password_the_account_and_the_key"]),
+        why: "who was disabled sees a form",
+    },
+    Mutant {
+        name: "former-links-go-on",
+        file: RESET,
+        swap: Code("mails::end_links(tx, used.user, MailKind::Reset, reset.now).await?;", "let _ = &reset.now;"),
+        tests: Both(&["mails::links::a_link_dies_with_the_address_the_password_the_account_and_the_key"]),
+        why: "another mail undoes the new password",
+    },
+    Mutant {
+        name: "who-lay-in-wait-stays",
+        file: RESET,
+        swap: Code("identities::actions::forget(tx, used.user).await?;", "let _ = &used.user;"),
+        tests: Both(&["mails::reset::who_lay_in_wait_under_an_address_is_out_when_its_owner_resets"]),
+        why: "who made the account signs in by their provider",
+    },
+    Mutant {
+        name: "consents-of-who-lay-in-wait-stay",
+        file: RESET,
+        swap: Code("clients::actions::consents::forget_user(tx, used.user).await?;", "let _ = &used.user;"),
+        tests: Both(&["mails::reset::who_lay_in_wait_under_an_address_is_out_when_its_owner_resets"]),
+        why: "a program that somebody else let in goes on",
+    },
+    Mutant {
+        name: "the-proven-lose-their-links",
+        file: RESET,
+        swap: Code("if first {", "if first || used.user == reset.user {"),
+        tests: Both(&["mails::reset::who_lay_in_wait_under_an_address_is_out_when_its_owner_resets"]),
+        why: "a forgotten password costs every other way in",
+    },
+    Mutant {
+        name: "nobody-is-told-of-a-new-password",
+        file: RESET,
+        swap: Code("mails::write(tx, news).await?;", "let _ = news;"),
+        tests: Both(&["mails::reset::a_forgotten_password_is_replaced_by_a_link_and_every_session_ends"]),
+        why: "who has lost the account does not hear of it",
+    },
+    Mutant {
+        name: "any-form-uses-a-link",
+        file: PAGES,
+        swap: Code(
+            "let Some(form) = form.verified(&visitor) else {\n            let (alert, notes) = (Some(Alert::Expired), Notes::none());\n            return show(",
+            "let Some(form) = Some(form.unverified()) else {\n            let (alert, notes) = (Some(Alert::Expired), Notes::none());\n            return show(",
+        ),
+        tests: Both(&["mails::reset::the_pages_lead_from_the_log_in_to_a_new_password"]),
+        why: "a page of others' sets a password",
+    },
+    Mutant {
+        name: "mails-without-end",
+        file: LIMITS,
+        swap: Code(
+            "self.lets(&[(Quota::MailAddress, client.as_bytes()), (Quota::Mail, email_key.as_bytes())])",
+            "self.lets(&[(Quota::MailAddress, client.as_bytes()), (Quota::Mail, format!(\"{client}{email_key}\").as_bytes())][..1])",
+        ),
+        tests: Both(&["mails::reset::so_many_mails_an_hour_and_more_are_promised_and_not_sent"]),
+        why: "somebody's mailbox is filled by others",
+    },
+    Mutant {
+        name: "mails-for-everybody",
+        file: LIMITS,
+        swap: Code(
+            "let client = prefix(client).to_string();\n        self.lets(",
+            "let client = email_key.to_owned();\n        self.lets(",
+        ),
+        tests: Both(&["mails::reset::so_many_mails_an_hour_and_more_are_promised_and_not_sent"]),
+        why: "one client has mails sent to all addresses there are",
+    },
+    Mutant {
+        name: "late-links-are-sent",
+        file: ACTIONS,
+        swap: Code("mail.expires_at <= app.clock.now()", "false"),
+        tests: Both(&["mails::faults::a_link_that_is_good_no_more_is_not_sent"]),
+        why: "people get links that do nothing",
+    },
+    Mutant {
+        name: "what-is-refused-is-tried-again",
+        file: SMTP,
+        swap: Code("error.is_permanent()", "false"),
+        tests: Both(&[
+            "mails::faults::what_the_server_refuses_for_good_is_given_up_and_what_it_refuses_for_now_is_not",
+        ]),
+        why: "a server that has said no is asked for two days",
+    },
+    Mutant {
+        name: "the-key-of-links-lies-open",
+        file: KEYS,
+        swap: Code("app.keyring.seals() && !stored.sealed", "false"),
+        tests: Both(&["mails::links::the_key_of_links_lies_sealed_and_no_table_has_a_token"]),
+        why: "a copy of the database makes links",
+    },
+    Mutant {
+        name: "mails-are-noted-for-ever",
+        file: STORE,
+        swap: Sql("where expires_at < $1 order by", "where expires_at < $1 and sent_at is null order by"),
+        tests: Both(&["mails::reset::what_is_noted_of_mails_goes_after_its_time"]),
+        why: "who has got which mail is kept for ever",
+    },
+];
