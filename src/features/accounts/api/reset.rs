@@ -40,7 +40,8 @@ problems!(ResetRequestProblems: body[]);
 /// If there is an account with this address, a mail with a link goes to it, in the language of `Accept-Language`
 /// (English or Russian). The answer is the same for every address, and so is the work. A link is good for 10 minutes
 /// (`mail.reset_minutes`), and once. Three mails an hour are sent to one address, and ten asked for from one client
-/// address; beyond that the answer is the same, and nothing is sent. Nor is anything where no mail server is configured.
+/// address; beyond that the answer is the same, and nothing is sent. Nor is anything where no mail server is
+/// configured.
 #[utoipa::path(post, path = "/api/v1/auth/reset", tag = "Accounts", operation_id = "request_password_reset",
     security(()), request_body = ResetRequest,
     responses((status = 202, description = "Whoever has the address gets a mail"), ResetRequestProblems))]
