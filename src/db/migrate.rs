@@ -47,7 +47,11 @@ pub fn newest() -> i64 {
 pub async fn run(db: &Db) -> Result<i64, String> {
     let mut applied = 0;
     loop {
-        let (version, steps) = step(db).await.map_err(|error| format!("cannot migrate the database: {error}"))??;
+        let step = step(db).await.map_err(|error| format!("cannot migrate the database: {error}"))?;
+        let (version, steps) = match step {
+            Step::Applied { version, steps } => (version, steps),
+            Step::Refused(sentence) => return Err(sentence),
+        };
         applied += steps;
         match version {
             _ if version > newest() => {
@@ -97,11 +101,16 @@ pub fn version_of_file(path: &Path) -> Result<Option<i64>, String> {
     sqlite::unopened(path).and_then(|connection| found::in_sqlite(&connection)).map_err(explain)?.version()
 }
 
-/// The version that was found, and how many steps were applied to it.
-type Applied = (i64, i64);
+/// What came of one transaction.
+enum Step {
+    /// The version that was found, and how many steps were applied to it.
+    Applied { version: i64, steps: i64 },
+    /// Nothing can be applied: a sentence with a remedy.
+    Refused(String),
+}
 
-/// Applies what is due in one transaction, if anything is; or says why nothing can be.
-async fn step(db: &Db) -> Result<Result<Applied, String>> {
+/// Applies what is due in one transaction, if anything is.
+async fn step(db: &Db) -> Result<Step> {
     let mut tried = 0;
     loop {
         let outcome = match db {
@@ -117,7 +126,7 @@ async fn step(db: &Db) -> Result<Result<Applied, String>> {
 }
 
 /// In one transaction, under a lock that all nodes share.
-async fn step_on_postgres(postgres: &Postgres) -> Result<Result<Applied, String>> {
+async fn step_on_postgres(postgres: &Postgres) -> Result<Step> {
     // A step may take as long as it takes, and so may the wait for another node's.
     const UNLIMITED: &str = "set local statement_timeout = 0; set local lock_timeout = 0; \
                              set local idle_in_transaction_session_timeout = 0; \
@@ -137,24 +146,24 @@ async fn step_on_postgres(postgres: &Postgres) -> Result<Result<Applied, String>
     transaction.batch_execute(LOCK).await.map_err(fault)?;
     let (version, texts) = match due(&found::in_postgres(&*transaction).await?, "postgres") {
         Ok(due) => due,
-        Err(sentence) => return Ok(Err(sentence)),
+        Err(sentence) => return Ok(Step::Refused(sentence)),
     };
     for text in &texts {
         transaction.batch_execute(text).await.map_err(fault)?;
     }
     transaction.commit().await.map_err(fault)?;
-    Ok(Ok((version, texts.len() as i64)))
+    Ok(Step::Applied { version, steps: texts.len() as i64 })
 }
 
-fn step_on_sqlite(connection: &rusqlite::Connection) -> Result<Result<Applied, String>> {
+fn step_on_sqlite(connection: &rusqlite::Connection) -> Result<Step> {
     let (version, texts) = match due(&found::in_sqlite(connection)?, "sqlite") {
         Ok(due) => due,
-        Err(sentence) => return Ok(Err(sentence)),
+        Err(sentence) => return Ok(Step::Refused(sentence)),
     };
     for text in &texts {
         connection.execute_batch(text).map_err(|error| from_sqlite(&error, "migration"))?;
     }
-    Ok(Ok((version, texts.len() as i64)))
+    Ok(Step::Applied { version, steps: texts.len() as i64 })
 }
 
 /// The version of what was found, and the texts of the next transaction.

@@ -2,6 +2,7 @@
 //! here knows a feature.
 
 pub mod actor;
+pub mod browser;
 pub mod client_address;
 pub mod extract;
 pub mod page;

@@ -9,7 +9,7 @@ use referral::db::Work;
 use referral::features::identities::model::UnclaimedIdentityKey;
 use referral::features::oauth::model::matches;
 use referral::features::signin::actions::{
-    FailureReason, ProviderCallback, SignInStart, begin_sign_in, finish_sign_in,
+    FailureReason, FinishError, ProviderCallback, SignInStart, begin_sign_in, finish_sign_in,
 };
 use referral::features::tokens::actions::browser_sessions;
 use referral::features::tokens::actions::{NewFamily, Origin, authenticate, begin_family, begin_session, new_family};
@@ -395,11 +395,11 @@ async fn who_left_for_one_provider_does_not_come_back_from_another(setup: Setup)
     let (app, actor, browser) = (test.app(), Actor::SERVICE, VisitorHash::of([1]));
     for back in ["other", "corp"] {
         let start = SignInStart { visitor_hash: browser, next: "/oauth/apps".into(), code: None };
-        let Ok(Ok(address)) = begin_sign_in(app, actor, "corp", start).await else { panic!("nobody leaves") };
+        let Ok(address) = begin_sign_in(app, actor, "corp", start).await else { panic!("nobody leaves") };
         let address = url::Url::parse(&address).expect("an address");
         let (_, state) = address.query_pairs().find(|(name, _)| name == "state").expect("a state");
         let callback = ProviderCallback { state: &state, code: Some("a code"), error: None, iss: None };
-        let Ok(Err(failed)) = finish_sign_in(app, actor, back, browser, callback).await else {
+        let Err(FinishError::SignIn(failed)) = finish_sign_in(app, actor, back, browser, callback).await else {
             panic!("somebody came")
         };
         // Of that of the right one its token endpoint has been asked.

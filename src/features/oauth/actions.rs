@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::model::request::{AuthorizationRequest, Rejected};
 use super::model::{
-    AuthorizationCode, AuthorizationRequest, Fault, IdClaims, Introspected, OAuthError, Rejected,
-    StoredAuthorizationCode, UserInfo, at_hash, matches,
+    AuthorizationCode, Fault, IdClaims, Introspected, OAuthError, StoredAuthorizationCode, TokenError, UserInfo,
+    at_hash, matches,
 };
 use super::store;
 use crate::app::App;
@@ -30,13 +31,10 @@ use crate::limits::turns::Key;
 const CODE_LIFE: Duration = Duration::from_secs(60);
 
 /// Reads an authorization request.
-pub async fn read_request(app: &App, parameters: &Parameters) -> Result<Result<AuthorizationRequest, Rejected>> {
-    let id = match AuthorizationRequest::client_id(parameters) {
-        Ok(id) => id,
-        Err(rejected) => return Ok(Err(rejected)),
-    };
-    let Some(client) = clients::actions::find(app, id).await? else { return Ok(Err(Rejected::UnknownClient)) };
-    Ok(AuthorizationRequest::read(client, parameters))
+pub async fn read_request(app: &App, parameters: &Parameters) -> Result<AuthorizationRequest, Rejected> {
+    let id = AuthorizationRequest::client_id(parameters)?;
+    let client = clients::actions::find(app, id).await?.ok_or(Rejected::UnknownClient)?;
+    AuthorizationRequest::read(client, parameters)
 }
 
 /// Whether a person has allowed all this before, to a client of which it is sure that it is the same.
@@ -137,12 +135,12 @@ pub async fn exchange(
     actor: Actor,
     client: &OAuthClient,
     presented: PresentedCode,
-) -> Result<Result<CodeGrant, Fault>> {
+) -> Result<CodeGrant, TokenError> {
     let refused = Fault::new(
         OAuthError::InvalidGrant,
         "The code is not good: used, expired, or made for another client, redirect_uri or code_challenge",
     );
-    let Some(code) = AuthorizationCode::parse(&presented.code) else { return Ok(Err(refused)) };
+    let Some(code) = AuthorizationCode::parse(&presented.code) else { return Err(refused.into()) };
     // Whose it is comes from the code's row, inside of the unit.
     let nobody = Origin::Browser(UserId(uuid::Uuid::nil()), BrowserSessionId(uuid::Uuid::nil()));
     let (family, token) = tokens::actions::new_family(app, &client.id, Scopes::NONE, nobody)?;
@@ -164,11 +162,11 @@ pub async fn exchange(
             begun.announce(app).await;
             (code, scopes, person)
         }
-        Exchanged::Refused => return Ok(Err(refused)),
+        Exchanged::Refused => return Err(refused.into()),
         Exchanged::Replayed(session) => {
             tracing::warn!(%session, client = client.id, "an authorization code was used twice; the session is ended");
             app.sessions_ended(&[session]).await;
-            return Ok(Err(refused));
+            return Err(refused.into());
         }
     };
     let granted = Granted { subject: Subject::Person(code.user), client: client.id.clone(), session, scopes };
@@ -178,7 +176,7 @@ pub async fn exchange(
         Some(person) => Some(id_token(app, client, &code, person, &grant, now).await?),
         None => None,
     };
-    Ok(Ok(CodeGrant { grant, id_token }))
+    Ok(CodeGrant { grant, id_token })
 }
 
 async fn use_up(tx: &mut Tx<'_>, input: &Exchange) -> Result<Exchanged> {
@@ -238,22 +236,20 @@ pub async fn act_alone(
     actor: Actor,
     client: &OAuthClient,
     asked: Option<&str>,
-) -> Result<Result<Grant, Fault>> {
+) -> Result<Grant, TokenError> {
     let machine = client.scopes.and(Scopes::MACHINE);
     let scopes = match asked {
         None => machine,
         Some(text) => match Scopes::parse(text) {
             Some(asked) if !asked.is_empty() && asked.within(machine) => asked,
             _ => {
-                return Ok(Err(Fault::new(
-                    OAuthError::InvalidScope,
-                    "This client may not have all of these scopes alone",
-                )));
+                let sentence = "This client may not have all of these scopes alone";
+                return Err(Fault::new(OAuthError::InvalidScope, sentence).into());
             }
         },
     };
     let Some(program) = client.uuid.filter(|_| client.may(GrantType::ClientCredentials)) else {
-        return Ok(Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not act alone")));
+        return Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not act alone").into());
     };
     let (family, _) = tokens::actions::new_family(app, &client.id, scopes, Origin::Program(program))?;
     let (session, now) = (family.id, family.now);
@@ -261,10 +257,10 @@ pub async fn act_alone(
     app.limits.write(program).await?;
     let begin: Work<NewFamily, Option<Begun>> = |tx, family| Box::pin(tokens::actions::begin_family(tx, family));
     if app.db.write(actor, family, begin).await?.is_none() {
-        return Ok(Err(Fault::new(OAuthError::InvalidClient, "The client is not registered any more")));
+        return Err(Fault::new(OAuthError::InvalidClient, "The client is not registered any more").into());
     }
     let granted = Granted { subject: Subject::Program(program), client: client.id.clone(), session, scopes };
-    tokens::actions::give(app, &granted, None, now).map(Ok)
+    Ok(tokens::actions::give(app, &granted, None, now)?)
 }
 
 /// Exchanges a refresh token of a client for its successor.
@@ -274,24 +270,24 @@ pub async fn refresh(
     client: &OAuthClient,
     token: &str,
     asked: Option<&str>,
-) -> Result<Result<Grant, Fault>> {
+) -> Result<Grant, TokenError> {
     if !client.may(GrantType::RefreshToken) {
-        return Ok(Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not refresh")));
+        return Err(Fault::new(OAuthError::UnauthorizedClient, "This client may not refresh").into());
     }
     let beyond = Fault::new(OAuthError::InvalidScope, "The session does not have all of these scopes");
     // As at the authorization endpoint, for clients repeat what they asked for there.
     let asked = match asked.map(Scopes::known) {
-        Some(asked) if asked.is_empty() => return Ok(Err(beyond)),
+        Some(asked) if asked.is_empty() => return Err(beyond.into()),
         asked => asked,
     };
     match tokens::actions::refresh(app, actor, &client.id, token, asked, client.scopes).await {
-        Ok(grant) => Ok(Ok(grant)),
-        Err(Error::Refused(Refusal::InvalidRefreshToken)) => Ok(Err(Fault::new(
-            OAuthError::InvalidGrant,
-            "The refresh token is not good any more, or not this client's",
-        ))),
-        Err(Error::Refused(Refusal::InsufficientScope)) => Ok(Err(beyond)),
-        Err(error) => Err(error),
+        Ok(grant) => Ok(grant),
+        Err(Error::Refused(Refusal::InvalidRefreshToken)) => {
+            let sentence = "The refresh token is not good any more, or not this client's";
+            Err(Fault::new(OAuthError::InvalidGrant, sentence).into())
+        }
+        Err(Error::Refused(Refusal::InsufficientScope)) => Err(beyond.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -299,16 +295,9 @@ pub async fn refresh(
 pub async fn revoke(app: &App, actor: Actor, client: &OAuthClient, token: &str) -> Result<()> {
     let session = match RefreshToken::parse(token) {
         Some(token) => {
-            let find: Work<(RefreshToken, String, Time), Option<SessionId>> = |tx, (token, client, now)| {
-                Box::pin(async move {
-                    let family = tokens::actions::family_of(tx, token).await?;
-                    let Some(family) = family.filter(|family| family.client == *client) else { return Ok(None) };
-                    tokens::actions::end(tx, family.id, *now).await?;
-                    Ok(Some(family.id))
-                })
-            };
-            app.write_in_turn(actor, Key::Grant(token.handle), (token, client.id.clone(), app.clock.now()), find)
-                .await?
+            let key = Key::Grant(token.handle);
+            let revocation = Revocation { token, client: client.id.clone(), now: app.clock.now() };
+            app.write_in_turn(actor, key, revocation, |tx, input| Box::pin(end_family_of(tx, input))).await?
         }
         None => {
             let claims = tokens::actions::claims(app, token).await?.filter(|claims| claims.client_id == client.id);
@@ -323,6 +312,20 @@ pub async fn revoke(app: &App, actor: Actor, client: &OAuthClient, token: &str) 
         app.sessions_ended(&[session]).await;
     }
     Ok(())
+}
+
+struct Revocation {
+    token: RefreshToken,
+    client: String,
+    now: Time,
+}
+
+/// Nothing where the token is not the client's.
+async fn end_family_of(tx: &mut Tx<'_>, input: &Revocation) -> Result<Option<SessionId>> {
+    let family = tokens::actions::family_of(tx, &input.token).await?;
+    let Some(family) = family.filter(|family| family.client == input.client) else { return Ok(None) };
+    tokens::actions::end(tx, family.id, input.now).await?;
+    Ok(Some(family.id))
 }
 
 /// What a token of the client's is good for; nothing about any other.

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::identities::actions::{PATIENCE, forget, settle};
+use crate::features::identities::actions::{PATIENCE, claim, forget};
 use crate::features::identities::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use crate::features::{accounts, clients, identities, tokens};
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::{StateHash, TicketHash, VisitorHash};
 use crate::kernel::email::Email;
-use crate::kernel::error::{Refusal, Result};
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
 use crate::limits::turns::Key;
@@ -28,21 +28,25 @@ pub struct SignInStart {
     pub code: Option<String>,
 }
 
+/// Why nobody leaves for a provider.
+pub enum StartError {
+    Provider(SignInError),
+    Failed(Error),
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Notes who leaves and says to which address.
-pub async fn begin_sign_in(
-    app: &App,
-    actor: Actor,
-    provider: &str,
-    start: SignInStart,
-) -> Result<Result<String, SignInError>> {
+pub async fn begin_sign_in(app: &App, actor: Actor, provider: &str, start: SignInStart) -> Result<String, StartError> {
     let now = app.clock.now();
     let [state, nonce, verifier] = [secret(app)?, secret(app)?, secret(app)?];
     let redirect_uri = redirect_uri(app, provider);
     let flow = Flow { redirect_uri: &redirect_uri, nonce: &nonce, verifier: &verifier };
-    let address = match app.providers.begin(provider, &flow, &state, now).await {
-        Ok(address) => address,
-        Err(error) => return Ok(Err(error)),
-    };
+    let address = app.providers.begin(provider, &flow, &state, now).await.map_err(StartError::Provider)?;
     let departure = PendingSignIn {
         provider: provider.to_owned(),
         visitor_hash: start.visitor_hash,
@@ -53,7 +57,7 @@ pub async fn begin_sign_in(
         expires_at: now.plus(PATIENCE),
     };
     identities::actions::begin(app, actor, StateHash::of(&state), departure).await?;
-    Ok(Ok(address))
+    Ok(address)
 }
 
 /// Each provider has an address of its own to send people back to, so that none is taken for another.
@@ -107,6 +111,24 @@ impl FailedSignIn {
     }
 }
 
+/// Why nobody has come back.
+pub enum FinishError {
+    SignIn(FailedSignIn),
+    Failed(Error),
+}
+
+impl From<FailedSignIn> for FinishError {
+    fn from(failed: FailedSignIn) -> Self {
+        Self::SignIn(failed)
+    }
+}
+
+impl From<Error> for FinishError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Finds out who has come back from a provider.
 pub async fn finish_sign_in(
     app: &App,
@@ -114,17 +136,17 @@ pub async fn finish_sign_in(
     provider: &str,
     visitor_hash: VisitorHash,
     answer: ProviderCallback<'_>,
-) -> Result<Result<SignedIn, FailedSignIn>> {
+) -> Result<SignedIn, FinishError> {
     let arrived = identify(app, actor, provider, visitor_hash, answer).await;
     app.metrics.sign_in(match &arrived {
-        Ok(Ok(SignedIn::Known(..))) => "known",
-        Ok(Ok(SignedIn::New(..))) => "new",
-        Ok(Err(FailedSignIn { why: FailureReason::Expired, .. })) => "expired",
-        Ok(Err(FailedSignIn {
-            why: FailureReason::Told(SignInError::Denied) | FailureReason::Failed(SignInError::Denied),
-            ..
-        })) => "denied",
-        Ok(Err(_)) | Err(_) => "failed",
+        Ok(SignedIn::Known(..)) => "known",
+        Ok(SignedIn::New(..)) => "new",
+        Err(FinishError::SignIn(FailedSignIn { why, .. })) => match why {
+            FailureReason::Expired => "expired",
+            FailureReason::Told(SignInError::Denied) | FailureReason::Failed(SignInError::Denied) => "denied",
+            FailureReason::Told(_) | FailureReason::Failed(_) => "failed",
+        },
+        Err(FinishError::Failed(_)) => "failed",
     });
     arrived
 }
@@ -135,14 +157,13 @@ async fn identify(
     provider: &str,
     visitor_hash: VisitorHash,
     answer: ProviderCallback<'_>,
-) -> Result<Result<SignedIn, FailedSignIn>> {
+) -> Result<SignedIn, FinishError> {
     let now = app.clock.now();
     let departure = identities::actions::take(app, actor, StateHash::of(answer.state), visitor_hash, now).await?;
-    let Some(departure) = departure.filter(|departure| departure.provider == provider) else {
-        return Ok(Err(FailedSignIn::expired()));
+    let departure = departure.filter(|departure| departure.provider == provider).ok_or_else(FailedSignIn::expired)?;
+    let failed = |why, departure: PendingSignIn| {
+        Err(FailedSignIn { why, next: Some(departure.next), code: departure.code }.into())
     };
-    let failed =
-        |why, departure: PendingSignIn| Ok(Err(FailedSignIn { why, next: Some(departure.next), code: departure.code }));
     let Some(code) = answer.code.filter(|_| answer.error.is_none()) else {
         let why = app.providers.refused(provider, answer.error, answer.iss);
         return failed(FailureReason::Told(why), departure);
@@ -154,10 +175,10 @@ async fn identify(
         Err(error) => return failed(FailureReason::Failed(error), departure),
     };
     if let Some(user) = identities::actions::owner(app, &identity.issuer, &identity.subject).await? {
-        return Ok(Ok(SignedIn::Known(user, identity, departure.next)));
+        return Ok(SignedIn::Known(user, identity, departure.next));
     }
     if let Some(user) = join_by_address(app, actor, provider, &identity, now).await? {
-        return Ok(Ok(SignedIn::Known(user, identity, departure.next)));
+        return Ok(SignedIn::Known(user, identity, departure.next));
     }
     let ticket = secret(app)?;
     let arrival = UnclaimedIdentity {
@@ -169,7 +190,7 @@ async fn identify(
         expires_at: now.plus(PATIENCE),
     };
     identities::actions::wait(app, actor, TicketHash::of(&ticket), arrival.clone()).await?;
-    Ok(Ok(SignedIn::New(ticket, arrival)))
+    Ok(SignedIn::New(ticket, arrival))
 }
 
 /// The address of an identity, if its provider's word counts that it is the person's.
@@ -225,12 +246,20 @@ async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<Sess
 /// Makes whoever waits under a ticket the user's who has just shown the password, which was right against the stored
 /// hash.
 pub async fn link(app: &App, actor: Actor, key: UnclaimedIdentityKey, user: UserId, stored: String) -> Result<()> {
-    let work: Work<(UnclaimedIdentityKey, UserId, String, Time), ()> = |tx, (key, user, stored, now)| {
-        Box::pin(async move {
-            // The account may have been given to somebody else since.
-            accounts::actions::hold_password(tx, *user, stored).await?;
-            settle(tx, key, *user, *now).await
-        })
-    };
-    app.write_in_turn(actor.person(user), Key::User(user.0), (key, user, stored, app.clock.now()), work).await
+    let linking = Linking { key, user, stored, now: app.clock.now() };
+    app.write_in_turn(actor.person(user), Key::User(user.0), linking, |tx, input| Box::pin(link_waiting(tx, input)))
+        .await
+}
+
+struct Linking {
+    key: UnclaimedIdentityKey,
+    user: UserId,
+    stored: String,
+    now: Time,
+}
+
+async fn link_waiting(tx: &mut Tx<'_>, input: &Linking) -> Result<()> {
+    // The account may have been given to somebody else since.
+    accounts::actions::hold_password(tx, input.user, &input.stored).await?;
+    claim(tx, &input.key, input.user, input.now).await
 }

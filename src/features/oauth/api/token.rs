@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::features::clients;
 use crate::features::clients::model::{GrantType, OAuthClient};
 use crate::features::oauth::actions::{self, CodeGrant, PresentedCode};
-use crate::features::oauth::model::{Fault, Introspected, OAuthError, TokenTypeHint};
+use crate::features::oauth::model::{Fault, Introspected, OAuthError, TokenError, TokenTypeHint};
 use crate::features::tokens::model::{Grant, TokenType};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::Error;
@@ -50,6 +50,15 @@ pub enum Failure {
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Fault(fault) => fault.into(),
+            TokenError::Failed(error) => error.into(),
+        }
     }
 }
 
@@ -258,15 +267,15 @@ pub async fn token(
                     false => one(&form, "code_verifier")?.map(str::to_owned),
                 },
             };
-            let CodeGrant { grant, id_token } = actions::exchange(&app, actor, &client, presented).await??;
+            let CodeGrant { grant, id_token } = actions::exchange(&app, actor, &client, presented).await?;
             OAuthTokens::of(grant, id_token)
         }
         Some(GrantType::RefreshToken) => {
             let token = required(&form, "refresh_token", "The refresh_token is missing")?;
-            OAuthTokens::of(actions::refresh(&app, actor, &client, token, one(&form, "scope")?).await??, None)
+            OAuthTokens::of(actions::refresh(&app, actor, &client, token, one(&form, "scope")?).await?, None)
         }
         Some(GrantType::ClientCredentials) => {
-            OAuthTokens::of(actions::act_alone(&app, actor, &client, one(&form, "scope")?).await??, None)
+            OAuthTokens::of(actions::act_alone(&app, actor, &client, one(&form, "scope")?).await?, None)
         }
         None => {
             let sentence = "The grant_type is authorization_code, refresh_token or client_credentials";

@@ -1,8 +1,6 @@
 //! A person's account at our own pages: their code, and what they have allowed which apps.
 
-use std::sync::Arc;
-
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -14,19 +12,16 @@ use crate::features::tokens::actions::browser_sessions;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::time::Time;
-use crate::web::pages::{HOME, or_say, page, say};
-use crate::web::views::words::Words;
+use crate::web::browser::Browser;
 use crate::web::views::{AllowedApp, Apps, Message, OwnCode, Way};
-use crate::web::visitor::{ProtectedForm, Visitor};
+use crate::web::visitor::ProtectedForm;
 
-pub async fn apps(State(app): State<Arc<App>>, visitor: Visitor, RawQuery(query): RawQuery) -> Response {
-    let words = visitor.words(None);
+pub async fn apps(browser: Browser, RawQuery(query): RawQuery) -> Response {
     let news = match Parameters::parse(query.unwrap_or_default().as_bytes()).first("registered") {
         Some(_) => News::Registered,
         None => News::None,
     };
-    let answer = show(&app, &visitor, words, news).await;
-    or_say(&app, &visitor, words, answer)
+    browser.or_say(show(&browser, news).await)
 }
 
 /// What has just happened to the account.
@@ -38,10 +33,10 @@ enum News<'a> {
     Withdrawn(&'a str),
 }
 
-async fn show(app: &App, visitor: &Visitor, words: &'static Words, news: News<'_>) -> Result<Response> {
-    let Some(person) = browser_sessions::person(app, visitor).await? else {
-        let log_in = LogInPage { next: HOME, username: "", code: None, alert: None };
-        return ask_to_log_in(app, visitor, words, StatusCode::OK, &log_in).await;
+async fn show(browser: &Browser, news: News<'_>) -> Result<Response> {
+    let app = &browser.app;
+    let Some(person) = browser_sessions::person(app, &browser.visitor).await? else {
+        return ask_to_log_in(browser, StatusCode::OK, &LogInPage::default()).await;
     };
     let consents = consents::list(app, person.user).await?;
     let apps: Vec<AllowedApp<'_>> = consents
@@ -56,8 +51,8 @@ async fn show(app: &App, visitor: &Visitor, words: &'static Words, news: News<'_
     let active = codes::actions::active_of(app, person.user).await?;
     let link = active.as_ref().map(|active| register_with(app, &active.code)).unwrap_or_default();
     let view = Apps {
-        words,
-        csrf: &visitor.csrf(),
+        words: browser.words,
+        csrf: &browser.visitor.csrf(),
         user: &person.username,
         registered: matches!(news, News::Registered),
         code: active.as_ref().map(|active| OwnCode {
@@ -71,7 +66,7 @@ async fn show(app: &App, visitor: &Visitor, words: &'static Words, news: News<'_
             News::None | News::Registered => None,
         },
     };
-    page(app, visitor, StatusCode::OK, &view)
+    browser.page(StatusCode::OK, &view)
 }
 
 /// The page to register on with a code, in full: people send it to each other.
@@ -80,26 +75,26 @@ fn register_with(app: &App, code: &str) -> String {
     format!("{}/oauth/register?{query}", app.public_url())
 }
 
-pub async fn withdraw_on_page(State(app): State<Arc<App>>, visitor: Visitor, form: ProtectedForm) -> Response {
-    let words = visitor.words(None);
-    let answer = async {
-        let Some(form) = form.verified(&visitor) else {
-            return say(&app, &visitor, words, StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
-        };
-        let Some(person) = browser_sessions::person(&app, &visitor).await? else {
-            return show(&app, &visitor, words, News::None).await;
-        };
-        let client = form.first("client_id").unwrap_or_default();
-        let consents = consents::list(&app, person.user).await?;
-        let name = consents.into_iter().find(|consent| consent.client_id == client).map(|consent| consent.name);
-        match consents::withdraw(&app, visitor.actor.person(person.user), person.user, client).await {
-            // Twice is once: a form may be sent again.
-            Ok(()) | Err(Error::Refused(Refusal::ConsentNotFound)) => {
-                show(&app, &visitor, words, name.as_deref().map_or(News::None, News::Withdrawn)).await
-            }
-            Err(error) => Err(error),
-        }
+pub async fn withdraw_on_page(browser: Browser, form: ProtectedForm) -> Response {
+    browser.or_say(withdraw(&browser, &form).await)
+}
+
+async fn withdraw(browser: &Browser, form: &ProtectedForm) -> Result<Response> {
+    let app = &browser.app;
+    let Some(form) = form.verified(&browser.visitor) else {
+        return browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
     };
-    let answer = answer.await;
-    or_say(&app, &visitor, words, answer)
+    let Some(person) = browser_sessions::person(app, &browser.visitor).await? else {
+        return show(browser, News::None).await;
+    };
+    let client = form.first("client_id").unwrap_or_default();
+    let consents = consents::list(app, person.user).await?;
+    let name = consents.into_iter().find(|consent| consent.client_id == client).map(|consent| consent.name);
+    match consents::withdraw(app, browser.actor().person(person.user), person.user, client).await {
+        // Twice is once: a form may be sent again.
+        Ok(()) | Err(Error::Refused(Refusal::ConsentNotFound)) => {
+            show(browser, name.as_deref().map_or(News::None, News::Withdrawn)).await
+        }
+        Err(error) => Err(error),
+    }
 }

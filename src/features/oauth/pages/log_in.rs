@@ -5,18 +5,17 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::features::oauth::actions;
+use crate::features::oauth::model::request::Rejected;
 use crate::kernel::error::Result;
 use crate::kernel::parameters::Parameters;
-use crate::web::pages::{AUTHORIZE, page, request_on};
+use crate::web::browser::Browser;
+use crate::web::pages::{AUTHORIZE, request_on};
 use crate::web::views::notes::Alert;
-use crate::web::views::words::Words;
 use crate::web::views::{Login, Provider};
-use crate::web::visitor::Visitor;
 
-/// What a log-in page is made with.
+/// What a log-in page is made with, beside the browser.
+#[derive(Default)]
 pub struct LogInPage<'a> {
-    /// A path of ours.
-    pub next: &'a str,
     pub username: &'a str,
     /// The referral code brought along.
     pub code: Option<&'a str>,
@@ -24,18 +23,13 @@ pub struct LogInPage<'a> {
 }
 
 /// The page to log in on.
-pub async fn ask_to_log_in(
-    app: &App,
-    visitor: &Visitor,
-    words: &'static Words,
-    status: StatusCode,
-    asked: &LogInPage<'_>,
-) -> Result<Response> {
-    let asker = asker(app, asked.next).await?;
+pub async fn ask_to_log_in(browser: &Browser, status: StatusCode, asked: &LogInPage<'_>) -> Result<Response> {
+    let app = &*browser.app;
+    let asker = asker(app, &browser.next).await?;
     let view = Login {
-        words,
-        csrf: &visitor.csrf(),
-        next: asked.next,
+        words: browser.words,
+        csrf: &browser.visitor.csrf(),
+        next: &browser.next,
         client: asker.as_deref(),
         username: asked.username,
         code: asked.code,
@@ -43,23 +37,21 @@ pub async fn ask_to_log_in(
         mails: app.config.mail.is_on(),
         alert: asked.alert,
     };
-    page(app, visitor, status, &view)
+    browser.page(status, &view)
 }
 
 /// The client that has sent the person.
 pub async fn asker(app: &App, next: &str) -> Result<Option<String>> {
     let Some(query) = next.strip_prefix(AUTHORIZE) else { return Ok(None) };
-    let request = actions::read_request(app, &Parameters::parse(query.as_bytes())).await?;
-    Ok(request.ok().map(|request| request.client.name))
+    match actions::read_request(app, &Parameters::parse(query.as_bytes())).await {
+        Ok(request) => Ok(Some(request.client.name)),
+        Err(Rejected::Failed(error)) => Err(error),
+        Err(Rejected::UnknownClient | Rejected::BadRedirect | Rejected::Told(..)) => Ok(None),
+    }
 }
 
 pub fn providers(app: &App) -> Vec<Provider<'_>> {
     app.providers.list().map(|(name, label)| Provider { name, label }).collect()
-}
-
-/// The words of who is on the way to `next`.
-pub fn words_for(visitor: &Visitor, next: &str) -> &'static Words {
-    visitor.words(request_on(next).first("ui_locales"))
 }
 
 /// The referral code that somebody brings along, by the address itself or by the client's request.

@@ -4,6 +4,7 @@ use super::super::{Alone, Both, Code, Mutant, Sql, Unit};
 
 const ACTIONS: &str = "src/features/oauth/actions.rs";
 const MODEL: &str = "src/features/oauth/model.rs";
+const REQUEST: &str = "src/features/oauth/model/request.rs";
 const CLIENTS: &str = "src/features/clients/model.rs";
 const CLIENT_STORE: &str = "src/features/clients/store/mod.rs";
 
@@ -80,21 +81,21 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "pkce-is-left-out",
-        file: MODEL,
+        file: REQUEST,
         swap: Code("!client.require_pkce", "true"),
         tests: Both(&["oauth::authorization::a_client_without_pkce_is_let_in_one_by_one_and_needs_a_nonce"]),
         why: "who sees a code uses it",
     },
     Mutant {
         name: "asked-for-more-than-the-client-may",
-        file: MODEL,
+        file: REQUEST,
         swap: Code("asked.within(people)", "true"),
         tests: Both(&["oauth::authorization::what_is_wrong_with_a_request_is_told_to_the_client"]),
         why: "people are asked for what managers did not let the program have",
     },
     Mutant {
         name: "without-pkce-and-nonce",
-        file: MODEL,
+        file: REQUEST,
         swap: Code("nonce.is_none_or(str::is_empty) || !scopes.has(Scope::Openid)", "false"),
         tests: Both(&["oauth::authorization::a_client_without_pkce_is_let_in_one_by_one_and_needs_a_nonce"]),
         why: "nothing binds a code to who asked for it",
@@ -133,7 +134,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "anothers-tokens-are-ended",
         file: ACTIONS,
-        swap: Code("family.filter(|family| family.client == *client)", "{ let _ = client; family }"),
+        swap: Code("family.filter(|family| family.client == input.client)", "family"),
         tests: Both(&["oauth::tokens::introspection_and_revocation_tell_a_client_about_its_own_tokens_only"]),
         why: "a program ends the sessions of others",
     },
