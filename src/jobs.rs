@@ -170,17 +170,23 @@ pub async fn enqueue_with<P: Serialize + Sync>(
 /// Takes at most so many jobs of a kind that are due. Kinds that only a newer binary knows are left to it.
 pub async fn claim(db: &Db, kind: Kind, most: usize, now: Time) -> Result<Vec<Job>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let work: Work<(Kind, i64, Time), Vec<Job>> = |tx, (kind, most, now)| {
-        Box::pin(async move {
-            let rows = tx.rows(&CLAIM, &params![*now, now.plus(LEASE), *most, kind.word()]).await?;
-            let job = |row: &Row| {
-                let (subject, payload, attempts) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(Job { id: row.get(0)?, kind: *kind, subject, payload, attempts })
-            };
-            rows.iter().map(job).collect()
-        })
+    db.write(Actor::SERVICE, Claim { kind, most, now }, |tx, input| Box::pin(take_due(tx, input))).await
+}
+
+struct Claim {
+    kind: Kind,
+    most: i64,
+    now: Time,
+}
+
+async fn take_due(tx: &mut Tx<'_>, input: &Claim) -> Result<Vec<Job>> {
+    let Claim { kind, most, now } = *input;
+    let rows = tx.rows(&CLAIM, &params![now, now.plus(LEASE), most, kind.word()]).await?;
+    let job = |row: &Row| {
+        let (subject, payload, attempts) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Job { id: row.get(0)?, kind, subject, payload, attempts })
     };
-    db.write(Actor::SERVICE, (kind, most, now), work).await
+    rows.iter().map(job).collect()
 }
 
 /// Records how a job went, and says what became of it: after its last attempt it is given up.
@@ -211,18 +217,17 @@ pub async fn give_back(db: &Db, job: &Job) -> Result<()> {
 /// Makes jobs due, and takes leases back, that a clock has put off which was ahead. Kinds that only a newer binary
 /// knows are left to it.
 pub async fn mend_times(db: &Db, now: Time) -> Result<u64> {
-    let work: Work<Time, u64> = |tx, now| {
-        Box::pin(async move {
-            let mut mended = 0;
-            for kind in Kind::ALL {
-                let (put_off, leased) = (now.plus(kind.policy().longest_pause + SKEW), now.plus(LEASE + SKEW));
-                mended += tx.run(&MEND_RUN_AT, &params![kind.word(), *now, put_off]).await?;
-                mended += tx.run(&MEND_LEASE, &params![kind.word(), leased]).await?;
-            }
-            Ok(mended)
-        })
-    };
-    db.write(Actor::SERVICE, now, work).await
+    db.write(Actor::SERVICE, now, |tx, now| Box::pin(mend_each_kind(tx, *now))).await
+}
+
+async fn mend_each_kind(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
+    let mut mended = 0;
+    for kind in Kind::ALL {
+        let (put_off, leased) = (now.plus(kind.policy().longest_pause + SKEW), now.plus(LEASE + SKEW));
+        mended += tx.run(&MEND_RUN_AT, &params![kind.word(), now, put_off]).await?;
+        mended += tx.run(&MEND_LEASE, &params![kind.word(), leased]).await?;
+    }
+    Ok(mended)
 }
 
 /// Jobs that are not done.
@@ -253,18 +258,17 @@ pub async fn given_up(db: &Db) -> Result<Vec<GivenUp>> {
 
 /// Makes a job that was given up due, with all the attempts of its kind.
 pub async fn retry(db: &Db, id: i64, now: Time) -> Result<Retried> {
-    let work: Work<(i64, Time), Retried> = |tx, (id, now)| {
-        Box::pin(async move {
-            if let Some(row) = tx.row(&RETRY, &params![*id, *now]).await? {
-                return Ok(Retried::Waiting(row.get(0)?));
-            }
-            match tx.row(&IS_GIVEN_UP, &params![*id]).await? {
-                Some(row) => Ok(Retried::OpenAlready(row.get(0)?)),
-                None => Ok(Retried::NotGivenUp),
-            }
-        })
-    };
-    db.write(Actor::OPERATOR, (id, now), work).await
+    db.write(Actor::OPERATOR, (id, now), |tx, (id, now)| Box::pin(make_due(tx, *id, *now))).await
+}
+
+async fn make_due(tx: &mut Tx<'_>, id: i64, now: Time) -> Result<Retried> {
+    if let Some(row) = tx.row(&RETRY, &params![id, now]).await? {
+        return Ok(Retried::Waiting(row.get(0)?));
+    }
+    match tx.row(&IS_GIVEN_UP, &params![id]).await? {
+        Some(row) => Ok(Retried::OpenAlready(row.get(0)?)),
+        None => Ok(Retried::NotGivenUp),
+    }
 }
 
 /// Removes jobs that were done or given up before a time.

@@ -84,7 +84,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     // Jobs that do not finish in time are another node's when their lease is over.
     let served = async { while serving.join_next().await.is_some() {} };
     let ((), _) = tokio::join!(served, tokio::time::timeout(app.config.http.shutdown(), work));
-    if let Err(error) = app.db.settle().await {
+    if let Err(error) = app.db.checkpoint().await {
         tracing::warn!(%error, "the database's log stays beside it");
     }
     tracing::info!("stopped");

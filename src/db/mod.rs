@@ -248,9 +248,9 @@ impl Db {
     }
 
     /// Leaves the database as whoever copies it wants to find it; for the end of a process.
-    pub async fn settle(&self) -> Result<()> {
+    pub async fn checkpoint(&self) -> Result<()> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.settle().await,
+            Self::Sqlite(sqlite) => sqlite.checkpoint().await,
             Self::Postgres(_) => Ok(()),
         }
     }

@@ -205,17 +205,17 @@ impl Sqlite {
     }
 
     /// Moves what is in the log into the database, so that the one file is all there is.
-    pub async fn settle(&self) -> Result<()> {
+    pub async fn checkpoint(&self) -> Result<()> {
         // What is there now may be somebody else's.
         self.files.check()?;
         let path = self.path.clone();
-        let settled = tokio::task::spawn_blocking(move || {
+        let written = tokio::task::spawn_blocking(move || {
             let connection = Connection::open(path)?;
             connection.busy_timeout(Duration::from_secs(1))?;
             connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
         });
-        let settled = settled.await.map_err(|_| lost_thread())?;
-        settled.map_err(|error| from_sqlite(&error, "checkpoint").into())
+        let written = written.await.map_err(|_| lost_thread())?;
+        written.map_err(|error| from_sqlite(&error, "checkpoint").into())
     }
 
     /// Runs a step of the migrations in the writer thread.

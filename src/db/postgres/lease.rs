@@ -48,13 +48,14 @@ impl Drop for Lease {
         };
         // Beside whoever leaves: they may not wait. The place in the pool is free when the server is done.
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(settle(connection, text, self.limit + GRACE))),
+            Ok(runtime) => drop(runtime.spawn(finish(connection, text, self.limit + GRACE))),
             Err(_) => drop(Object::take(connection)),
         }
     }
 }
 
-async fn settle(connection: Object<Fresh>, text: &'static str, limit: Duration) {
+/// Gives a connection back when the server is done with it, or closes it.
+async fn finish(connection: Object<Fresh>, text: &'static str, limit: Duration) {
     if !matches!(tokio::time::timeout(limit, connection.batch_execute(text)).await, Ok(Ok(()))) {
         drop(Object::take(connection));
     }

@@ -21,7 +21,7 @@ pub async fn waiting(app: &App, ticket: &str, visitor_hash: &VisitorHash) -> Res
 }
 
 /// Makes whoever waits under a ticket a user's, as part of a unit of work.
-pub async fn settle(tx: &mut Tx<'_>, key: &UnclaimedIdentityKey, user: UserId, now: Time) -> Result<()> {
+pub async fn claim(tx: &mut Tx<'_>, key: &UnclaimedIdentityKey, user: UserId, now: Time) -> Result<()> {
     let arrival = store::take_arrival(tx, &key.ticket_hash, &key.visitor_hash, now).await?;
     let identity = arrival.ok_or(Refusal::SignInExpired)?.identity;
     if store::link(tx, &identity.issuer, &identity.subject, user, now).await? {

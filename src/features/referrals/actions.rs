@@ -60,14 +60,12 @@ pub async fn count(app: &App, referrer: UserId) -> Result<i64> {
 /// The job that keeps pages and totals cheap.
 pub async fn fold(app: &App, subject: &str) -> Result<Outcome> {
     let Some(referrer) = UserId::parse(subject) else { return Ok(Outcome::Done("no such referrer")) };
-    app.db
-        .write(Actor::SERVICE, referrer, |tx, referrer| {
-            Box::pin(async move {
-                hold_off(tx, *referrer).await?;
-                note_joins(tx, *referrer).await?;
-                store::mark(tx, *referrer).await
-            })
-        })
-        .await?;
+    app.db.write(Actor::SERVICE, referrer, |tx, referrer| Box::pin(set_marks(tx, *referrer))).await?;
     Ok(Outcome::Done("folded"))
+}
+
+async fn set_marks(tx: &mut Tx<'_>, referrer: UserId) -> Result<u64> {
+    hold_off(tx, referrer).await?;
+    note_joins(tx, referrer).await?;
+    store::mark(tx, referrer).await
 }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::config::Policy;
-use crate::db::Work;
+use crate::db::Tx;
 use crate::features::accounts::store;
 use crate::features::referrals;
 use crate::jobs::{Job, Outcome};
@@ -30,13 +30,13 @@ pub async fn check_email(app: &App, job: &Job) -> Result<Outcome> {
     }
     let deadline = person.created_at.min(now.plus(SKEW)).plus(app.config.email.give_up());
     let (Some(hunter), Ok(email)) = (&app.hunter, Email::parse(&person.email)) else {
-        return settle(app, user, Verdict::Unknown).await;
+        return record(app, user, Verdict::Unknown).await;
     };
     if app.clock.now() >= deadline {
-        return settle(app, user, Verdict::Unknown).await;
+        return record(app, user, Verdict::Unknown).await;
     }
     match hunter.verify(&email).await {
-        VerifierReply::Verdict(verdict) => settle(app, user, verdict).await,
+        VerifierReply::Verdict(verdict) => record(app, user, verdict).await,
         VerifierReply::Again { why, after } => {
             // No later than the deadline, at which the address passes.
             let left = deadline.since(app.clock.now());
@@ -46,17 +46,25 @@ pub async fn check_email(app: &App, job: &Job) -> Result<Outcome> {
 }
 
 /// Stores the verdict; a referral that waited for it is confirmed unless the address is bad and bad ones are blocked.
-async fn settle(app: &App, user: UserId, verdict: Verdict) -> Result<Outcome> {
+async fn record(app: &App, user: UserId, verdict: Verdict) -> Result<Outcome> {
     let confirmed = !(verdict.is_bad() && app.config.email.check == Policy::Block);
-    let work: Work<(UserId, Verdict, Time, bool), ()> = |tx, (user, verdict, now, confirmed)| {
-        Box::pin(async move {
-            if store::set_verdict(tx, *user, *verdict, *now).await? && *confirmed {
-                referrals::actions::confirm(tx, *user).await?;
-            }
-            Ok(())
-        })
-    };
-    app.db.write(Actor::SERVICE, (user, verdict, app.clock.now(), confirmed), work).await?;
+    let checked = Checked { user, verdict, confirmed, now: app.clock.now() };
+    app.db.write(Actor::SERVICE, checked, |tx, input| Box::pin(store_verdict(tx, input))).await?;
     app.metrics.verdict(verdict.word());
     Ok(Outcome::Done(verdict.word()))
+}
+
+struct Checked {
+    user: UserId,
+    verdict: Verdict,
+    /// Whether a referral that waits is to count.
+    confirmed: bool,
+    now: Time,
+}
+
+async fn store_verdict(tx: &mut Tx<'_>, input: &Checked) -> Result<()> {
+    if store::set_verdict(tx, input.user, input.verdict, input.now).await? && input.confirmed {
+        referrals::actions::confirm(tx, input.user).await?;
+    }
+    Ok(())
 }

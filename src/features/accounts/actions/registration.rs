@@ -145,7 +145,7 @@ pub async fn write_in_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     store::insert_user(tx, user).await?;
     // Before the names: whoever sends a form twice is told that it was used, not that the name is taken.
     if let Some(arrival) = &entry.arrival {
-        identities::actions::settle(tx, arrival, user.id, user.created_at).await?;
+        identities::actions::claim(tx, arrival, user.id, user.created_at).await?;
     }
     // A name that is one's own address is the same log-in.
     if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {

@@ -2,7 +2,7 @@
 
 use super::find;
 use crate::app::App;
-use crate::db::{Tx, Work};
+use crate::db::Tx;
 use crate::features::clients::model::Consent;
 use crate::features::clients::store::consents as store;
 use crate::features::tokens;
@@ -43,17 +43,24 @@ pub async fn withdraw(app: &App, actor: Actor, user: UserId, client: &str) -> Re
     if !super::may_be_id(client) {
         return Err(Refusal::ConsentNotFound.into());
     }
-    let withdraw: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, client, now)| {
-        Box::pin(async move {
-            if !store::withdraw(tx, *user, client).await? {
-                return Err(Refusal::ConsentNotFound.into());
-            }
-            tokens::actions::end_all_of_consent(tx, *user, client, *now).await
-        })
-    };
-    let ended = app.write_for(actor, user, (user, client.to_owned(), app.clock.now()), withdraw).await?;
+    let withdrawal = Withdrawal { user, client: client.to_owned(), now: app.clock.now() };
+    let ended = app.write_for(actor, user, withdrawal, |tx, input| Box::pin(end_consent(tx, input))).await?;
     app.sessions_ended(&ended).await;
     Ok(())
+}
+
+struct Withdrawal {
+    user: UserId,
+    client: String,
+    now: Time,
+}
+
+/// The sessions that have ended with it.
+async fn end_consent(tx: &mut Tx<'_>, input: &Withdrawal) -> Result<Vec<SessionId>> {
+    if !store::withdraw(tx, input.user, &input.client).await? {
+        return Err(Refusal::ConsentNotFound.into());
+    }
+    tokens::actions::end_all_of_consent(tx, input.user, &input.client, input.now).await
 }
 
 /// As part of removing a client.
