@@ -14,8 +14,8 @@ use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::mail_key::MailKeyring;
 use crate::db::{Db, Options, Work};
+use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
-use crate::kernel::actor::Actor;
 use crate::kernel::caller::Caller;
 use crate::kernel::code::Code;
 use crate::kernel::digest::AccessTokenHash;
@@ -164,23 +164,37 @@ impl App {
     }
 
     /// Runs a unit of work of somebody's that changes something for a user, in their turn and as often as they may.
-    pub async fn write_for<I, T>(&self, actor: Actor, user: UserId, input: I, work: Work<I, T>) -> Result<T>
+    pub async fn write_for<I, T>(&self, sent: impl Into<Sent<T>>, user: UserId, input: I, work: Work<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
         let _turn = self.turn_of(user).await?;
-        self.db.write(actor, input, work).await
+        self.write(sent, input, work).await
     }
 
     /// Runs a unit of work when it is the turn of its key.
-    pub async fn write_in_turn<I, T>(&self, actor: Actor, key: Key, input: I, work: Work<I, T>) -> Result<T>
+    pub async fn write_in_turn<I, T>(&self, sent: impl Into<Sent<T>>, key: Key, input: I, work: Work<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
         let _turn = self.turns.take(key).await?;
-        self.db.write(actor, input, work).await
+        self.write(sent, input, work).await
+    }
+
+    /// Runs a unit of work of somebody's. Those that were sent with one key wait for each other, and one is run.
+    pub async fn write<I, T>(&self, sent: impl Into<Sent<T>>, input: I, work: Work<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let sent = sent.into();
+        let _turn = match sent.turn() {
+            Some(key) => Some(self.turns.take(Key::Grant(key)).await?),
+            None => None,
+        };
+        sent.write(&self.db, input, work).await
     }
 
     /// Makes known, here and to the other nodes, that an owner's code has changed.

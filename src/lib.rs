@@ -11,6 +11,7 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod features;
+pub mod idempotency;
 pub mod jobs;
 pub mod kernel;
 pub mod limits;

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, stopped};
 use crate::cache;
 use crate::features::{accounts, codes, identities, mails, oauth, referrals, tokens};
+use crate::idempotency;
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, Result};
@@ -332,6 +333,7 @@ async fn forget(app: &App) -> Result<()> {
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     identities::actions::housekeeping(app).await?;
     mails::actions::housekeeping(app, now.minus(retention.mails())).await?;
+    idempotency::housekeeping(&app.db, now).await?;
     cache::changes::housekeeping(&app.db).await?;
     readiness::housekeeping(&app.db).await.map(drop)
 }
@@ -354,6 +356,7 @@ pub async fn mend_times(app: &App) -> Result<u64> {
     let now = app.clock.now();
     let mended = jobs::mend_times(&app.db, now).await?
         + cache::changes::mend_times(&app.db).await?
+        + idempotency::mend_times(&app.db, now).await?
         + tokens::actions::mend_times(app, now).await?;
     if mended > 0 {
         tracing::warn!(rows = mended, "times that a clock had written ahead are mended");

@@ -170,7 +170,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                     .ok_or("the algorithm is RS256 or EdDSA")?,
                 require_pkce: !without_pkce,
             };
-            let made = clients::actions::register(app, Actor::OPERATOR, new).await.map_err(not_registered)?;
+            let made = clients::actions::register(app, Actor::OPERATOR.into(), new).await.map_err(not_registered)?;
             super::say(&format!("client_id      {}", made.client.id));
             match made.secret {
                 Some(secret) => done(&format!("client_secret  {secret}")),
@@ -185,11 +185,11 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
             Ok(())
         }
         ClientCommand::NewSecret { client_id } => {
-            let secret = clients::actions::new_secret(app, Actor::OPERATOR, &client_id).await.map_err(text)?;
+            let secret = clients::actions::new_secret(app, Actor::OPERATOR.into(), &client_id).await.map_err(text)?;
             done(&format!("client_secret  {secret}"))
         }
         ClientCommand::Remove { client_id } => {
-            clients::actions::remove(app, Actor::OPERATOR, &client_id).await.map_err(text)?;
+            clients::actions::remove(app, Actor::OPERATOR.into(), &client_id).await.map_err(text)?;
             done("removed; its tokens have ended")
         }
     }

@@ -29,6 +29,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("jobs", include_str!("../../migrations/0008_jobs.sql")),
     ("programs", include_str!("../../migrations/0009_programs.sql")),
     ("mails", include_str!("../../migrations/0010_mails.sql")),
+    ("idempotency", include_str!("../../migrations/0011_idempotency.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

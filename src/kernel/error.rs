@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::answer::Answer;
 use crate::described_by_words;
 
 /// Everything an action can fail with.
@@ -19,6 +20,8 @@ pub enum Error {
     Limited(Duration),
     /// The database; see [`Storage`] for what may be retried.
     Storage(Storage),
+    /// No fault at all: the write was made before, and this is what it was answered.
+    Answered(Answer),
     /// Ours alone: stored data that contradicts itself, a broken invariant. The text is for the log.
     Internal(String),
 }
@@ -148,6 +151,8 @@ refusals! {
     UriTooLong "uri_too_long" "The address is longer than 8 KiB";
     UnsupportedMediaType "unsupported_media_type"
         "The body is compressed, or neither JSON nor, where that is accepted, a form";
+    IdempotencyKeyReused "idempotency_key_reused" "This Idempotency-Key was used for another request";
+    IdempotencyInFlight "idempotency_in_flight" "A request with this Idempotency-Key is under way";
     RateLimited "rate_limited" "Too many requests; try again later";
     Overloaded "overloaded" "More work than this service takes on at once; try again shortly";
     Unavailable "unavailable" "The service cannot do this just now; try again shortly";
@@ -186,6 +191,7 @@ impl std::fmt::Display for Error {
                 let sentences: Vec<&str> = fields.iter().map(|field| field.msg.as_str()).collect();
                 f.write_str(&sentences.join("; "))
             }
+            Self::Answered(_) => f.write_str("answered before"),
             Self::Limited(_) => f.write_str(Refusal::RateLimited.sentence()),
             Self::Busy(_) => f.write_str(Refusal::Overloaded.sentence()),
             Self::Storage(Storage::Constraint(name)) => write!(f, "the constraint {name} was violated"),

@@ -2,6 +2,7 @@
 
 pub mod active_code;
 pub mod actor;
+pub mod answer;
 pub mod caller;
 pub mod code;
 pub mod deadline;

@@ -25,10 +25,10 @@ use crate::kernel::deadline::{self, Ended};
 use crate::kernel::error::Refusal;
 use crate::limits::told::{self, Counted};
 use crate::web::client_address::Peer;
-use crate::web::pages;
 use crate::web::problem::{self, Problem};
 use crate::web::views::language::Language;
 use crate::web::views::words::Words;
+use crate::web::{idempotency, pages};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -73,7 +73,15 @@ pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: 
         (response, false, Vec::new())
     } else {
         let limit = limit(route).unwrap_or(app.config.http.request());
-        let work = deadline::request(limit, AssertUnwindSafe(next.run(request)).catch_unwind());
+        let noted = idempotency::note(&mut request);
+        let answering = async {
+            let response = next.run(request).await;
+            match noted {
+                Some(noted) => idempotency::or_first_answer(app, &noted, response).await,
+                None => response,
+            }
+        };
+        let work = deadline::request(limit, AssertUnwindSafe(answering).catch_unwind());
         let (ended, counted) = told::counting(work).await;
         let wrote = ended.wrote;
         (answer(ended), wrote, counted)

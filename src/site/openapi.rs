@@ -1,17 +1,19 @@
 //! The document that describes the API: what no handler knows by itself.
 
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     AuthorizationCode, ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, SecurityScheme,
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    Components, ContactBuilder, Header, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, ServerBuilder,
+    Components, ContactBuilder, Header, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Response,
+    ServerBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::kernel::error::Refusal;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::web::problem::Body9457;
 
@@ -55,8 +57,45 @@ pub fn tell_of_limits(document: &mut OpenApi) {
         [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
     }) {
         limited(operation);
+        keyed(operation);
     }
 }
+
+/// Where a write may come again, it says how.
+fn keyed(operation: &mut Operation) {
+    let is_keyed = |answer: &RefOr<Response>| match answer {
+        RefOr::T(answer) => answer.content.values().any(|content| match content {
+            RefOr::T(content) => content.examples.contains_key(Refusal::IdempotencyKeyReused.word()),
+            RefOr::Ref(_) => false,
+        }),
+        RefOr::Ref(_) => false,
+    };
+    let answers = &mut operation.responses.responses;
+    if !answers.get("422").is_some_and(is_keyed) {
+        return;
+    }
+    for (status, answer) in answers.iter_mut() {
+        if let RefOr::T(answer) = answer
+            && status.starts_with('2')
+        {
+            answer.headers.insert("Idempotency-Replayed".to_owned(), RefOr::T(text_header(REPLAYED)));
+        }
+    }
+    let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(257));
+    let parameter = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(KEY))
+        .schema(Some(key))
+        .example(Some("01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11".into()));
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter.build()));
+}
+
+const KEY: &str = "Makes it safe to send the request again: within 24 hours the same caller gets the first answer to the \
+    same request with the same key, and nothing is done twice. 1 to 255 printable ASCII characters, in quotes or bare; a \
+    UUID is best. What was refused was not done, and may be sent again with the same key. A draft: \
+    draft-ietf-httpapi-idempotency-key-header-07";
+const REPLAYED: &str = "`true` when this is the first answer to the request, given again";
 
 fn limited(operation: &mut Operation) {
     let answers = &mut operation.responses.responses;

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
+use super::idempotency::Noted;
 use super::problem::Problem;
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
@@ -206,9 +207,16 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let kind = content_type(&request);
+        let noted = Noted::body(request.extensions());
         let bytes = read(request).await?;
         match kind {
-            Kind::Json => Ok(Self(object(&bytes)?)),
+            Kind::Json => {
+                let fields = object(&bytes)?;
+                if let Some(noted) = noted {
+                    noted.says(&fields.values);
+                }
+                Ok(Self(fields))
+            }
             Kind::Form | Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
         }
     }

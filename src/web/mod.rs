@@ -5,6 +5,7 @@ pub mod actor;
 pub mod browser;
 pub mod client_address;
 pub mod extract;
+pub mod idempotency;
 pub mod page;
 pub mod pages;
 pub mod problem;

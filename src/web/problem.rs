@@ -14,6 +14,8 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as DocResponse, ResponseBuilder};
 
+use super::idempotency;
+use crate::kernel::answer::Answer;
 use crate::kernel::error::{Error, FieldError, Refusal, Storage};
 use crate::kernel::ids::RequestId;
 use crate::kernel::scope::Scope;
@@ -85,6 +87,8 @@ pub struct Problem {
     pub reason: Option<Unready>,
     /// For the log.
     pub context: Option<String>,
+    /// No problem: the first answer to a write that came again.
+    pub answered: Option<Box<Answer>>,
 }
 
 impl From<Refusal> for Problem {
@@ -97,6 +101,7 @@ impl From<Refusal> for Problem {
             scope: None,
             reason: None,
             context: None,
+            answered: None,
         }
     }
 }
@@ -107,6 +112,7 @@ impl From<Error> for Problem {
         match error {
             Error::Refused(refusal) => refusal.into(),
             Error::Invalid(errors) => Self { errors, ..Refusal::Invalid.into() },
+            Error::Answered(answer) => Self { answered: Some(Box::new(answer)), ..Refusal::Internal.into() },
             Error::Busy(after) => Self { retry_after: Some(after), ..Refusal::Overloaded.into() },
             Error::Limited(after) => Self { retry_after: Some(after), ..Refusal::RateLimited.into() },
             Error::Storage(Storage::Retry(fault) | Storage::Unavailable(fault) | Storage::OutcomeUnknown(fault)) => {
@@ -127,6 +133,9 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        if let Some(answer) = self.answered {
+            return idempotency::replay(*answer);
+        }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status(self.refusal);
         response.extensions_mut().insert(self);
@@ -235,11 +244,16 @@ pub fn status(refusal: Refusal) -> StatusCode {
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         R::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        R::UsernameTaken | R::EmailTaken | R::CodeTaken | R::ActiveCodeExists | R::ClientPublic => StatusCode::CONFLICT,
+        R::UsernameTaken
+        | R::EmailTaken
+        | R::CodeTaken
+        | R::ActiveCodeExists
+        | R::ClientPublic
+        | R::IdempotencyInFlight => StatusCode::CONFLICT,
         R::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        R::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        R::Invalid | R::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         R::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         R::Overloaded | R::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -324,6 +338,12 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::UnsupportedMediaType => {
             "Bodies are JSON (`application/json`) and not compressed; POST /api/v1/auth/token takes a form as well."
         }
+        R::IdempotencyKeyReused => {
+            "The same caller has used this Idempotency-Key within 24 hours for another request to this operation, and that one was carried out. Nothing was done now. Take a new key for each request, and the same one only to repeat it."
+        }
+        R::IdempotencyInFlight => {
+            "A request with this Idempotency-Key is being carried out at another node and takes long. Nothing was done now. Ask again with the same key: you get the first answer as soon as there is one."
+        }
         R::RateLimited => {
             "You have asked more often than the operator allows, or have too many calls under way. Wait as many seconds as `Retry-After` says."
         }
@@ -385,7 +405,7 @@ fn example(refusal: Refusal) -> serde_json::Value {
 }
 
 /// Names the refusals of an operation for its documentation; `body`, `query` and `caller` add what reading a body, the
-/// query or path, and a token can bring.
+/// query or path, and a token can bring, `keyed` what a client's key can.
 #[macro_export]
 macro_rules! problems {
     ($name:ident: $($group:ident)* [$($refusal:ident),* $(,)?]) => {
@@ -412,6 +432,8 @@ pub mod groups {
     pub const body: &[Refusal] =
         &[Refusal::RequestTimeout, Refusal::TooLarge, Refusal::UnsupportedMediaType, Refusal::Invalid];
     pub const query: &[Refusal] = &[Refusal::Invalid];
+    /// Of writes that take an `Idempotency-Key`.
+    pub const keyed: &[Refusal] = &[Refusal::Invalid, Refusal::IdempotencyKeyReused, Refusal::IdempotencyInFlight];
     pub const caller: &[Refusal] = &[Refusal::NotAuthenticated, Refusal::InvalidToken];
     pub const reader: &[Refusal] = &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope];
     pub const person: &[Refusal] =

@@ -15,6 +15,7 @@ mod database;
 mod document;
 mod faults;
 mod http;
+mod idempotency;
 mod jobs;
 mod keys;
 mod laws;

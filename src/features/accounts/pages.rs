@@ -65,7 +65,7 @@ async fn ask(
             let email = fields.all(email)?;
             // Whoever asks too often is told what everybody is told.
             if app.limits.lets_ask_for_mail(email.key(), client).await? {
-                reset::ask(&app, visitor.actor, visitor.language(), &email).await?;
+                reset::ask(&app, visitor.actor.into(), visitor.language(), &email).await?;
             }
             Ok(())
         };
@@ -148,7 +148,7 @@ async fn use_link(
             let mut fields = Fields::of(form);
             let password = fields.text("password");
             let password = fields.all(password)?;
-            reset::complete(&app, visitor.actor, &token, visitor.language(), &password).await
+            reset::complete(&app, visitor.actor.into(), &token, visitor.language(), &password).await
         };
         let error = match used.await {
             Ok(()) => return say(&app, &visitor, words, StatusCode::OK, Message::PasswordSet, Way::LogIn(HOME)),

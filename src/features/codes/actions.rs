@@ -8,6 +8,7 @@ use super::store;
 use crate::app::App;
 use crate::cache::changes::announce_code;
 use crate::db::{Tx, Work};
+use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::Subject;
@@ -37,7 +38,7 @@ struct NewCode {
 /// Makes a code. With `replace` the active one, if any, is revoked in the same step.
 pub async fn create(
     app: &App,
-    actor: Actor,
+    sent: impl Into<Sent<OwnedCode>>,
     owner: UserId,
     code: Option<Code>,
     expires_at: Time,
@@ -50,7 +51,8 @@ pub async fn create(
     };
     let most = app.limits.codes_a_day();
     let new = NewCode { owner, candidates, chosen, expires_at, replace, most };
-    let (made, version) = app.write_for(actor, owner, new, |tx, new| Box::pin(make(tx, new))).await?;
+    let sent = sent.into().of(|(made, _): &(OwnedCode, i64)| made);
+    let (made, version) = app.write_for(sent, owner, new, |tx, new| Box::pin(make(tx, new))).await?;
     app.code_changed(owner, version).await;
     Ok(made)
 }
@@ -112,10 +114,10 @@ async fn within_a_day(tx: &mut Tx<'_>, slot: &Slot, most: i64) -> Result<()> {
 }
 
 /// Revokes a code of the caller's, also one that has expired. From here on no node accepts it.
-pub async fn revoke(app: &App, actor: Actor, owner: UserId, typed: &str) -> Result<()> {
+pub async fn revoke(app: &App, sent: Sent<()>, owner: UserId, typed: &str) -> Result<()> {
     let Some(key) = CodeKey::of(typed) else { return Err(Refusal::CodeNotFound.into()) };
     let end: Work<(UserId, CodeKey), i64> = |tx, (owner, key)| Box::pin(end(tx, *owner, *key));
-    let version = app.write_for(actor, owner, (owner, key), end).await?;
+    let version = app.write_for(sent.settled(&())?, owner, (owner, key), end).await?;
     app.code_changed(owner, version).await;
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::kernel::time::Time;
 use crate::problems;
 use crate::web::client_address::ClientAddress;
 use crate::web::extract::{JsonBody, PathText, Query};
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::page::{Listing, PageParams, PageQuery};
 use crate::web::problem::Problem;
 
@@ -90,12 +91,12 @@ pub struct CodeOut {
     pub is_active: bool,
 }
 
-impl From<OwnedCode> for CodeOut {
-    fn from(code: OwnedCode) -> Self {
+impl From<&OwnedCode> for CodeOut {
+    fn from(code: &OwnedCode) -> Self {
         Self {
             id: code.id,
             user_id: code.owner.0,
-            code: code.code,
+            code: code.code.clone(),
             expires_at: code.expires_at,
             is_active: code.state == CodeState::Active,
         }
@@ -143,7 +144,7 @@ impl From<&ActiveCode> for FoundCode {
     }
 }
 
-problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists, RateLimited]);
+problems!(CreateProblems: person body keyed[ExpiresInPast, CodeTaken, ActiveCodeExists, RateLimited]);
 
 /// Make a code
 ///
@@ -162,17 +163,18 @@ problems!(CreateProblems: person body[ExpiresInPast, CodeTaken, ActiveCodeExists
         CreateProblems))]
 async fn create(
     State(app): State<Arc<App>>,
-    caller: Person<need::CodesWrite>,
+    caller: Keyed<Person<need::CodesWrite>>,
     query: Query,
     JsonBody(mut fields): JsonBody,
-) -> Result<(StatusCode, Json<CodeOut>), Problem> {
+) -> Result<Reply, Problem> {
     let chosen = fields.optional_text("code");
     let code = chosen.and_then(|text| fields.judge("code", Code::parse(&text)));
     let expires_at =
         fields.parsed("expires_at", |text| Time::parse(text).ok_or("Input should be a valid date or time"));
     let expires_at = fields.all(expires_at)?;
-    let made = actions::create(&app, caller.actor, caller.user, code, expires_at, query.flag("replace")?).await?;
-    Ok((StatusCode::CREATED, Json(made.into())))
+    let tell = |made: &OwnedCode| Reply::json(StatusCode::CREATED, &CodeOut::from(made));
+    let sent = caller.sent(tell)?;
+    Ok(tell(&actions::create(&app, sent, caller.user, code, expires_at, query.flag("replace")?).await?)?)
 }
 
 problems!(ListProblems: person query[]);
@@ -190,7 +192,7 @@ async fn list(
     page: PageQuery,
 ) -> Result<Response, Problem> {
     let codes = actions::list(&app, caller.user, page.request).await?;
-    Ok(page.answer(codes, CodeOut::from))
+    Ok(page.answer(codes, |code| CodeOut::from(&code)))
 }
 
 problems!(FindProblems: reader query[NoActiveCode, RateLimited]);
@@ -248,7 +250,7 @@ async fn look_up(
     Ok(Json(FoundCode::from(&*found)))
 }
 
-problems!(RevokeProblems: person query[NotYourCode, CodeNotFound, RateLimited]);
+problems!(RevokeProblems: person query keyed[NotYourCode, CodeNotFound, RateLimited]);
 
 /// Revoke a code
 ///
@@ -261,11 +263,11 @@ problems!(RevokeProblems: person query[NotYourCode, CodeNotFound, RateLimited]);
     responses((status = 204, description = "Revoked"), RevokeProblems))]
 async fn revoke(
     State(app): State<Arc<App>>,
-    caller: Person<need::CodesWrite>,
+    caller: Keyed<Person<need::CodesWrite>>,
     PathText(code): PathText,
-) -> Result<StatusCode, Problem> {
-    actions::revoke(&app, caller.actor, caller.user, &code).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Reply, Problem> {
+    actions::revoke(&app, caller.answered(&Reply::nothing())?, caller.user, &code).await?;
+    Ok(Reply::nothing())
 }
 
 /// The code in question.

@@ -6,7 +6,7 @@ use super::model::Change;
 use super::store;
 use crate::app::App;
 use crate::db::Tx;
-use crate::kernel::actor::Actor;
+use crate::idempotency::Sent;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::program::{DEFAULT, Program};
 
@@ -32,9 +32,9 @@ pub async fn get(app: &App, slug: &str) -> Result<Program> {
 }
 
 /// Changes a program. Every node goes by it a second later at most.
-pub async fn change(app: &App, actor: Actor, slug: &str, change: Change) -> Result<Program> {
+pub async fn change(app: &App, sent: Sent<Program>, slug: &str, change: Change) -> Result<Program> {
     exists(slug)?;
-    let changed = app.db.write(actor, change, |tx, change| Box::pin(apply(tx, change))).await?;
+    let changed = app.write(sent, change, |tx, change| Box::pin(apply(tx, change))).await?;
     app.program.forget();
     Ok(changed)
 }

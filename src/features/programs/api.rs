@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +18,7 @@ use crate::features::tokens::caller::{Manager, ProgramReader};
 use crate::kernel::program::{LandingUrl, Program, ProgramState, ShareText};
 use crate::problems;
 use crate::web::extract::{Fields, JsonBody, PathText};
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -138,7 +140,7 @@ struct NewShareTexts {
     ru: Option<String>,
 }
 
-problems!(ChangeProblems: manager body[ProgramNotFound, RateLimited]);
+problems!(ChangeProblems: manager body keyed[ProgramNotFound, RateLimited]);
 
 /// Change a program
 ///
@@ -150,14 +152,15 @@ problems!(ChangeProblems: manager body[ProgramNotFound, RateLimited]);
     responses((status = 200, description = "The program, changed", body = ProgramOut), ChangeProblems))]
 async fn change(
     State(app): State<Arc<App>>,
-    manager: Manager,
+    manager: Keyed<Manager>,
     PathText(slug): PathText,
     JsonBody(mut fields): JsonBody,
-) -> Result<Json<ProgramOut>, Problem> {
+) -> Result<Reply, Problem> {
     let change = read(&mut fields);
     let change = fields.all(Some(change))?;
     let _turn = app.turn_of(manager.user).await?;
-    Ok(Json(actions::change(&app, manager.actor, &slug, change).await?.into()))
+    let tell = |program: &Program| Reply::json(StatusCode::OK, &ProgramOut::from(program.clone()));
+    Ok(tell(&actions::change(&app, manager.sent(tell)?, &slug, change).await?)?)
 }
 
 fn read(fields: &mut Fields) -> Change {

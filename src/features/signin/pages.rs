@@ -213,7 +213,7 @@ async fn registered(browser: &Browser, form: &Parameters) -> Result<Registered> 
     // An empty field of a form is one that was left out.
     let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
     let (new, invitation) = read_registration(app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
-    registration::register(app, browser.actor(), new, invitation).await
+    registration::register(app, browser.actor().into(), new, invitation).await
 }
 
 /// Lets in who has just made an account by password.

@@ -17,6 +17,7 @@ use crate::kernel::error::Refusal;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::web::actor::anonymous;
+use crate::web::idempotency::Acts;
 use crate::web::problem::Problem;
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -99,6 +100,22 @@ impl<N: Need> FromRequestParts<Arc<App>> for Reader<N> {
         require(&caller, scope)?;
         let [may_manage, may_read_codes] = [Scope::Admin, Scope::CodesRead].map(|scope| caller.scopes.has(scope));
         Ok(Self { subject: caller.subject, may_manage, may_read_codes, need: PhantomData })
+    }
+}
+
+impl<N> Acts for Person<N> {
+    fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    fn scopes(&self) -> String {
+        self.scopes.to_string()
+    }
+}
+
+impl Acts for Manager {
+    fn actor(&self) -> Actor {
+        self.actor
     }
 }
 

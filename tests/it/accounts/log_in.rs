@@ -177,7 +177,7 @@ async fn a_log_in_asks_the_database_the_same_for_everybody_on_postgresql() {
             entrance: referral::features::accounts::model::Entrance::Password(PASSWORD.to_owned()),
         };
         let none = referral::features::accounts::actions::registration::Invitation::None;
-        referral::features::accounts::actions::registration::register(&app, Actor::SERVICE, user, none)
+        referral::features::accounts::actions::registration::register(&app, Actor::SERVICE.into(), user, none)
             .await
             .expect("registered");
     }

@@ -6,7 +6,7 @@ use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::{accounts, clients, codes, identities, mails, oauth, referrals, tokens};
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
-use referral::{cache, db, jobs, params, readiness};
+use referral::{cache, db, idempotency, jobs, params, readiness};
 
 referral::sql! {
     ADD_LOGIN = "insert into logins (login_key, user_id) values ($1, $2)";
@@ -27,6 +27,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
+    ("src/idempotency.rs", idempotency::STATEMENTS),
     ("src/jobs.rs", jobs::STATEMENTS),
     ("src/readiness.rs", readiness::STATEMENTS),
 ];

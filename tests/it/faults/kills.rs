@@ -1,9 +1,13 @@
 //! The service is killed at any step of a write.
 
+use reqwest::Method;
+use serde_json::json;
+
 use super::owners::{Owner, owner, registration, thorough};
 use crate::support::app::Setup;
 use crate::support::client::Client;
 use crate::support::history::{Call, Caller, History, Outcome, Write};
+use crate::support::keyed::{FAR, REPLACE, is_replayed, replace, request};
 use crate::support::process::{Operator, Serving};
 use crate::support::witness;
 
@@ -200,5 +204,63 @@ async fn every_write_is_whole_or_not_there_at_whichever_step_the_service_is_kill
     if thorough() {
         let steps = killed_at_every_step(Setup::Postgres, Kind::Registration, true).await;
         assert!(steps.iter().any(|step| step == "before LOCK_SLOT_SHARED"), "{steps:?}");
+    }
+}
+
+/// With a key: who asks again gets the answer of a write that is there, and of one that is not the effect.
+async fn keyed_writes_killed_at_every_step(setup: Setup) -> Vec<String> {
+    const CODES: &str = "select count(*) from codes";
+    let mortal = Mortal::new(setup, false).await;
+    let mut serving: Serving = mortal.operator.serve();
+    let user = serving.client().signed_up("user").await;
+    let body = json!({"expires_at": FAR});
+    let mut steps = Vec::new();
+    for turn in 1..50 {
+        let key = format!("key {turn}");
+        mortal.arm("CLAIM_KEY", turn);
+        let client = user.at(&serving.client().base);
+        let sent = request(&client, &Method::POST, REPLACE, Some(&body), &key).send().await;
+        let Some(step) = mortal.ended_at() else {
+            assert_eq!(sent.expect("an answer").status().as_u16(), 201);
+            return steps;
+        };
+        assert!(sent.is_err(), "{step}: {sent:?}");
+        assert_eq!(serving.wait().code, None, "it was ended by a signal");
+        let there = i64::from(step.starts_with("after the commit"));
+        let before = i64::try_from(turn).expect("a number") - 1;
+        assert_eq!(witness::number(&mortal.url, CODES).await, before + there, "{step}");
+        let answered = "select count(*) from idempotency where sealed_answer is not null";
+        assert_eq!(witness::number(&mortal.url, answered).await, before + there, "{step}");
+        assert_eq!(witness::number(&mortal.url, "select count(*) from idempotency").await, before + there, "{step}");
+        std::fs::remove_file(mortal.operator.path("crash")).expect("it was armed");
+        serving = mortal.operator.serve();
+        let client = user.at(&serving.client().base);
+        let answer = replace(&client, &key).await.expect(201);
+        assert_eq!(is_replayed(&answer), there == 1, "{step}");
+        assert_eq!(replace(&client, &key).await.expect(201).text, answer.text, "{step}");
+        assert_eq!(witness::number(&mortal.url, CODES).await, before + 1, "{step}");
+        steps.push(step);
+    }
+    panic!("it never went through: {steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_with_a_key_is_there_with_its_answer_or_not_at_all_wherever_the_service_is_killed() {
+    for setup in [Setup::Sqlite, Setup::Postgres] {
+        let steps = keyed_writes_killed_at_every_step(setup).await;
+        for step in ["before CLAIM_KEY", "before LOCK_SLOT", "before KEEP_ANSWER"] {
+            assert!(steps.iter().any(|known| known == step), "{setup:?}: {steps:?}");
+        }
+        for step in ["before the commit", "after the commit"] {
+            assert!(steps.iter().any(|known| known.starts_with(step)), "{setup:?}: {steps:?}");
+        }
+        // A key costs two statements, and without one there are none of them.
+        let statements = |steps: Vec<String>| -> Vec<String> {
+            steps.into_iter().filter(|step| !step.contains("the commit")).collect()
+        };
+        let plain = statements(killed_at_every_step(setup, Kind::Replacement, false).await);
+        let mut keyed = statements(steps);
+        keyed.retain(|step| !["before CLAIM_KEY", "before KEEP_ANSWER"].contains(&step.as_str()));
+        assert_eq!(keyed, plain, "{setup:?}");
     }
 }

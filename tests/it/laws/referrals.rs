@@ -239,7 +239,7 @@ async fn change(app: &App, turn: usize, (owner, newest): &(UserId, Mutex<String>
         0 => codes::actions::sweep(app).await,
         1 => {
             let code = held(newest).clone();
-            codes::actions::revoke(app, Actor::SERVICE, *owner, &code).await
+            codes::actions::revoke(app, Actor::SERVICE.into(), *owner, &code).await
         }
         2 => create(Time(far), false).await,
         3 => create(soon, true).await,

@@ -12,6 +12,7 @@ pub mod first_schema;
 pub mod gallery;
 pub mod history;
 pub mod hunter;
+pub mod keyed;
 pub mod log;
 pub mod mailbox;
 pub mod oauth;

@@ -24,7 +24,7 @@ pub async fn find(app: &App, typed: &str) -> Result<Option<Credentials>> {
 
 /// Makes an account with the manager's role.
 pub async fn create_manager(app: &App, new: Registration) -> Result<UserId> {
-    let made = register(app, Actor::OPERATOR, new, Invitation::None).await?;
+    let made = register(app, Actor::OPERATOR.into(), new, Invitation::None).await?;
     set_manager(app, made.id, true).await?;
     Ok(made.id)
 }

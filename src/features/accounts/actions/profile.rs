@@ -8,8 +8,8 @@ use crate::features::accounts::model::{Credentials, User};
 use crate::features::accounts::store;
 use crate::features::referrals::model::Referrer;
 use crate::features::{clients, codes, identities, mails, referrals, tokens};
+use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
-use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -47,7 +47,7 @@ pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
 }
 
 /// Lets oneself be found by e-mail, or not.
-pub async fn set_discoverable(app: &App, actor: Actor, user: UserId, discoverable: bool) -> Result<()> {
+pub async fn set_discoverable(app: &App, sent: Sent<()>, user: UserId, discoverable: bool) -> Result<()> {
     let change: Work<(UserId, bool), Option<i64>> = |tx, (user, discoverable)| {
         Box::pin(async move {
             if !store::set_discoverable(tx, *user, *discoverable).await? {
@@ -56,7 +56,7 @@ pub async fn set_discoverable(app: &App, actor: Actor, user: UserId, discoverabl
             codes::actions::refresh(tx, *user).await.map(Some)
         })
     };
-    if let Some(version) = app.write_for(actor, user, (user, discoverable), change).await? {
+    if let Some(version) = app.write_for(sent.settled(&())?, user, (user, discoverable), change).await? {
         app.code_changed(user, version).await;
     }
     Ok(())
@@ -75,7 +75,7 @@ async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Credentials, O
 }
 
 /// Changes the password, with the old one as proof, and ends every session, this one included.
-pub async fn change_password(app: &App, actor: Actor, user: UserId, proof: &Proof, new: &str) -> Result<()> {
+pub async fn change_password(app: &App, sent: Sent<()>, user: UserId, proof: &Proof, new: &str) -> Result<()> {
     let (person, stored) = prove(app, user, proof).await?;
     let least = app.config.accounts.min_password_length;
     if let Err(reason) = password::check(new, least, &person.username, &person.email) {
@@ -90,7 +90,8 @@ pub async fn change_password(app: &App, actor: Actor, user: UserId, proof: &Proo
             tokens::actions::end_all(tx, *user, *now).await
         })
     };
-    let ended = app.write_in_turn(actor, Key::User(user.0), (user, stored, hash, app.clock.now()), change).await?;
+    let input = (user, stored, hash, app.clock.now());
+    let ended = app.write_in_turn(sent.settled(&())?, Key::User(user.0), input, change).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }
@@ -103,11 +104,12 @@ struct Erased {
 
 /// Erases the account: name, address, password and chosen codes are gone, sessions end, the active code dies; the row
 /// stays without a face, so that nobody's numbers move.
-pub async fn erase(app: &App, actor: Actor, user: UserId, proof: &Proof) -> Result<()> {
+pub async fn erase(app: &App, sent: Sent<()>, user: UserId, proof: &Proof) -> Result<()> {
     let (_, stored) = prove(app, user, proof).await?;
     let remove: Work<(UserId, Option<String>, Time), Erased> =
         |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored.as_deref(), *now));
-    let erased = app.write_in_turn(actor, Key::User(user.0), (user, stored, app.clock.now()), remove).await?;
+    let input = (user, stored, app.clock.now());
+    let erased = app.write_in_turn(sent.settled(&())?, Key::User(user.0), input, remove).await?;
     app.sessions_ended(&erased.sessions).await;
     app.code_changed(user, erased.version).await;
     app.codes.forget(&erased.email_key, erased.version).await;

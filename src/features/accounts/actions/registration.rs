@@ -9,6 +9,7 @@ use crate::features::accounts::store::{self, NewUser};
 use crate::features::identities::model::UnclaimedIdentityKey;
 use crate::features::referrals::model::Status;
 use crate::features::{codes, identities, referrals};
+use crate::idempotency::Sent;
 use crate::jobs::{self, Kind};
 use crate::kernel::actor::Actor;
 use crate::kernel::code::CodeKey;
@@ -58,7 +59,12 @@ impl Entry {
 }
 
 /// Makes an account and, if it came with a code, the referral, in one unit of work.
-pub async fn register(app: &App, actor: Actor, new: Registration, invitation: Invitation) -> Result<Registered> {
+pub async fn register(
+    app: &App,
+    sent: Sent<Registered>,
+    new: Registration,
+    invitation: Invitation,
+) -> Result<Registered> {
     let code = match invitation {
         Invitation::None => None,
         Invitation::Code(key) => Some(key),
@@ -80,7 +86,7 @@ pub async fn register(app: &App, actor: Actor, new: Registration, invitation: In
         Entrance::Provider(key) => (None, Some(key)),
     };
     let entry = Entry {
-        actor,
+        actor: sent.actor(),
         user: NewUser {
             id: UserId::new(),
             username: new.username.as_str().to_owned(),
@@ -106,7 +112,11 @@ pub async fn register(app: &App, actor: Actor, new: Registration, invitation: In
     let check = entry.check;
     let way = if entry.arrival.is_some() { "provider" } else { "password" };
     let referral = entry.code.is_some().then(|| entry.status.word());
-    write(&app.db, entry).await?;
+    match sent.is_kept() {
+        // Its answer is part of a unit, and the one statement is none.
+        true => app.write(sent.settled(&registered)?, entry, |tx, entry| Box::pin(write_in_steps(tx, entry))).await?,
+        false => write(&app.db, entry).await?,
+    }
     app.metrics.registered(way);
     if let Some(status) = referral {
         app.metrics.referred(status);
@@ -120,7 +130,8 @@ pub async fn register(app: &App, actor: Actor, new: Registration, invitation: In
     Ok(registered)
 }
 
-/// Writes a registration. There are two ways to the same rows, and this is the one place that chooses:
+/// Writes a registration that came without a client's key. There are two ways to the same rows, and this is the one
+/// place that chooses:
 ///
 /// - One statement, for what most registrations write, on an engine that is faster with it: on PostgreSQL one trip to
 ///   the database instead of eight, and the referrer's slot is held for the length of one statement.

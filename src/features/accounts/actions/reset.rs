@@ -8,7 +8,7 @@ use crate::features::accounts::store;
 use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::{NewMail, UsedLink};
 use crate::features::{clients, identities, tokens};
-use crate::kernel::actor::Actor;
+use crate::idempotency::Sent;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{MailId, SessionId, UserId};
@@ -19,8 +19,8 @@ use crate::web::views::language::Language;
 
 /// Sends a link to whoever has an account with this address. Whoever asks learns nothing: neither the answer nor what
 /// is done for it depends on whether there is anybody.
-pub async fn ask(app: &App, actor: Actor, language: Language, email: &Email) -> Result<()> {
-    mails::ask(app, actor, MailKind::Reset, language, email).await
+pub async fn ask(app: &App, sent: Sent<()>, language: Language, email: &Email) -> Result<()> {
+    mails::ask(app, sent, MailKind::Reset, language, email).await
 }
 
 /// What a link of a mail leads to.
@@ -51,7 +51,7 @@ struct Reset {
 
 /// Sets a new password by the link of a mail, once, and ends every session. Where nobody had shown before that the
 /// address is theirs, whatever else may be somebody else's goes with the old password.
-pub async fn complete(app: &App, actor: Actor, token: &LinkToken, language: Language, new: &str) -> Result<()> {
+pub async fn complete(app: &App, sent: Sent<()>, token: &LinkToken, language: Language, new: &str) -> Result<()> {
     let linked = linked(app, token).await?;
     if linked.kind != MailKind::Reset {
         return Err(Refusal::LinkExpired.into());
@@ -66,7 +66,8 @@ pub async fn complete(app: &App, actor: Actor, token: &LinkToken, language: Lang
     let news = mails::prepare(app, MailKind::PasswordChanged, language, to).await?;
     let reset = Reset { link: token.id, user: user.id, hash, now: app.clock.now(), news };
     let set: Work<Reset, Vec<SessionId>> = |tx, reset| Box::pin(set(tx, reset));
-    let ended = app.write_in_turn(actor.person(user.id), Key::User(user.id.0), reset, set).await?;
+    let sent = sent.by(|actor| actor.person(user.id)).settled(&())?;
+    let ended = app.write_in_turn(sent, Key::User(user.id.0), reset, set).await?;
     app.sessions_ended(&ended).await;
     app.work_to_do.notify_waiters();
     Ok(())

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -37,6 +36,7 @@ use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 use crate::web::client_address::ClientAddress;
 use crate::web::extract::{Fields, JsonBody, JsonOrForm, PathText};
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 use crate::{problems, words};
 
@@ -84,13 +84,13 @@ struct UserOut {
     username: String,
 }
 
-impl From<Registered> for UserOut {
-    fn from(user: Registered) -> Self {
-        Self { id: user.id.0, email: user.email, username: user.username }
-    }
+/// What a registration is answered.
+fn registered(user: &Registered) -> Result<Reply> {
+    let user = UserOut { id: user.id.0, email: user.email.clone(), username: user.username.clone() };
+    Reply::json(StatusCode::CREATED, &user)
 }
 
-problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateLimited]);
+problems!(RegisterProblems: body keyed[CodeNotUsable, UsernameTaken, EmailTaken, RateLimited]);
 
 /// Register
 ///
@@ -107,13 +107,14 @@ problems!(RegisterProblems: body[CodeNotUsable, UsernameTaken, EmailTaken, RateL
         RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
-    actor: Actor,
+    caller: Keyed<Actor>,
     ClientAddress(client): ClientAddress,
     JsonBody(fields): JsonBody,
-) -> Result<(StatusCode, Json<UserOut>), Problem> {
+) -> Result<Reply, Problem> {
     app.limits.register_from(client).await?;
     let (new, invitation) = read_registration(&app, fields, None)?;
-    Ok((StatusCode::CREATED, Json(registration::register(&app, actor, new, invitation).await?.into())))
+    let sent = caller.sent(registered)?;
+    Ok(registered(&registration::register(&app, sent, new, invitation).await?)?)
 }
 
 /// Register with the code in the path
@@ -130,14 +131,15 @@ async fn register(
         RegisterProblems))]
 async fn register_with_code(
     State(app): State<Arc<App>>,
-    actor: Actor,
+    caller: Keyed<Actor>,
     ClientAddress(client): ClientAddress,
     PathText(code): PathText,
     JsonBody(fields): JsonBody,
-) -> Result<(StatusCode, Json<UserOut>), Problem> {
+) -> Result<Reply, Problem> {
     app.limits.register_from(client).await?;
     let (new, invitation) = read_registration(&app, fields, Some(&code))?;
-    Ok((StatusCode::CREATED, Json(registration::register(&app, actor, new, invitation).await?.into())))
+    let sent = caller.sent(registered)?;
+    Ok(registered(&registration::register(&app, sent, new, invitation).await?)?)
 }
 
 /// A registration with its referral code, from the fields of a body and the path.
@@ -350,7 +352,7 @@ struct Update {
     discoverable: bool,
 }
 
-problems!(UpdateProblems: person body[RateLimited]);
+problems!(UpdateProblems: person body keyed[RateLimited]);
 
 /// Change how others find you
 ///
@@ -361,15 +363,21 @@ problems!(UpdateProblems: person body[RateLimited]);
         (status = 204, description = "Changed; the token may not read the profile, for it lacks `profile`"), UpdateProblems))]
 async fn update(
     State(app): State<Arc<App>>,
-    caller: Person<need::Account>,
+    caller: Keyed<Person<need::Account>>,
     JsonBody(mut fields): JsonBody,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     let discoverable = fields.flag("discoverable");
-    me::set_discoverable(&app, caller.actor, caller.user, fields.all(discoverable)?).await?;
-    if !caller.scopes.has(Scope::Profile) {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    Ok(Json(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)).into_response())
+    let discoverable = fields.all(discoverable)?;
+    // Read before: an answer that is kept is made within the write, which reads nothing else.
+    let reply = match caller.scopes.has(Scope::Profile) {
+        true => {
+            let me = Me::seen(me::profile(&app, caller.user).await?, caller.scopes);
+            Reply::json(StatusCode::OK, &Me { discoverable, ..me })?
+        }
+        false => Reply::nothing(),
+    };
+    me::set_discoverable(&app, caller.answered(&reply)?, caller.user, discoverable).await?;
+    Ok(reply)
 }
 
 /// A new password, with the old one as proof.
@@ -386,7 +394,7 @@ struct PasswordChange {
     new_password: String,
 }
 
-problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited]);
+problems!(PasswordProblems: person body keyed[WrongPassword, LogInAgain, RateLimited]);
 
 /// Change your password
 ///
@@ -397,15 +405,15 @@ problems!(PasswordProblems: person body[WrongPassword, LogInAgain, RateLimited])
     responses((status = 204, description = "Changed"), PasswordProblems))]
 async fn change_password(
     State(app): State<Arc<App>>,
-    caller: Person<need::Account>,
+    caller: Keyed<Person<need::Account>>,
     JsonBody(mut fields): JsonBody,
-) -> Result<StatusCode, Problem> {
+) -> Result<Reply, Problem> {
     app.limits.prove(caller.user).await?;
     let current = proof(&app, &caller, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
-    me::change_password(&app, caller.actor, caller.user, &current, &new).await?;
-    Ok(StatusCode::NO_CONTENT)
+    me::change_password(&app, caller.answered(&Reply::nothing())?, caller.user, &current, &new).await?;
+    Ok(Reply::nothing())
 }
 
 /// Proof that it is you.
@@ -418,7 +426,7 @@ struct Erasure {
     password: Option<String>,
 }
 
-problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
+problems!(EraseProblems: person body keyed[WrongPassword, LogInAgain, RateLimited]);
 
 /// Erase your account
 ///
@@ -429,13 +437,14 @@ problems!(EraseProblems: person body[WrongPassword, LogInAgain, RateLimited]);
     responses((status = 204, description = "Erased"), EraseProblems))]
 async fn erase(
     State(app): State<Arc<App>>,
-    caller: Person<need::Account>,
+    caller: Keyed<Person<need::Account>>,
     JsonBody(mut fields): JsonBody,
-) -> Result<StatusCode, Problem> {
+) -> Result<Reply, Problem> {
     app.limits.prove(caller.user).await?;
     let password = proof(&app, &caller, &mut fields, "password").await?;
-    me::erase(&app, caller.actor, caller.user, &fields.all(password)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let sent = caller.answered(&Reply::nothing())?;
+    me::erase(&app, sent, caller.user, &fields.all(password)?).await?;
+    Ok(Reply::nothing())
 }
 
 /// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in by a

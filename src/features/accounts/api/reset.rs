@@ -17,6 +17,7 @@ use crate::kernel::error::Refusal;
 use crate::problems;
 use crate::web::client_address::ClientAddress;
 use crate::web::extract::JsonBody;
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 use crate::web::views::language::Language;
 
@@ -33,7 +34,7 @@ struct ResetRequest {
     email: String,
 }
 
-problems!(ResetRequestProblems: body[]);
+problems!(ResetRequestProblems: body keyed[]);
 
 /// Ask for a new password
 ///
@@ -47,17 +48,17 @@ problems!(ResetRequestProblems: body[]);
     responses((status = 202, description = "Whoever has the address gets a mail"), ResetRequestProblems))]
 async fn request_password_reset(
     State(app): State<Arc<App>>,
-    actor: Actor,
+    caller: Keyed<Actor>,
     ClientAddress(client): ClientAddress,
     language: Language,
     JsonBody(mut fields): JsonBody,
-) -> Result<StatusCode, Problem> {
+) -> Result<Reply, Problem> {
     let email = fields.parsed("email", Email::parse);
     let email = fields.all(email)?;
     if app.limits.lets_ask_for_mail(email.key(), client).await? {
-        reset::ask(&app, actor, language, &email).await?;
+        reset::ask(&app, caller.answered(&Reply::empty(StatusCode::ACCEPTED))?, language, &email).await?;
     }
-    Ok(StatusCode::ACCEPTED)
+    Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 
 /// A new password, with the link of a mail as proof.
@@ -73,7 +74,7 @@ struct Reset {
     password: String,
 }
 
-problems!(ResetProblems: body[LinkExpired, RateLimited]);
+problems!(ResetProblems: body keyed[LinkExpired, RateLimited]);
 
 /// Choose a new password
 ///
@@ -85,16 +86,16 @@ problems!(ResetProblems: body[LinkExpired, RateLimited]);
     responses((status = 204, description = "The password is set"), ResetProblems))]
 async fn complete_password_reset(
     State(app): State<Arc<App>>,
-    actor: Actor,
+    caller: Keyed<Actor>,
     ClientAddress(client): ClientAddress,
     language: Language,
     JsonBody(mut fields): JsonBody,
-) -> Result<StatusCode, Problem> {
+) -> Result<Reply, Problem> {
     app.limits.oauth_from(client).await?;
     let token = fields.text("token");
     let password = fields.text("password");
     let (token, password) = fields.all(token.zip(password))?;
     let token = LinkToken::parse(&token).ok_or(Refusal::LinkExpired)?;
-    reset::complete(&app, actor, &token, language, &password).await?;
-    Ok(StatusCode::NO_CONTENT)
+    reset::complete(&app, caller.answered(&Reply::nothing())?, &token, language, &password).await?;
+    Ok(Reply::nothing())
 }

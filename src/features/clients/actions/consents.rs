@@ -6,7 +6,7 @@ use crate::db::Tx;
 use crate::features::clients::model::Consent;
 use crate::features::clients::store::consents as store;
 use crate::features::tokens;
-use crate::kernel::actor::Actor;
+use crate::idempotency::Sent;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::scope::Scopes;
@@ -38,13 +38,14 @@ pub async fn list(app: &App, user: UserId) -> Result<Vec<Consent>> {
 }
 
 /// Takes back what a person has allowed a client: its tokens end on every node.
-pub async fn withdraw(app: &App, actor: Actor, user: UserId, client: &str) -> Result<()> {
+pub async fn withdraw(app: &App, sent: Sent<()>, user: UserId, client: &str) -> Result<()> {
     // Not every text is one that each database can be asked about.
     if !super::may_be_id(client) {
         return Err(Refusal::ConsentNotFound.into());
     }
     let withdrawal = Withdrawal { user, client: client.to_owned(), now: app.clock.now() };
-    let ended = app.write_for(actor, user, withdrawal, |tx, input| Box::pin(end_consent(tx, input))).await?;
+    let ended =
+        app.write_for(sent.settled(&())?, user, withdrawal, |tx, input| Box::pin(end_consent(tx, input))).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::db::Work;
 use crate::features::clients::model::{Change, ClientRegistration, DOCS, Fault, OAuthClient, hash_secret};
 use crate::features::clients::store;
 use crate::features::tokens;
-use crate::kernel::actor::Actor;
+use crate::idempotency::Sent;
 use crate::kernel::digest::ClientSecretHash;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{ClientId, SessionId, UserId};
@@ -24,7 +24,7 @@ pub struct Made {
 }
 
 /// Lets a program in.
-pub async fn register(app: &App, actor: Actor, new: ClientRegistration) -> Result<Made> {
+pub async fn register(app: &App, sent: Sent<Made>, new: ClientRegistration) -> Result<Made> {
     refuse(new.faults())?;
     let secret = new.confidential.then(|| new_text(app)).transpose()?;
     let id = ClientId::new().0;
@@ -42,9 +42,11 @@ pub async fn register(app: &App, actor: Actor, new: ClientRegistration) -> Resul
     };
     let insert: Work<(Uuid, OAuthClient, Option<UserId>), ()> =
         |tx, (id, client, by)| Box::pin(store::insert(tx, *id, client, *by));
-    app.db.write(actor, (id, client.clone(), actor.user()), insert).await?;
-    tracing::info!(client = client.id, name = client.name, "a client was registered");
-    Ok(Made { client, secret })
+    let input = (id, client.clone(), sent.actor().user());
+    let made = Made { client, secret };
+    app.write(sent.settled(&made)?, input, insert).await?;
+    tracing::info!(client = made.client.id, name = made.client.name, "a client was registered");
+    Ok(made)
 }
 
 fn refuse(faults: Vec<Fault>) -> Result<()> {
@@ -92,7 +94,7 @@ pub async fn list(app: &App) -> Result<Vec<OAuthClient>> {
 }
 
 /// Changes a client. Scopes that it loses are gone from the next token on; what people allowed stays as it is.
-pub async fn change(app: &App, actor: Actor, id: &str, change: Change) -> Result<OAuthClient> {
+pub async fn change(app: &App, sent: Sent<OAuthClient>, id: &str, change: Change) -> Result<OAuthClient> {
     let client = get(app, id).await?;
     // Each rule is about one of what can be changed, and what never is: it holds whatever others change meanwhile.
     let whole = ClientRegistration {
@@ -106,27 +108,30 @@ pub async fn change(app: &App, actor: Actor, id: &str, change: Change) -> Result
     };
     refuse(whole.faults())?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
-    let update: Work<(Uuid, Change), Option<OAuthClient>> = |tx, (id, change)| Box::pin(store::update(tx, *id, change));
-    app.db.write(actor, (uuid, change), update).await?.ok_or_else(|| Refusal::ClientNotFound.into())
+    let update: Work<(Uuid, Change), OAuthClient> = |tx, (id, change)| {
+        Box::pin(async move { store::update(tx, *id, change).await?.ok_or_else(|| Refusal::ClientNotFound.into()) })
+    };
+    app.write(sent, (uuid, change), update).await
 }
 
 /// Gives a confidential client another secret; the old one is no good from here on.
-pub async fn new_secret(app: &App, actor: Actor, id: &str) -> Result<String> {
+pub async fn new_secret(app: &App, sent: Sent<String>, id: &str) -> Result<String> {
     let client = get(app, id).await?;
     let (Some(uuid), true) = (client.uuid, client.is_confidential()) else {
         return Err(Refusal::ClientPublic.into());
     };
     let text = new_text(app)?;
-    let set: Work<(Uuid, ClientSecretHash), bool> = |tx, (id, hash)| Box::pin(store::set_secret(tx, *id, hash));
-    if app.db.write(actor, (uuid, hash_secret(&text)), set).await? {
-        Ok(text)
-    } else {
-        Err(Refusal::ClientNotFound.into())
-    }
+    let set: Work<(Uuid, ClientSecretHash), ()> = |tx, (id, hash)| {
+        Box::pin(async move {
+            if store::set_secret(tx, *id, hash).await? { Ok(()) } else { Err(Refusal::ClientNotFound.into()) }
+        })
+    };
+    app.write(sent.settled(&text)?, (uuid, hash_secret(&text)), set).await?;
+    Ok(text)
 }
 
 /// Removes a client: its tokens end on every node, and what people allowed it is forgotten.
-pub async fn remove(app: &App, actor: Actor, id: &str) -> Result<()> {
+pub async fn remove(app: &App, sent: Sent<()>, id: &str) -> Result<()> {
     let client = get(app, id).await?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
     let delete: Work<(Uuid, String, Time), Vec<SessionId>> = |tx, (uuid, id, now)| {
@@ -138,7 +143,7 @@ pub async fn remove(app: &App, actor: Actor, id: &str) -> Result<()> {
             tokens::actions::end_all_of_client(tx, id, *now).await
         })
     };
-    let ended = app.db.write(actor, (uuid, client.id, app.clock.now()), delete).await?;
+    let ended = app.write(sent.settled(&())?, (uuid, client.id, app.clock.now()), delete).await?;
     app.sessions_ended(&ended).await;
     Ok(())
 }

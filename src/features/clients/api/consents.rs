@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +16,7 @@ use crate::features::tokens::caller::{Person, need};
 use crate::kernel::time::Time;
 use crate::problems;
 use crate::web::extract::PathText;
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -68,7 +68,7 @@ async fn list(State(app): State<Arc<App>>, caller: Person<need::Account>) -> Res
     Ok(Json(Consents { items: given.into_iter().map(ConsentOut::from).collect() }))
 }
 
-problems!(WithdrawProblems: person query[ConsentNotFound, RateLimited]);
+problems!(WithdrawProblems: person query keyed[ConsentNotFound, RateLimited]);
 
 /// Take back what you have allowed a client
 ///
@@ -81,9 +81,9 @@ problems!(WithdrawProblems: person query[ConsentNotFound, RateLimited]);
     responses((status = 204, description = "Withdrawn"), WithdrawProblems))]
 async fn withdraw(
     State(app): State<Arc<App>>,
-    caller: Person<need::Account>,
+    caller: Keyed<Person<need::Account>>,
     PathText(client): PathText,
-) -> Result<StatusCode, Problem> {
-    consents::withdraw(&app, caller.actor, caller.user, &client).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Reply, Problem> {
+    consents::withdraw(&app, caller.answered(&Reply::nothing())?, caller.user, &client).await?;
+    Ok(Reply::nothing())
 }

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::features::clients::actions;
+use crate::features::clients::actions::{self, Made};
 use crate::features::clients::model::{
     Change, ClientRegistration, GrantType, MOST_REDIRECTS, OAuthClient, RedirectUri, parse_name,
 };
@@ -23,6 +23,7 @@ use crate::kernel::scope::Scopes;
 use crate::kernel::time::Time;
 use crate::problems;
 use crate::web::extract::{Fields, JsonBody, PathText};
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -85,18 +86,18 @@ struct ClientOut {
     created_at: Time,
 }
 
-impl From<OAuthClient> for ClientOut {
-    fn from(client: OAuthClient) -> Self {
+impl From<&OAuthClient> for ClientOut {
+    fn from(client: &OAuthClient) -> Self {
         Self {
             confidential: client.is_confidential(),
             redirect_uris: client.redirect_uris.iter().map(ToString::to_string).collect(),
-            grants: client.grants,
+            grants: client.grants.clone(),
             scope: client.scopes.to_string(),
             id_token_algorithm: client.id_token_algorithm,
             require_pkce: client.require_pkce,
             created_at: client.created_at,
-            client_id: client.id,
-            name: client.name,
+            client_id: client.id.clone(),
+            name: client.name.clone(),
         }
     }
 }
@@ -118,7 +119,7 @@ struct Clients {
     items: Vec<ClientOut>,
 }
 
-problems!(RegisterProblems: manager body[RateLimited]);
+problems!(RegisterProblems: manager body keyed[RateLimited]);
 
 /// Register a client
 ///
@@ -129,9 +130,9 @@ problems!(RegisterProblems: manager body[RateLimited]);
     responses((status = 201, description = "Registered", body = RegisteredClient), RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
-    manager: Manager,
+    manager: Keyed<Manager>,
     JsonBody(mut fields): JsonBody,
-) -> Result<(StatusCode, Json<RegisteredClient>), Problem> {
+) -> Result<Reply, Problem> {
     let name = fields.parsed("name", parse_name);
     let confidential = fields.optional_flag("confidential");
     let redirect_uris = redirect_uris(&mut fields);
@@ -151,8 +152,11 @@ async fn register(
         require_pkce: require_pkce.unwrap_or(true),
     };
     let _turn = app.turn_of(manager.user).await?;
-    let made = actions::register(&app, manager.actor, new).await?;
-    Ok((StatusCode::CREATED, Json(RegisteredClient { client: made.client.into(), client_secret: made.secret })))
+    let tell = |made: &Made| {
+        let client = ClientOut::from(&made.client);
+        Reply::json(StatusCode::CREATED, &RegisteredClient { client, client_secret: made.secret.clone() })
+    };
+    Ok(tell(&actions::register(&app, manager.sent(tell)?, new).await?)?)
 }
 
 fn scopes(text: &str) -> Result<Scopes, &'static str> {
@@ -199,7 +203,7 @@ problems!(ListProblems: manager[]);
     responses((status = 200, description = "The clients", body = Clients), ListProblems))]
 async fn list(State(app): State<Arc<App>>, _: Manager) -> Result<Json<Clients>, Problem> {
     let clients = actions::list(&app).await?;
-    Ok(Json(Clients { items: clients.into_iter().map(ClientOut::from).collect() }))
+    Ok(Json(Clients { items: clients.iter().map(ClientOut::from).collect() }))
 }
 
 problems!(GetProblems: manager query[ClientNotFound]);
@@ -213,7 +217,7 @@ problems!(GetProblems: manager query[ClientNotFound]);
         example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 200, description = "The client", body = ClientOut), GetProblems))]
 async fn get(State(app): State<Arc<App>>, _: Manager, PathText(id): PathText) -> Result<Json<ClientOut>, Problem> {
-    Ok(Json(actions::get(&app, &id).await?.into()))
+    Ok(Json(ClientOut::from(&actions::get(&app, &id).await?)))
 }
 
 /// What is to be different; what is left out stays.
@@ -231,7 +235,7 @@ struct ClientChange {
     scope: Option<String>,
 }
 
-problems!(ChangeProblems: manager body[ClientNotFound, RateLimited]);
+problems!(ChangeProblems: manager body keyed[ClientNotFound, RateLimited]);
 
 /// Change a client
 ///
@@ -244,19 +248,20 @@ problems!(ChangeProblems: manager body[ClientNotFound, RateLimited]);
     responses((status = 200, description = "The client, changed", body = ClientOut), ChangeProblems))]
 async fn change(
     State(app): State<Arc<App>>,
-    manager: Manager,
+    manager: Keyed<Manager>,
     PathText(id): PathText,
     JsonBody(mut fields): JsonBody,
-) -> Result<Json<ClientOut>, Problem> {
+) -> Result<Reply, Problem> {
     let name = fields.optionally_parsed("name", parse_name);
     let redirect_uris = redirect_uris(&mut fields);
     let scopes = fields.optionally_parsed("scope", scopes);
     let change = fields.all(Some(Change { name, redirect_uris, scopes }))?;
     let _turn = app.turn_of(manager.user).await?;
-    Ok(Json(actions::change(&app, manager.actor, &id, change).await?.into()))
+    let tell = |client: &OAuthClient| Reply::json(StatusCode::OK, &ClientOut::from(client));
+    Ok(tell(&actions::change(&app, manager.sent(tell)?, &id, change).await?)?)
 }
 
-problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
+problems!(RemoveProblems: manager query keyed[ClientNotFound, RateLimited]);
 
 /// Remove a client
 ///
@@ -267,10 +272,14 @@ problems!(RemoveProblems: manager query[ClientNotFound, RateLimited]);
     params(("client_id" = String, Path, description = "The client's id",
         example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")),
     responses((status = 204, description = "Removed"), RemoveProblems))]
-async fn remove(State(app): State<Arc<App>>, manager: Manager, PathText(id): PathText) -> Result<StatusCode, Problem> {
+async fn remove(
+    State(app): State<Arc<App>>,
+    manager: Keyed<Manager>,
+    PathText(id): PathText,
+) -> Result<Reply, Problem> {
     let _turn = app.turn_of(manager.user).await?;
-    actions::remove(&app, manager.actor, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    actions::remove(&app, manager.answered(&Reply::nothing())?, &id).await?;
+    Ok(Reply::nothing())
 }
 
 /// A client's new secret.
@@ -281,7 +290,7 @@ struct NewSecret {
     client_secret: String,
 }
 
-problems!(SecretProblems: manager query[ClientNotFound, ClientPublic, RateLimited]);
+problems!(SecretProblems: manager query keyed[ClientNotFound, ClientPublic, RateLimited]);
 
 /// Give a client another secret
 ///
@@ -295,9 +304,10 @@ problems!(SecretProblems: manager query[ClientNotFound, ClientPublic, RateLimite
     responses((status = 200, description = "The new secret", body = NewSecret), SecretProblems))]
 async fn replace_secret(
     State(app): State<Arc<App>>,
-    manager: Manager,
+    manager: Keyed<Manager>,
     PathText(id): PathText,
-) -> Result<Json<NewSecret>, Problem> {
+) -> Result<Reply, Problem> {
     let _turn = app.turn_of(manager.user).await?;
-    Ok(Json(NewSecret { client_secret: actions::new_secret(&app, manager.actor, &id).await? }))
+    let tell = |text: &String| Reply::json(StatusCode::OK, &NewSecret { client_secret: text.clone() });
+    Ok(tell(&actions::new_secret(&app, manager.sent(tell)?, &id).await?)?)
 }

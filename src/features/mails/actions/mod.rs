@@ -11,6 +11,7 @@ use super::store;
 use crate::app::App;
 use crate::crypto::mail_key::{LinkToken, MailKey};
 use crate::db::{Tx, Work};
+use crate::idempotency::Sent;
 use crate::jobs::{self, Job, Kind, Outcome};
 use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
@@ -79,7 +80,7 @@ pub async fn write(tx: &mut Tx<'_>, mail: &NewMail) -> Result<()> {
 
 /// Notes that somebody wants a mail for whoever has this address. Whether anybody has is looked at later, by the job:
 /// what is done here is the same for everybody.
-pub async fn ask(app: &App, actor: Actor, kind: MailKind, language: Language, email: &Email) -> Result<()> {
+pub async fn ask(app: &App, sent: Sent<()>, kind: MailKind, language: Language, email: &Email) -> Result<()> {
     if app.mailer.is_none() {
         return Ok(());
     }
@@ -91,7 +92,7 @@ pub async fn ask(app: &App, actor: Actor, kind: MailKind, language: Language, em
     let note: Work<(MailId, Told, Time), ()> = |tx, (id, told, now)| {
         Box::pin(async move { jobs::enqueue_with(tx, Kind::SendMail, id.to_string(), told, *now).await })
     };
-    app.db.write(actor, (id, told, app.clock.now()), note).await?;
+    app.write(sent.settled(&())?, (id, told, app.clock.now()), note).await?;
     app.work_to_do.notify_waiters();
     Ok(())
 }

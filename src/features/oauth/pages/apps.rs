@@ -90,7 +90,7 @@ async fn withdraw(browser: &Browser, form: &ProtectedForm) -> Result<Response> {
     let client = form.first("client_id").unwrap_or_default();
     let consents = consents::list(app, person.user).await?;
     let name = consents.into_iter().find(|consent| consent.client_id == client).map(|consent| consent.name);
-    match consents::withdraw(app, browser.actor().person(person.user), person.user, client).await {
+    match consents::withdraw(app, browser.actor().person(person.user).into(), person.user, client).await {
         // Twice is once: a form may be sent again.
         Ok(()) | Err(Error::Refused(Refusal::ConsentNotFound)) => {
             show(browser, name.as_deref().map_or(News::None, News::Withdrawn)).await

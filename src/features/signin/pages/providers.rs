@@ -292,5 +292,5 @@ async fn join(browser: &Browser, form: &Parameters, arrival: &UnclaimedIdentity)
         code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
     };
     let new = Registration { username, email, entrance: Entrance::Provider(key) };
-    Ok(registration::register(app, browser.actor(), new, invitation).await?.id)
+    Ok(registration::register(app, browser.actor().into(), new, invitation).await?.id)
 }

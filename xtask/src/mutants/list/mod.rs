@@ -5,6 +5,7 @@ mod mails;
 mod oauth;
 mod people;
 mod registration;
+mod retries;
 mod running;
 mod sign_in;
 mod tokens;
@@ -20,4 +21,5 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "oauth", mutants: oauth::MUTANTS },
     Topic { name: "sign-in", mutants: sign_in::MUTANTS },
     Topic { name: "running", mutants: running::MUTANTS },
+    Topic { name: "retries", mutants: retries::MUTANTS },
 ];

@@ -1,0 +1,190 @@
+//! Every write of the document. One that is new has to be added here, or it fails.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::on_every_setup;
+use crate::support::app::{Setup, TestApp};
+use crate::support::client::{Client, PASSWORD};
+use crate::support::keyed::{FAR, REPLACE, is_replayed, request};
+use crate::support::oauth::register;
+use crate::support::operations::operations;
+use crate::support::servers::Smtp;
+
+/// Those that take no key, and why.
+const WITHOUT: &[(&str, &str)] = &[
+    ("log_in", "an answer with tokens is given once; a refresh has a way of its own"),
+    ("log_out", "a second one is a 401, and nobody is logged out twice"),
+    ("request_tokens", "as a log-in"),
+    ("revoke_token", "a second one changes nothing, and the answer is the same"),
+    ("introspect_token", "it writes nothing"),
+    ("get_user_info_by_post", "it writes nothing"),
+    ("look_up_code", "it writes nothing"),
+    ("validate_code", "it writes nothing"),
+];
+/// Those that end the session they are sent in: whoever comes later is not logged in any more.
+const ENDS: &[&str] = &["change_password", "erase_account"];
+
+/// A write that somebody may make.
+struct Write {
+    client: Client,
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    /// A number that grows with each effect.
+    effect: String,
+}
+
+/// A write of this operation, with somebody who may make it once.
+async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, template: &str) -> Write {
+    let name = id.replace('_', "");
+    let owned = |table: &str, value: &str| {
+        format!("select {value} from {table} t join users u on u.id = t.owner_id where u.username = '{name}'")
+    };
+    let users = format!("select count(*) from users where username = 'new{name}'");
+    let email = format!("new{name}@example.com");
+    let account = json!({"username": format!("new{name}"), "email": email, "password": PASSWORD});
+    let proof = json!({"password": PASSWORD});
+    let change = json!({"current_password": PASSWORD, "new_password": "Zaunkoenig-2099"});
+    let client = json!({"name": name, "redirect_uris": ["https://shop.example.com/cb"], "scope": "openid"});
+    let clients = |condition: &str| format!("select count(*) from clients where {condition}");
+    let (who, path, body, effect) = match id {
+        "register_account" => (test.client(), template.to_owned(), Some(account), users),
+        "register_account_with_code" => {
+            let owner = test.user(&name).await;
+            owner.create_code("OWNER2099ABC").await.expect(201);
+            let referees = "select count(*) from referrals r join users u on u.id = r.referrer_id where u.username = ";
+            let effect = format!("{referees}'{name}'");
+            (test.client(), template.replace("{code}", "OWNER2099ABC"), Some(account), effect)
+        }
+        "request_password_reset" => {
+            let asked = "select count(*) from jobs where kind = 'send_mail' and done_at is null".to_owned();
+            (test.client(), template.to_owned(), Some(json!({"email": "somebody@example.com"})), asked)
+        }
+        "complete_password_reset" => {
+            let user = test.user(&name).await;
+            user.post("/api/v1/auth/reset", &json!({"email": user.email})).await.expect(202);
+            test.drain().await;
+            let body = json!({"token": smtp.mail_to(&user.email).token(), "password": "Zaunkoenig-2099"});
+            // A link acts once: another effect would have been refused.
+            (test.client(), template.to_owned(), Some(body), String::new())
+        }
+        "update_profile" => {
+            let user = test.user(&name).await;
+            user.create_code("UPDATE2099ABC").await.expect(201);
+            let body = json!({"discoverable": false});
+            (user, template.to_owned(), Some(body), owned("code_slots", "t.version"))
+        }
+        "change_password" => {
+            let user = test.user(&name).await;
+            let changed = "select count(*) from users where password_hash is not null and username = ";
+            (user, template.to_owned(), Some(change), format!("{changed}'{name}'"))
+        }
+        "erase_account" => {
+            let erased = "select count(*) from users where erased_at is not null".to_owned();
+            (test.user(&name).await, template.to_owned(), Some(proof), erased)
+        }
+        "create_code" => {
+            let user = test.user(&name).await;
+            user.create_code("CREATE2099ABC").await.expect(201);
+            (user, REPLACE.to_owned(), Some(json!({"expires_at": FAR})), owned("codes", "count(*)"))
+        }
+        "revoke_code" => {
+            let user = test.user(&name).await;
+            user.create_code("REVOKE2099ABC").await.expect(201);
+            (user, template.replace("{code}", "REVOKE2099ABC"), None, owned("code_slots", "t.version"))
+        }
+        "withdraw_consent" => {
+            let user = test.user(&name).await;
+            let sql = "insert into consents (user_id, client_id, scope, granted_at) select id, 'docs', 'openid', 1";
+            test.sql(&format!("{sql} from users where username = '{name}'")).await;
+            let effect = "select -count(*) from consents where client_id = 'docs'".to_owned();
+            (user, template.replace("{client_id}", "docs"), None, effect)
+        }
+        "change_program" => {
+            let body = json!({"name": "Renamed"});
+            let effect = "select count(*) from programs where name = 'Renamed'".to_owned();
+            (test.manager(&name).await, template.replace("{program}", "default"), Some(body), effect)
+        }
+        "register_client" => {
+            let manager = test.manager(&name).await;
+            (manager, template.to_owned(), Some(client), clients(&format!("name = '{name}'")))
+        }
+        "change_client" => {
+            let manager = test.manager(&name).await;
+            let path = template.replace("{client_id}", &register(&manager, json!({})).await.id);
+            (manager, path, Some(json!({"name": "Another"})), clients("name = 'Another'"))
+        }
+        "remove_client" => {
+            let manager = test.manager(&name).await;
+            let made = register(&manager, json!({"name": "Removed"})).await;
+            let effect = clients("name = 'Removed' and deleted_at is not null");
+            (manager, template.replace("{client_id}", &made.id), None, effect)
+        }
+        "replace_client_secret" => {
+            let manager = test.manager(&name).await;
+            let made = register(&manager, json!({})).await;
+            // Another effect would have told another secret.
+            (manager, template.replace("{client_id}", &made.id), None, String::new())
+        }
+        other => panic!("the write {other} has no key, or is not tried here"),
+    };
+    Write { client: who, method: method.clone(), path, body, effect }
+}
+
+on_every_setup!(every_write_that_is_sent_eight_times_at_once_with_one_key_has_one_effect_and_one_answer);
+async fn every_write_that_is_sent_eight_times_at_once_with_one_key_has_one_effect_and_one_answer(setup: Setup) {
+    let smtp = Smtp::start().await;
+    let settings = Smtp::settings(smtp.port);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut test = setup.start_with(&settings).await;
+    if setup != Setup::Sqlite {
+        test.add_node().await;
+    }
+    let document = serde_json::to_value(referral::site::router::document()).expect("JSON");
+    let somebody = test.user("somebody").await;
+    let mut without = BTreeSet::new();
+    for operation in operations(&somebody) {
+        if operation.method == Method::GET {
+            continue;
+        }
+        let id = operation.name.as_str();
+        let item = &document["paths"][&operation.template][operation.method.as_str().to_lowercase()];
+        let told = item["parameters"].as_array().is_some_and(|parameters| {
+            parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key" && parameter["in"] == "header")
+        });
+        if WITHOUT.iter().any(|(known, _)| *known == id) {
+            assert!(!told, "{id} takes a key");
+            without.insert(id.to_owned());
+            continue;
+        }
+        assert!(told, "{id} does not say that it takes a key");
+        let write = prepare(&test, &smtp, id, &operation.method, &operation.template).await;
+        let effects = async || if write.effect.is_empty() { 0 } else { test.number(&write.effect).await };
+        let before = effects().await;
+        let sent = (0..8).map(|turn| {
+            let client = write.client.at(&test.nodes[turn % test.nodes.len()].url);
+            let request = request(&client, &write.method, &write.path, write.body.as_ref(), "one key for all");
+            async move { client.send(request).await }
+        });
+        let answers = join_all(sent).await;
+        if ENDS.contains(&id) {
+            let (done, gone): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 204);
+            assert_eq!(done.iter().filter(|answer| !is_replayed(answer)).count(), 1, "{id}: {answers:?}");
+            assert!(gone.iter().all(|answer| answer.status == 401), "{id}: {gone:?}");
+            continue;
+        }
+        let first = answers.iter().find(|answer| !is_replayed(answer)).unwrap_or_else(|| panic!("{id}: {answers:?}"));
+        assert!((200..300).contains(&first.status), "{id}: {first:?}");
+        for answer in &answers {
+            assert_eq!((answer.status, &answer.text), (first.status, &first.text), "{id}");
+            assert_eq!(answer.header("content-type"), first.header("content-type"), "{id}");
+        }
+        assert_eq!(answers.iter().filter(|answer| is_replayed(answer)).count(), 7, "{id}");
+        assert_eq!(effects().await - before, i64::from(!write.effect.is_empty()), "{id}");
+    }
+    assert_eq!(without, WITHOUT.iter().map(|(id, _)| (*id).to_owned()).collect(), "of these there are some no more");
+}
