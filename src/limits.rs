@@ -17,7 +17,7 @@ use self::told::Counted;
 use crate::cache::redis::{Owed, Redis};
 use crate::config;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{ClientId, UserId};
 use crate::words;
 
 words! {
@@ -38,6 +38,8 @@ words! {
         Mail = "mail",
         /// The same by whoever asks.
         MailAddress = "mail-address",
+        /// Of a host's back end, whatever address it comes from.
+        Call = "call",
     }
 }
 
@@ -65,6 +67,11 @@ impl Limits {
             Rate::per_minute(match quota {
                 Quota::Mail => return per_hour(settings.resets_per_account),
                 Quota::MailAddress => return per_hour(settings.resets_per_address),
+                // So many a second, and ten thirds of them at once.
+                Quota::Call => {
+                    let (burst, calls) = (settings.calls_per_client.saturating_mul(10) / 3, settings.calls_per_client);
+                    return Rate::of(burst, calls, Duration::from_secs(1));
+                }
                 Quota::LogIn | Quota::Proof => settings.logins_per_account,
                 Quota::LogInAddress => settings.logins_per_address,
                 Quota::Registration => settings.registrations_per_address,
@@ -137,6 +144,11 @@ impl Limits {
     pub async fn lets_ask_for_mail(&self, email_key: &str, client: IpAddr) -> Result<bool> {
         let client = prefix(client).to_string();
         self.lets(&[(Quota::MailAddress, client.as_bytes()), (Quota::Mail, email_key.as_bytes())]).await
+    }
+
+    /// A call of a host's back end.
+    pub async fn call(&self, client: ClientId) -> Result<()> {
+        self.count(&[(Quota::Call, client.0.as_bytes())]).await
     }
 
     /// How many codes a user may make within a day.

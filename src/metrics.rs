@@ -186,7 +186,7 @@ impl Metrics {
         self.jobs.get_or_create(&JobLabels { kind, outcome }).inc();
     }
 
-    /// An account was made, with a password or by another provider.
+    /// An account was made: with a password, by another provider, or by a host's app.
     pub fn registered(&self, way: &'static str) {
         self.registrations.get_or_create(&Way { way }).inc();
     }

@@ -89,6 +89,9 @@ pub enum ClientCommand {
         /// Let in a confidential client that knows no PKCE; its requests must have the scope openid and a nonce
         #[arg(long)]
         without_pkce: bool,
+        /// Take its word that addresses of participants are proven; for clients with program:write
+        #[arg(long)]
+        trusts_addresses: bool,
     },
     /// List the clients
     List,
@@ -148,6 +151,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
             scope,
             id_token_algorithm,
             without_pkce,
+            trusts_addresses,
         } => {
             let grants = match grants.as_slice() {
                 [] => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
@@ -169,6 +173,7 @@ async fn client(app: &App, command: ClientCommand) -> Result<(), String> {
                 id_token_algorithm: IdTokenAlgorithm::parse(&id_token_algorithm)
                     .ok_or("the algorithm is RS256 or EdDSA")?,
                 require_pkce: !without_pkce,
+                trusts_addresses,
             };
             let made = clients::actions::register(app, Actor::OPERATOR.into(), new).await.map_err(not_registered)?;
             super::say(&format!("client_id      {}", made.client.id));

@@ -30,6 +30,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("programs", include_str!("../../migrations/0009_programs.sql")),
     ("mails", include_str!("../../migrations/0010_mails.sql")),
     ("idempotency", include_str!("../../migrations/0011_idempotency.sql")),
+    ("participants", include_str!("../../migrations/0012_participants.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

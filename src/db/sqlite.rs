@@ -1,6 +1,7 @@
 //! SQLite: one writer thread with group commit, reader threads beside it.
 
 mod file;
+mod group;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use futures_util::FutureExt;
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 pub use self::file::Claim;
 use self::file::Files;
 pub(super) use self::file::{is_held, name_complaint};
+use self::group::{Unit, write_groups};
 use super::damage::Damage;
 use super::error::{from_sqlite, lost_thread};
 use super::found;
@@ -28,8 +30,6 @@ use crate::kernel::deadline::{self, Written};
 use crate::kernel::error::{Cause, Error, Result, Storage};
 use crate::kernel::time::Clock;
 
-/// Units in one group: enough that the fsync is shared by all who wait, few enough that nobody waits long.
-const GROUP: usize = 256;
 const READERS: usize = 4;
 /// Units and reads that may wait before callers are told that we are overloaded.
 const QUEUE: usize = 4096;
@@ -48,16 +48,6 @@ pub struct Sqlite {
     path: PathBuf,
     files: Arc<Files>,
     pub(super) damage: Arc<Damage>,
-}
-
-/// A unit of work on its way through the writer thread.
-trait Unit: Send {
-    /// Whether somebody still waits for the work; from then on it is under way, whoever leaves.
-    fn begin(&self) -> bool;
-    /// Runs the work; an error asks for its savepoint to be rolled back.
-    fn run(&mut self, connection: &mut Connection) -> Result<(), Cause>;
-    /// Answers the caller, after the commit that the work was part of.
-    fn answer(self: Box<Self>, commit: Result<(), Storage>);
 }
 
 struct Pending<I, T> {
@@ -339,64 +329,6 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, mapped_mib: u32, read_only: bool
     Ok(connection)
 }
 
-/// The writer thread: takes whatever waits, runs it as one transaction, answers.
-fn write_groups(mut connection: Connection, files: &Files, waiting: &Receiver<Box<dyn Unit>>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while let Ok(first) = waiting.recv() {
-        group.push(first);
-        group.extend(waiting.try_iter().take(GROUP - 1));
-        group.retain(|unit| unit.begin());
-        if group.is_empty() {
-            continue;
-        }
-        let commit = run_group(&mut connection, files, &mut group);
-        if commit.is_err() {
-            // Whatever failed, the next group begins outside of any transaction.
-            let _ = connection.execute_batch("rollback");
-        }
-        for unit in group.drain(..) {
-            unit.answer(commit.clone());
-        }
-    }
-}
-
-fn run_group(connection: &mut Connection, files: &Files, group: &mut [Box<dyn Unit>]) -> Result<(), Storage> {
-    let fault = |error: rusqlite::Error| match from_sqlite(&error, "group commit") {
-        // To retry the whole group at once would only repeat the collision.
-        Storage::Retry(fault) => Storage::Unavailable(fault),
-        other => other,
-    };
-    let run = |connection: &mut Connection, sql: &str| {
-        connection.prepare_cached(sql).and_then(|mut statement| statement.raw_execute())
-    };
-    let step = |connection: &mut Connection, sql: &str| run(connection, sql).map_err(fault);
-    // Another process has had the file for too long: nothing was done.
-    run(connection, "begin immediate").map_err(|error| match from_sqlite(&error, "group commit") {
-        Storage::Retry(fault) => Storage::TimedOut(fault),
-        other => other,
-    })?;
-    for unit in group.iter_mut() {
-        step(connection, "savepoint unit")?;
-        let done = unit.run(connection);
-        if connection.is_autocommit() {
-            // A full disk and the like make SQLite roll back everything at once.
-            let cause = done.err().unwrap_or(Cause::Unknown);
-            return Err(Storage::Unavailable(cause.fault("SQLite rolled the group back")));
-        }
-        if done.is_err() {
-            step(connection, "rollback to unit")?;
-        }
-        step(connection, "release unit")?;
-    }
-    files.check()?;
-    #[cfg(debug_assertions)]
-    super::crash::before_commit();
-    step(connection, "commit")?;
-    #[cfg(debug_assertions)]
-    super::crash::after_commit();
-    Ok(())
-}
-
 /// A file that nobody has opened yet, to look into: not even its mode is changed.
 pub(super) fn unopened(path: &Path) -> Result<Connection> {
     let open = || {
@@ -460,12 +392,12 @@ fn value(stored: rusqlite::types::ValueRef<'_>) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
 
-    fn opened() -> (tempfile::TempDir, Connection) {
+    pub fn opened() -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().unwrap();
         let connection = connect(&folder.path().join("some.db"), &Arc::default(), 0, false).unwrap();
         (folder, connection)

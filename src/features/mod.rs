@@ -8,6 +8,7 @@ pub mod codes;
 pub mod identities;
 pub mod mails;
 pub mod oauth;
+pub mod participants;
 pub mod programs;
 pub mod referrals;
 pub mod signin;

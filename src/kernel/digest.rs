@@ -84,6 +84,8 @@ digests! {
     ClientSecretHash
     /// Of an access token.
     AccessTokenHash
+    /// Of what a host's app calls somebody.
+    ExternalIdHash
 }
 
 #[cfg(test)]

@@ -137,6 +137,10 @@ refusals! {
     RefereesHidden "referees_hidden" "Only the referrer and the program's managers see this list";
     ClientNotFound "client_not_found" "There is no such client";
     ClientPublic "client_public" "A public client has no secret";
+    ParticipantNotFound "participant_not_found" "There is no such participant";
+    AlreadyJoined "already_joined" "The participant has joined before, with another code or with none";
+    ParticipantErased "participant_erased" "A participant with this external id was erased";
+    ClientBusy "client_busy" "A batch of this client is under way";
     ProgramNotFound "program_not_found" "There is no such program";
     ConsentNotFound "consent_not_found" "You have allowed this client nothing";
     SignInExpired "sign_in_expired" "This sign-in is not good any more; begin again";
@@ -147,7 +151,7 @@ refusals! {
     Malformed "malformed_request" "The request is not HTTP/1.1 as the standard has it";
     HeadersTooLarge "headers_too_large" "The headers are larger than 16 KiB or more than 100";
     RequestTimeout "request_timeout" "The request did not arrive in time";
-    TooLarge "too_large" "The body is larger than 64 KiB";
+    TooLarge "too_large" "The body is larger than 64 KiB, or a batch than 1 MiB";
     UriTooLong "uri_too_long" "The address is longer than 8 KiB";
     UnsupportedMediaType "unsupported_media_type"
         "The body is compressed, or neither JSON nor, where that is accepted, a form";

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use crate::kernel::digest::Digest;
+use crate::kernel::digest::{Digest, ExternalIdHash};
 use crate::kernel::error::{Error, Result};
 
 /// Whose rows they are.
@@ -22,6 +22,10 @@ pub enum Key {
     User(Uuid),
     /// A session, a refresh token or an authorization code, by something that only its bearer knows.
     Grant([u8; 16]),
+    /// Somebody whom a host's app tells of, by what it calls them.
+    Participant([u8; 16]),
+    /// A client's one batch at a time: nobody waits for it.
+    Batch(Uuid),
     /// A client that has shown its secret. It speaks for many people, so it may do several things at once.
     Client(Uuid),
 }
@@ -30,6 +34,10 @@ impl Key {
     /// By the digest of what only its bearer knows.
     pub fn of_digest(digest: &impl Digest) -> Self {
         Self::Grant(digest.bytes().first_chunk().copied().unwrap_or_default())
+    }
+
+    pub fn of_participant(external: &ExternalIdHash) -> Self {
+        Self::Participant(external.bytes().first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -97,7 +105,11 @@ impl Turns {
 
     /// Waits for a turn; refuses when as many wait as may.
     pub async fn take(&self, key: Key) -> Result<Turn<'_>> {
-        let room = if matches!(key, Key::Client(_)) { self.rooms.client } else { self.rooms.one };
+        let room = match key {
+            Key::Client(_) => self.rooms.client,
+            Key::Batch(_) => Room { at_once: 1, waiting: 0 },
+            Key::User(_) | Key::Grant(_) | Key::Participant(_) => self.rooms.one,
+        };
         let (place, places) = self.join(key, room)?;
         let permit = places.acquire_owned().await.map_err(|_| Error::Internal("a line was closed".into()))?;
         Ok(Turn { _permit: permit, _place: place })

@@ -24,8 +24,8 @@ Log in with **Authorize** (user name or e-mail and password), or with `POST /api
 Times are UTC (RFC 3339). Errors are `application/problem+json` (RFC 9457): `code` is for programs and stable, `detail` is \
 for people. A slash at the end of a path changes nothing. Unknown fields of a body are ignored.
 
-Bodies have at most 64 KiB, addresses 8 KiB. What may be asked a minute is counted over all nodes, by client address (of \
-IPv6, by network of 64 bits); beyond it there is 429, with `Retry-After` in seconds. Answers of limited operations tell \
+Bodies have at most 64 KiB (those of batches 1 MiB), addresses 8 KiB. What may be asked a minute is counted over all \
+nodes, by client address (of IPv6, by network of 64 bits); beyond it there is 429, with `Retry-After` in seconds. Answers of limited operations tell \
 what is left in `RateLimit` and `RateLimit-Policy`, which are drafts \
 (draft-ietf-httpapi-ratelimit-headers-11) and change as these do. Numbers are defaults: behind each stands the setting \
 by which the operator may change it. Words of enums stay, and later versions may add some.";
@@ -179,6 +179,7 @@ pub fn base() -> OpenApi {
             tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
             tag("Referrals", "Who brought whom"),
             tag("Programs", "What a referral program is like; for managers, and for programs to read"),
+            tag("Participants", "People whom a host's app has among its own accounts; for its back end"),
             tag("Clients", "Which programs there are; for managers"),
             tag("OAuth", "For programs that act for people who allow it, or for themselves"),
             tag("Operating", "For load balancers and other programs"),

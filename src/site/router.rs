@@ -16,7 +16,7 @@ use super::cors::Cors;
 use super::guard::{Guard, guard};
 use super::{docs, health, openapi};
 use crate::app::App;
-use crate::features::{accounts, clients, codes, oauth, programs, referrals, signin, tokens};
+use crate::features::{accounts, clients, codes, oauth, participants, programs, referrals, signin, tokens};
 use crate::kernel::error::Refusal;
 use crate::web::problem::Problem;
 
@@ -29,6 +29,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .merge(codes::api::router())
         .merge(referrals::api::router())
         .merge(programs::api::router())
+        .merge(participants::api::router())
         .merge(clients::api::router())
         .merge(oauth::api::router())
         .merge(tokens::api::keys())

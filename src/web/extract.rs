@@ -21,6 +21,8 @@ use crate::kernel::parameters::Parameters;
 
 /// Bytes of a body.
 pub const MOST_BODY: usize = 64 * 1024;
+/// Bytes of a body with many items.
+const MOST_BATCH: usize = 1024 * 1024;
 const MOST_DEPTH: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is read and thrown away of a body that is too large, so that its sender gets to see the answer.
@@ -143,6 +145,25 @@ impl Fields {
         }
     }
 
+    /// A list of at most so many objects that must be there. What is wrong with one of them is its own matter.
+    pub fn items(&mut self, name: &str, most: usize) -> Option<Vec<Result<Fields>>> {
+        match self.values.remove(name) {
+            Some(Value::Array(items)) if items.len() <= most => Some(items.into_iter().map(item).collect()),
+            Some(Value::Array(_)) => {
+                self.refuse(name, "too_long", format!("At most {most} items"));
+                None
+            }
+            None | Some(Value::Null) => {
+                self.refuse(name, "missing", "Field required");
+                None
+            }
+            Some(_) => {
+                self.refuse(name, "list_type", "Input should be a list of objects");
+                None
+            }
+        }
+    }
+
     /// A text that must be there and keep a rule.
     pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, &'static str>) -> Option<T> {
         let text = self.text(name)?;
@@ -181,6 +202,18 @@ impl Fields {
 /// A JSON object; a body without a content type is taken for one.
 pub struct JsonBody(pub Fields);
 
+/// As [`JsonBody`], for many items at once: larger. A handler takes it behind the caller, so that it is read of those
+/// only who may send it.
+pub struct BatchBody(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for BatchBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        json(request, MOST_BATCH).await.map(Self)
+    }
+}
+
 /// A form.
 pub struct Form(pub Parameters);
 
@@ -189,7 +222,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let kind = content_type(&request);
-        let bytes = read(request).await?;
+        let bytes = read(request, MOST_BODY).await?;
         match kind {
             Kind::Form => Ok(Self(Parameters::parse(&bytes))),
             // Nothing has no type.
@@ -206,19 +239,23 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let kind = content_type(&request);
-        let noted = Noted::body(request.extensions());
-        let bytes = read(request).await?;
-        match kind {
-            Kind::Json => {
-                let fields = object(&bytes)?;
-                if let Some(noted) = noted {
-                    noted.says(&fields.values);
-                }
-                Ok(Self(fields))
+        json(request, MOST_BODY).await.map(Self)
+    }
+}
+
+async fn json(request: Request, most: usize) -> Result<Fields, Problem> {
+    let kind = content_type(&request);
+    let noted = Noted::body(request.extensions());
+    let bytes = read(request, most).await?;
+    match kind {
+        Kind::Json => {
+            let fields = object(&bytes)?;
+            if let Some(noted) = noted {
+                noted.says(&fields.values);
             }
-            Kind::Form | Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
+            Ok(fields)
         }
+        Kind::Form | Kind::Other => Err(Refusal::UnsupportedMediaType.into()),
     }
 }
 
@@ -227,7 +264,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonOrForm {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let kind = content_type(&request);
-        let bytes = read(request).await?;
+        let bytes = read(request, MOST_BODY).await?;
         match kind {
             Kind::Json => Ok(Self(object(&bytes)?)),
             Kind::Form => Ok(Self(Fields::of(&Parameters::parse(&bytes)))),
@@ -261,10 +298,10 @@ fn content_type(request: &Request) -> Kind {
 }
 
 /// The body, within its limits of size and time.
-async fn read(request: Request) -> Result<BytesMut, Problem> {
+async fn read(request: Request, most: usize) -> Result<BytesMut, Problem> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut body = request.into_body();
-    if announced.is_some_and(|length| length > MOST_BODY) {
+    if announced.is_some_and(|length| length > most) {
         drain(body);
         return Err(Refusal::TooLarge.into());
     }
@@ -273,7 +310,7 @@ async fn read(request: Request) -> Result<BytesMut, Problem> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| broken_off())?;
             if let Ok(data) = frame.into_data() {
-                if bytes.len() + data.len() > MOST_BODY {
+                if bytes.len() + data.len() > most {
                     return Err(Problem::from(Refusal::TooLarge));
                 }
                 bytes.extend_from_slice(&data);
@@ -310,6 +347,15 @@ fn drain(mut body: HttpBody) {
         };
         let _ = tokio::time::timeout(PATIENCE, rest).await;
     });
+}
+
+/// The fields of one of many.
+fn item(value: Value) -> Result<Fields> {
+    let msg = "The item should be a JSON object".to_owned();
+    match value {
+        Value::Object(values) => Ok(Fields { values, errors: Vec::new() }),
+        _ => Err(Error::Invalid(vec![FieldError { loc: vec!["body".into()], kind: "model_attributes_type", msg }])),
+    }
 }
 
 fn object(bytes: &[u8]) -> Result<Fields, Problem> {

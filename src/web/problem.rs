@@ -110,6 +110,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let soon = Some(Duration::from_secs(1));
         match error {
+            Error::Refused(refusal @ Refusal::ClientBusy) => Self { retry_after: soon, ..refusal.into() },
             Error::Refused(refusal) => refusal.into(),
             Error::Invalid(errors) => Self { errors, ..Refusal::Invalid.into() },
             Error::Answered(answer) => Self { answered: Some(Box::new(answer)), ..Refusal::Internal.into() },
@@ -187,6 +188,11 @@ impl Problem {
         response
     }
 
+    /// As part of an answer about many.
+    pub fn told(&self, request: Option<RequestId>) -> Body9457 {
+        self.body(&request.map(|request| format!("urn:uuid:{request}")).unwrap_or_default())
+    }
+
     fn body(&self, instance: &str) -> Body9457 {
         let status = status(self.refusal);
         Body9457 {
@@ -237,6 +243,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::NoActiveCode
         | R::CodeNotFound
         | R::ClientNotFound
+        | R::ParticipantNotFound
         | R::ProgramNotFound
         | R::ConsentNotFound
         | R::NotFound => StatusCode::NOT_FOUND,
@@ -248,13 +255,15 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::EmailTaken
         | R::CodeTaken
         | R::ActiveCodeExists
+        | R::AlreadyJoined
+        | R::ParticipantErased
         | R::ClientPublic
         | R::IdempotencyInFlight => StatusCode::CONFLICT,
         R::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         R::Invalid | R::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        R::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        R::RateLimited | R::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         R::Overloaded | R::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
@@ -313,6 +322,14 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::RefereesHidden => "The operator shows a referrer's referees only to the referrer and to managers.",
         R::ClientNotFound => "No client with this id is registered, or it was removed.",
         R::ClientPublic => "Public clients (apps on phones, pages in browsers) cannot keep a secret and have none.",
+        R::ParticipantNotFound => "Nobody has been told of under this external id, or they were erased.",
+        R::AlreadyJoined => {
+            "Who brought a participant is settled when they are made. Leave code and handle out, or send the same."
+        }
+        R::ParticipantErased => {
+            "An external id belongs to one person for ever. Tell of another person under another external id."
+        }
+        R::ClientBusy => "A client has one batch under way at a time. Send the next when the one before is answered.",
         R::ProgramNotFound => "There is one program, `default`.",
         R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
         R::SignInExpired => {
@@ -333,7 +350,7 @@ pub fn explanation(refusal: Refusal) -> &'static str {
             "The request line or a header cannot be read, there is not exactly one valid `Host`, or `Transfer-Encoding` is something else than `chunked`. The connection is closed. Look at the client, or at the proxy between."
         }
         R::HeadersTooLarge => "Headers are at most 16 KiB together, and 100 at most. The connection is closed.",
-        R::TooLarge => "Bodies are at most 64 KiB.",
+        R::TooLarge => "Bodies are at most 64 KiB, those of batches 1 MiB.",
         R::UriTooLong => "Addresses are at most 8 KiB, query included.",
         R::UnsupportedMediaType => {
             "Bodies are JSON (`application/json`) and not compressed; POST /api/v1/auth/token takes a form as well."
@@ -447,5 +464,7 @@ pub mod groups {
     ];
     pub const program_reader: &[Refusal] =
         &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope, Refusal::ManagersOnly];
+    pub const program_writer: &[Refusal] =
+        &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope];
     pub const always: &[Refusal] = &[Refusal::UriTooLong, Refusal::Overloaded, Refusal::Unavailable];
 }

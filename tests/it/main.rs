@@ -26,6 +26,7 @@ mod nodes;
 mod oauth;
 mod operator;
 mod pages;
+mod participants;
 mod programs;
 mod providers;
 mod replaced;

@@ -1,5 +1,7 @@
 //! Where people are kept.
 
+pub mod participants;
+
 use super::model::{Credentials, User};
 use crate::db::{Attempt, Db, Row, Tx, Value};
 use crate::features::referrals::model::Status;
@@ -117,7 +119,7 @@ sql! {
                                        union all select email_key from users where id = $1)";
     ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', name_key = '', email_key = '',
                          email_proven_at = null, password_hash = null, is_manager = false, discoverable = false,
-                         erased_at = $2
+                         external_id = null, display_name = null, language = null, erased_at = $2
                   where id = $1 and erased_at is null";
     LOCK_USER = {
         sqlite: "select email_key from users

@@ -51,6 +51,8 @@ pub struct OAuthClient {
     pub id_token_algorithm: IdTokenAlgorithm,
     /// False for a confidential client that managers let in although it knows no PKCE: it sends a nonce instead.
     pub require_pkce: bool,
+    /// Whether what it says of an address being proven is taken.
+    pub trusts_addresses: bool,
     pub created_at: Time,
 }
 
@@ -73,6 +75,7 @@ impl OAuthClient {
             scopes: Scopes::PERSON,
             id_token_algorithm: IdTokenAlgorithm::Rs256,
             require_pkce: true,
+            trusts_addresses: false,
             created_at: Time(0),
         }
     }
@@ -200,6 +203,7 @@ pub struct ClientRegistration {
     pub scopes: Scopes,
     pub id_token_algorithm: IdTokenAlgorithm,
     pub require_pkce: bool,
+    pub trusts_addresses: bool,
 }
 
 /// What is to be different about a client.
@@ -207,6 +211,7 @@ pub struct Change {
     pub name: Option<String>,
     pub redirect_uris: Option<Vec<RedirectUri>>,
     pub scopes: Option<Scopes>,
+    pub trusts_addresses: Option<bool>,
 }
 
 /// A field that breaks a rule, and the rule.
@@ -245,6 +250,9 @@ impl ClientRegistration {
         }
         if !machine && alone {
             faults.push(("scope", "program:read and program:write are for client_credentials"));
+        }
+        if self.trusts_addresses && !self.scopes.has(Scope::ProgramWrite) {
+            faults.push(("trusts_addresses", "Only a client with program:write tells of addresses"));
         }
         // RFC 9700, 2.1.1: the nonce of the ID token takes the place of PKCE, and only who can keep a secret goes
         // without.

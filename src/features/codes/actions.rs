@@ -1,5 +1,9 @@
 //! Making, finding and ending codes.
 
+pub mod issued;
+
+pub use self::issued::sweep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,14 +79,7 @@ async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
     if let Some(most) = new.most {
         within_a_day(tx, &slot, most).await?;
     }
-    let mut claimed = None;
-    for code in &new.candidates {
-        if let Some(id) = store::claim(tx, code.key(), new.owner, slot.issued + 1).await? {
-            claimed = Some((id, code));
-            break;
-        }
-    }
-    let Some((id, code)) = claimed else {
+    let Some((id, code)) = claim(tx, &slot, &new.candidates).await? else {
         return Err(if new.chosen {
             Refusal::CodeTaken.into()
         } else {
@@ -92,10 +89,20 @@ async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
     if slot.active().is_some() {
         store::revoke(tx, slot.owner, slot.issued, slot.now).await?;
     }
-    let made = store::fill(tx, &slot, id, code, new.expires_at).await?;
+    let made = store::fill(tx, &slot, (id, code), new.expires_at, false).await?;
     let version = slot.version + 1;
     announce_code(tx, slot.owner, version).await?;
     Ok((made, version))
+}
+
+/// Takes the first of these strings that nobody has or had, for the next code of a locked slot.
+async fn claim<'c>(tx: &mut Tx<'_>, slot: &Slot, candidates: &'c [Code]) -> Result<Option<(i64, &'c Code)>> {
+    for code in candidates {
+        if let Some(id) = store::claim(tx, code.key(), slot.owner, slot.issued + 1).await? {
+            return Ok(Some((id, code)));
+        }
+    }
+    Ok(None)
 }
 
 /// Refuses a code beyond so many within a day. The codes count themselves: of those made before, the one so many back
@@ -197,29 +204,9 @@ pub async fn hold(tx: &mut Tx<'_>, key: CodeKey) -> Result<HeldCode> {
     }
 }
 
-/// Takes expired codes out of their slots, so that they stay dead even if the clock steps back.
-pub async fn sweep(app: &App) -> Result<()> {
-    // Nearly always there is nothing to write.
-    while store::has_expired(&app.db).await? {
-        let retire: Work<(), Vec<(UserId, i64)>> = |tx, ()| {
-            Box::pin(async move {
-                let retired = store::empty_expired(tx).await?;
-                for (owner, version) in &retired {
-                    announce_code(tx, *owner, *version).await?;
-                }
-                Ok(retired)
-            })
-        };
-        let retired = app.db.write(Actor::SERVICE, (), retire).await?;
-        // Those that are left are held by others, who will see to them.
-        if retired.is_empty() {
-            break;
-        }
-        for (owner, version) in retired {
-            app.changes.code_changed(owner, version);
-        }
-    }
-    Ok(())
+/// Whose code this is, and which of their codes, whether or not it is still good.
+pub async fn origin(tx: &mut Tx<'_>, key: CodeKey) -> Result<Option<(UserId, i64)>> {
+    Ok(store::find(tx, key).await?.map(|(_, owner, ordinal)| (owner, ordinal)))
 }
 
 /// Holds off registrations with an owner's codes until the commit.

@@ -1,5 +1,7 @@
 //! What a code is, in its owner's list and in everybody's look-ups.
 
+use std::time::Duration;
+
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 
@@ -64,4 +66,28 @@ pub struct HeldCode {
     pub ordinal: i64,
     /// When it was found alive.
     pub now: Time,
+}
+
+/// How long an issued code lives that is to live about so many days: within a tenth of that, so that many that were
+/// issued at once do not expire at once. Where in between, chance says.
+pub fn issued_life(days: i64, chance: u32) -> Duration {
+    let about = Duration::from_secs(u64::try_from(days).unwrap_or(1).max(1) * 24 * 3600);
+    about.mul_f64(0.9 + 0.2 * f64::from(chance) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issued_codes_live_as_many_days_within_a_tenth() {
+        let day = Duration::from_secs(24 * 3600);
+        for (days, chance, expected) in
+            [(10, 0, day * 9), (10, u32::MAX, day * 11), (365, u32::MAX / 2, day * 365), (3650, u32::MAX, day * 4015)]
+        {
+            let life = issued_life(days, chance);
+            assert!(life.abs_diff(expected) < Duration::from_secs(1), "{days} {chance}: {life:?}");
+        }
+        assert!(issued_life(i64::MIN, 0) > Duration::ZERO);
+    }
 }

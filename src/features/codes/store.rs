@@ -5,7 +5,7 @@ use super::model::{OwnedCode, Slot, SlotCode, State};
 use crate::db::{Db, Row, Sql, Tx};
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::code::{Code, CodeKey};
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Cursor, Page, PageRequest, Start};
 use crate::kernel::time::Time;
@@ -41,31 +41,35 @@ sql! {
     /// Asked every second: the first of the index, whatever the statistics say.
     HAS_EXPIRED = "select 1 from (select min(expires_at) as first from code_slots) slots
                    where slots.first <= referral_now()";
+    /// The slots whose code's time is over, the first of them, locked, with what decides whether the next code follows.
     /// The clock is read once, by a query of its own: with a function that changes from row to row no index helps.
     /// Slots that somebody has locked are passed over: who waited for one would hold all the others meanwhile.
-    EMPTY_EXPIRED = {
-        sqlite: "update code_slots set version = version + 1, code_id = null, code = null, expires_at = null,
-                                       recorded_at = case when recorded_at > expires_at then recorded_at
-                                                          else expires_at end
-                 where owner_id in (
-                     select owner_id from code_slots where expires_at <= (select referral_now()) limit 500)
-                   and expires_at <= referral_now()
-                 returning owner_id, version",
-        postgres: "with expired as materialized (
-                       select owner_id from code_slots where expires_at <= (select referral_now())
-                       limit 500 for update skip locked)
-                   update code_slots set version = version + 1, code_id = null, code = null, expires_at = null,
-                                         recorded_at = greatest(recorded_at, expires_at)
-                   where owner_id in (select owner_id from expired) and expires_at <= referral_now()
-                   returning owner_id, version",
+    TAKE_EXPIRED = {
+        sqlite: "select s.owner_id, s.issued, s.version, s.code_id, s.expires_at, s.recorded_at, referral_now(),
+                        coalesce(c.by_service, false), u.disabled_at is null and u.erased_at is null
+                 from code_slots s join users u on u.id = s.owner_id
+                 left join codes c on c.owner_id = s.owner_id and c.ordinal = s.issued
+                 where s.expires_at <= (select referral_now()) order by s.expires_at limit 32",
+        postgres: "with due as materialized (
+                       select s.owner_id, s.issued, s.version, s.code_id, s.expires_at, s.recorded_at,
+                              coalesce(c.by_service, false) as by_service,
+                              u.disabled_at is null and u.erased_at is null as is_live
+                       from code_slots s join users u on u.id = s.owner_id
+                       left join codes c on c.owner_id = s.owner_id and c.ordinal = s.issued
+                       where s.expires_at <= (select referral_now()) order by s.expires_at limit 32
+                       for update of s skip locked)
+                   select owner_id, issued, version, code_id, expires_at, recorded_at, referral_now(), by_service,
+                          is_live
+                   from due",
     };
+    OPEN_SLOT = "insert into code_slots (owner_id, issued, version) values ($1, 0, 0) returning referral_now()";
     TOUCH_SLOT = "update code_slots set version = version + 1 where owner_id = $1";
     OWNER_IS_LIVE = "select 1 from users where id = $1 and disabled_at is null and erased_at is null";
     CLAIM_STRING = "insert into code_strings (code_hash, owner_id, ordinal) values ($1, $2, $3)
                     on conflict (code_hash) do nothing returning id";
     FIND_STRING = "select id, owner_id, ordinal from code_strings where code_hash = $1";
-    INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at)
-                   values ($1, $2, $3, $4, $5, $6)";
+    INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at, by_service)
+                   values ($1, $2, $3, $4, $5, $6, $7)";
     MADE_AT = "select created_at from codes where owner_id = $1 and ordinal = $2";
     /// A node of an older version may have made the code without noting when.
     REVOKE = "update codes set revoked_at = case when created_at > $3 then created_at else $3 end
@@ -105,7 +109,7 @@ pub async fn lock(tx: &mut Tx<'_>, owner: UserId) -> Result<Slot> {
     }
     tx.run(&ENSURE_SLOT, &params![owner]).await?;
     let slot = locked(tx, &LOCK_SLOT, owner).await?;
-    slot.ok_or_else(|| crate::kernel::error::Error::inconsistent("code_slots", "owner_id", owner))
+    slot.ok_or_else(|| Error::inconsistent("code_slots", "owner_id", owner))
 }
 
 /// Locks an owner's slot, if there is one, against changes but not against others who lock it like this.
@@ -124,10 +128,24 @@ async fn locked(tx: &mut Tx<'_>, sql: &'static Sql, owner: UserId) -> Result<Opt
     Ok(Some(Slot { owner, issued: row.get(0)?, version: row.get(1)?, current, now }))
 }
 
-/// Puts a code into a locked slot.
-pub async fn fill(tx: &mut Tx<'_>, slot: &Slot, id: i64, code: &Code, expires_at: Time) -> Result<OwnedCode> {
+/// Makes the slot of an owner who was made in this unit of work: nobody else knows of it yet.
+pub async fn open(tx: &mut Tx<'_>, owner: UserId) -> Result<Slot> {
+    let row = tx.row(&OPEN_SLOT, &params![owner]).await?;
+    let row = row.ok_or_else(|| Error::inconsistent("code_slots", "owner_id", owner))?;
+    Ok(Slot { owner, issued: 0, version: 0, current: None, now: row.time(0)? })
+}
+
+/// Puts a code into a locked slot; `by_service` if it is one that the next follows.
+pub async fn fill(
+    tx: &mut Tx<'_>,
+    slot: &Slot,
+    (id, code): (i64, &Code),
+    expires_at: Time,
+    by_service: bool,
+) -> Result<OwnedCode> {
     let ordinal = slot.issued + 1;
-    tx.run(&INSERT_CODE, &params![slot.owner, ordinal, id, code.as_str(), slot.now, expires_at]).await?;
+    let values = params![slot.owner, ordinal, id, code.as_str(), slot.now, expires_at, by_service];
+    tx.run(&INSERT_CODE, &values).await?;
     tx.run(&FILL_SLOT, &params![slot.owner, ordinal, id, code.as_str(), expires_at, slot.now]).await?;
     Ok(OwnedCode { id, owner: slot.owner, code: code.as_str().to_owned(), expires_at, state: State::Active, ordinal })
 }
@@ -153,10 +171,32 @@ pub async fn has_expired(db: &Db) -> Result<bool> {
     Ok(db.row(&HAS_EXPIRED, params![]).await?.is_some())
 }
 
-/// Empties slots whose code's time is over, not all at once, and says whose, with their new versions.
-pub async fn empty_expired(tx: &mut Tx<'_>) -> Result<Vec<(UserId, i64)>> {
-    let rows = tx.rows(&EMPTY_EXPIRED, &params![]).await?;
-    rows.iter().map(|row| Ok((row.user(0)?, row.get(1)?))).collect()
+/// A locked slot whose code's time is over.
+pub struct Expired {
+    pub slot: Slot,
+    /// The least that the slot's time may be from now on: a code that leaves it is dated by its end, not by a clock
+    /// that may be ahead.
+    pub ended_at: Time,
+    /// Whether the service had made the code.
+    pub by_service: bool,
+    /// Whether the owner may still have codes.
+    pub is_live: bool,
+}
+
+/// Locks slots whose code's time is over, not all at once.
+pub async fn take_expired(tx: &mut Tx<'_>) -> Result<Vec<Expired>> {
+    let rows = tx.rows(&TAKE_EXPIRED, &params![]).await?;
+    rows.iter()
+        .map(|row| {
+            let (expires_at, recorded_at) = (row.time(4)?, row.time(5)?);
+            let current = Some(SlotCode { id: row.get(3)?, expires_at });
+            let ended_at = recorded_at.max(expires_at);
+            // The clock may have stepped back since.
+            let now = row.time(6)?.max(ended_at);
+            let slot = Slot { owner: row.user(0)?, issued: row.get(1)?, version: row.get(2)?, current, now };
+            Ok(Expired { slot, ended_at, by_service: row.get(7)?, is_live: row.get(8)? })
+        })
+        .collect()
 }
 
 /// Makes what is cached of an owner history without changing the code.

@@ -213,7 +213,9 @@ pub struct UserInfo {
 
 impl UserInfo {
     pub fn of(user: UserId, scopes: Scopes, username: String, email: String, proven: bool) -> Self {
-        let (profile, address) = (scopes.has(Scope::Profile), scopes.has(Scope::Email));
+        let profile = scopes.has(Scope::Profile);
+        // Participants of a host's app may have none.
+        let address = scopes.has(Scope::Email) && !email.is_empty();
         Self {
             user,
             username: profile.then_some(username),

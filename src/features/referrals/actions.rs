@@ -52,6 +52,11 @@ pub async fn referrer_of(app: &App, referee: UserId) -> Result<Option<Referrer>>
     store::referrer_of(&app.db, referee).await
 }
 
+/// Who brought somebody, and with which of their codes, in a unit of work.
+pub async fn came_with(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<(UserId, i64)>> {
+    store::came_with(tx, referee).await
+}
+
 /// How many somebody brought.
 pub async fn count(app: &App, referrer: UserId) -> Result<i64> {
     store::count(&app.db, referrer).await

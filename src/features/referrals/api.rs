@@ -33,9 +33,10 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 struct RefereeOut {
     #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
     id: Uuid,
-    /// Masked (`t***@t***.ru`) unless the viewer is the referrer or a manager.
-    #[schema(example = "test4@test.ru")]
-    email: String,
+    /// Masked (`t***@t***.ru`) unless the viewer is the referrer or a manager. Null when they have none: a host's app
+    /// need not tell the addresses of its people.
+    #[schema(required, example = "test4@test.ru")]
+    email: Option<String>,
     #[schema(example = "admin4")]
     username: String,
     /// UTC.

@@ -13,7 +13,8 @@ pub struct Referee {
     pub sequence: i64,
     pub id: UserId,
     pub username: String,
-    pub email: String,
+    /// Nothing when they have none.
+    pub email: Option<String>,
     pub joined_at: Time,
     pub status: Status,
     /// The code they came with; nothing once its owner has been erased.
@@ -98,7 +99,7 @@ impl Referee {
             self.code = None;
         }
         if view != View::Full {
-            self.email = mask(&self.email);
+            self.email = self.email.as_deref().map(mask);
             self.username = mask(&self.username);
         }
         self

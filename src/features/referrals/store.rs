@@ -18,6 +18,7 @@ sql! {
     CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
+    CAME_WITH = "select referrer_id, code_ordinal from referrals where referee_id = $1";
     /// The id takes a way through users to the referrals, here and below, so that PostgreSQL makes the same plan for
     /// every referrer: for one with most of all referees it would walk through everybody's.
     COUNT = "with last_mark as (
@@ -109,6 +110,12 @@ pub async fn referrer_of(db: &Db, referee: UserId) -> Result<Option<Referrer>> {
     Ok(Some(Referrer { id: row.user(0)?, username: row.get(1)?, status: status(&row, 2)? }))
 }
 
+/// Who brought somebody, and with which of their codes.
+pub async fn came_with(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<(UserId, i64)>> {
+    let row = tx.row(&CAME_WITH, &params![referee]).await?;
+    row.map(|row| Ok((row.user(0)?, row.get(1)?))).transpose()
+}
+
 pub async fn count(db: &Db, referrer: UserId) -> Result<i64> {
     db.row(&COUNT, params![referrer]).await?.map_or(Ok(0), |row| row.get(0))
 }
@@ -157,7 +164,7 @@ fn referee(row: &Row) -> Result<Option<Referee>> {
         sequence,
         id: row.user(3)?,
         username: row.get(4)?,
-        email: row.get(5)?,
+        email: Some(row.get(5)?).filter(|email: &String| !email.is_empty()),
         joined_at: row.time(6)?,
         status: status(row, 7)?,
         code: row.get::<Option<String>>(8)?.filter(|code| !code.is_empty()),

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::{Caller, Subject};
 use crate::kernel::error::Refusal;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{ClientId, SessionId, UserId};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::web::actor::anonymous;
 use crate::web::idempotency::Acts;
@@ -152,6 +152,25 @@ impl FromRequestParts<Arc<App>> for ProgramReader {
             Subject::Program(_) => require(&caller, Scope::ProgramRead)?,
         }
         Ok(Self)
+    }
+}
+
+/// A program that may write.
+pub struct ProgramWriter {
+    pub actor: Actor,
+    pub client: ClientId,
+}
+
+impl FromRequestParts<Arc<App>> for ProgramWriter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        require(&caller, Scope::ProgramWrite)?;
+        // No person can give the scope.
+        let Subject::Program(client) = caller.subject else { return Err(Refusal::InsufficientScope.into()) };
+        let client = ClientId(client);
+        Ok(Self { actor: anonymous(parts).program(client), client })
     }
 }
 

@@ -57,7 +57,8 @@ impl Asks {
         let scope = scope.map(|word| Scope::parse(word).expect("a scope").word());
         assert!(ways.get("oauth").is_none_or(|scopes| scopes.len() <= 1), "{operation}: one scope is asked for");
         // By password one gets what is in that set, and managers the rest of what they need.
-        let by_password = scope.is_none_or(|word| first_party(word) || word == "admin");
+        let people = names.contains(&"oauth");
+        let by_password = people && scope.is_none_or(|word| first_party(word) || word == "admin");
         assert_eq!(names.contains(&"password"), names.contains(&"bearer") && by_password, "{operation}: password");
         let machine = names.contains(&"machine");
         match (names.as_slice(), scope) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
-use referral::features::{accounts, clients, codes, identities, mails, oauth, referrals, tokens};
+use referral::features::{
+    accounts, clients, codes, identities, mails, oauth, participants, programs, referrals, tokens,
+};
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
 use referral::{cache, db, idempotency, jobs, params, readiness};
@@ -19,12 +21,15 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/db/about.rs", db::about::STATEMENTS),
     ("src/db/migrate.rs", migrate::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
+    ("src/features/accounts/store/participants.rs", accounts::store::participants::STATEMENTS),
     ("src/features/clients/store/consents.rs", clients::store::consents::STATEMENTS),
     ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
     ("src/features/identities/store.rs", identities::store::STATEMENTS),
     ("src/features/mails/store.rs", mails::store::STATEMENTS),
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
+    ("src/features/participants/store.rs", participants::store::STATEMENTS),
+    ("src/features/programs/store.rs", programs::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
     ("src/idempotency.rs", idempotency::STATEMENTS),

@@ -58,7 +58,7 @@ async fn rows_are_found_by_the_clock_through_an_index() {
     let statements = [codes::store::STATEMENTS, cache::changes::STATEMENTS].concat();
     for (name, expected) in [
         ("HAS_EXPIRED", "Index Only Scan using code_slots_by_expiry"),
-        ("EMPTY_EXPIRED", "Index Cond: (expires_at <="),
+        ("TAKE_EXPIRED", "Index Cond: (expires_at <="),
         ("FORGET", "Index Cond: (at <"),
     ] {
         let sql = statements.iter().find(|sql| sql.name == name).expect("the statement");

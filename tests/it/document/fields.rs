@@ -32,7 +32,15 @@ fn documented(document: &Value) -> BTreeSet<String> {
                 Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("a schema"),
                 None => &content["schema"],
             };
-            names.extend(schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                names.insert(name.clone());
+                // What is in a list is read in the same way.
+                let item =
+                    field["items"]["$ref"].as_str().and_then(|item| document.pointer(item.trim_start_matches('#')));
+                names.extend(
+                    item.and_then(|item| item["properties"].as_object()).into_iter().flatten().map(|(n, _)| n.clone()),
+                );
+            }
         }
     }
     names

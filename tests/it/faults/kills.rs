@@ -7,6 +7,7 @@ use super::owners::{Owner, owner, registration, thorough};
 use crate::support::app::Setup;
 use crate::support::client::Client;
 use crate::support::history::{Call, Caller, History, Outcome, Write};
+use crate::support::host::host_of;
 use crate::support::keyed::{FAR, REPLACE, is_replayed, replace, request};
 use crate::support::process::{Operator, Serving};
 use crate::support::witness;
@@ -24,6 +25,7 @@ enum Kind {
     Revocation,
     Refresh,
     Hiding,
+    Participant,
 }
 
 impl Kind {
@@ -36,11 +38,12 @@ impl Kind {
             Self::Revocation => "FIND_STRING",
             Self::Refresh => "FAMILY_BY_HANDLE",
             Self::Hiding => "SET_DISCOVERABLE",
+            Self::Participant => "INSERT_PARTICIPANT",
         }
     }
 
     /// A write that was not made before, with whoever makes it.
-    async fn prepare(self, client: &Client, turn: usize) -> (Caller, Write) {
+    async fn prepare(self, client: &Client, url: &str, turn: usize) -> (Caller, Write) {
         let name = format!("{}{turn}x", format!("{self:?}").to_lowercase());
         match self {
             Self::Registration => {
@@ -59,6 +62,10 @@ impl Kind {
                     _ => Write::Code { owner: name, code: format!("NEXT{turn}A2030BCDE"), former: Some(code) },
                 };
                 (caller, write)
+            }
+            Self::Participant => {
+                let code = ("owner".to_owned(), "OWNER2030ABC".to_owned());
+                (host(client, url).await, Write::Participant { external: name, code })
             }
             Self::Refresh => {
                 let user = client.signed_up(&name).await;
@@ -110,7 +117,7 @@ async fn killed_at_every_step(setup: Setup, kind: Kind, by_steps: bool) -> Vec<S
     let mut steps = Vec::new();
     let mut history = History::default();
     for turn in 1..50 {
-        let (caller, write) = kind.prepare(&serving.client(), turn).await;
+        let (caller, write) = kind.prepare(&serving.client(), &mortal.url, turn).await;
         mortal.arm(kind.first(setup, by_steps), turn);
         let call = caller.make(write).await;
         let ended_at = mortal.ended_at();
@@ -164,13 +171,35 @@ async fn a_registration_is_whole_or_not_there_at_whichever_step_the_service_is_k
     assert!(steps.contains(&"after the commit behind REGISTER".to_owned()), "{steps:?}");
 }
 
+/// A participant with their names, their code and their referral: the steps on both engines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_participant_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
+    let expected = [
+        "before INSERT_PARTICIPANT",
+        "before INSERT_LOGIN",
+        "before OPEN_SLOT",
+        "before CLAIM_STRING",
+        "before INSERT_CODE",
+        "before FILL_SLOT",
+        "before LOCK_SLOT_SHARED",
+        "before INSERT",
+        "before the commit behind INSERT",
+        "after the commit behind INSERT",
+    ];
+    for setup in [Setup::Sqlite, Setup::Postgres] {
+        let steps = killed_at_every_step(setup, Kind::Participant, false).await;
+        let steps: Vec<&str> = steps.iter().map(String::as_str).filter(|step| !step.contains("ENQUEUE")).collect();
+        assert!(expected.iter().all(|step| steps.contains(step)), "{setup:?}: {steps:?}");
+    }
+}
+
 /// What is planted is found: half of a write, as a service would leave it that writes in two transactions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_of_a_write_that_a_killed_service_has_left_is_found() {
     let mortal = Mortal::new(Setup::Sqlite, false).await;
     let serving = mortal.operator.serve();
     owner(&serving.client(), "owner").await;
-    let (caller, write) = Kind::Registration.prepare(&serving.client(), 1).await;
+    let (caller, write) = Kind::Registration.prepare(&serving.client(), &mortal.url, 1).await;
     mortal.arm("INSERT_USER", 5);
     let call = caller.make(write).await;
     serving.wait();
@@ -189,7 +218,7 @@ async fn half_of_a_write_that_a_killed_service_has_left_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_write_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
     let kinds: &[Kind] = match thorough() {
-        true => &[Kind::Replacement, Kind::Revocation, Kind::Refresh, Kind::Hiding],
+        true => &[Kind::Replacement, Kind::Revocation, Kind::Refresh, Kind::Hiding, Kind::Participant],
         false => &[Kind::Refresh],
     };
     for kind in kinds {
@@ -263,4 +292,11 @@ async fn a_write_with_a_key_is_there_with_its_answer_or_not_at_all_wherever_the_
         keyed.retain(|step| !["before CLAIM_KEY", "before KEEP_ANSWER"].contains(&step.as_str()));
         assert_eq!(keyed, plain, "{setup:?}");
     }
+}
+
+/// A host's back end, which the owner, as a manager, has let in.
+async fn host(client: &Client, url: &str) -> Caller {
+    witness::query(url, "update users set is_manager = true where username = 'owner'").await;
+    let host = host_of(&client.logged_in("owner").await).await;
+    Caller::new(&client.base, host.token.as_deref())
 }

@@ -23,7 +23,9 @@ pub fn invalid(place: &str, answer: &Answer, loc: &[&str]) {
 /// What a caller could have changed, counted.
 pub async fn rows(test: &TestApp) -> Vec<i64> {
     let mut counts = Vec::new();
-    for table in ["users", "logins", "referrals", "jobs", "code_strings", "codes", "token_families", "changes"] {
+    for table in
+        ["users", "logins", "referrals", "jobs", "programs", "code_strings", "codes", "token_families", "changes"]
+    {
         counts.push(test.number(&format!("select count(*) from {table}")).await);
     }
     counts.push(test.number("select count(*) from token_families where ended_at is null").await);

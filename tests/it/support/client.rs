@@ -130,6 +130,10 @@ impl Client {
             .await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PUT, path).header(CONTENT_TYPE, "application/json").body(body.to_string())).await
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_raw(path, "application/json", body.to_string()).await
     }

@@ -47,6 +47,11 @@ pub enum Write {
     Hiding {
         user: String,
     },
+    /// By a host's back end: under this external id, with this code of this user's.
+    Participant {
+        external: String,
+        code: (String, String),
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -115,6 +120,10 @@ impl Caller {
             Write::Refresh { token, .. } => {
                 let body = json!({"grant_type": "refresh_token", "refresh_token": token});
                 self.send(Method::POST, "/api/v1/auth/token", &body).await
+            }
+            Write::Participant { external, code: (_, code) } => {
+                let body = json!({"email": format!("{external}@example.com"), "name": "Olga", "code": code});
+                self.send(Method::PUT, &format!("/api/v1/participants/{external}"), &body).await
             }
             Write::Hiding { .. } => self.send(Method::PATCH, "/api/v1/me", &json!({"discoverable": false})).await,
         };
@@ -213,6 +222,29 @@ impl Write {
                 let parts = [one("counter").await, one("sealed_tokens - 1").await, one(former).await, one(times).await];
                 Traces::of(&parts.map(|part| (part, 1)))
             }
+            Self::Participant { external, code: (owner, code) } => {
+                let me = format!("(select id from users where external_id = '{external}')");
+                let count = |what: String| format!("select count(*) from {what}");
+                let brought = format!(
+                    "referrals r join codes c on c.owner_id = r.referrer_id and c.ordinal = r.code_ordinal \
+                     where r.referee_id = {me} and c.code = '{code}' and r.referrer_id = {} and r.status = 'confirmed'",
+                    user(owner)
+                );
+                let own = format!(
+                    "codes c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id \
+                     join code_strings t on t.id = c.id and t.owner_id = c.owner_id and t.ordinal = c.ordinal \
+                     where c.owner_id = {me} and c.ordinal = 1 and c.by_service"
+                );
+                let by_name = "from users u join logins l on l.user_id = u.id and l.login_key = u.name_key";
+                let parts = [
+                    (number(count(format!("users where external_id = '{external}'"))).await, 1),
+                    (number(format!("select count(*) {by_name} where u.external_id = '{external}'")).await, 1),
+                    (number(count(format!("logins where login_key = '{external}@example.com'"))).await, 1),
+                    (number(count(own)).await, 1),
+                    (number(count(brought)).await, 1),
+                ];
+                Traces::of(&parts)
+            }
             Self::Hiding { user: name } => {
                 let hidden = format!("select count(*) from users where id = {} and discoverable = false", user(name));
                 let told = format!("select count(*) from changes where subject = {}", user(name));
@@ -230,6 +262,7 @@ impl fmt::Display for Write {
             Self::Code { code, .. } => write!(f, "the code {code}"),
             Self::Revocation { code, .. } => write!(f, "the revocation of {code}"),
             Self::Refresh { user, .. } => write!(f, "the refresh of {user}"),
+            Self::Participant { external, .. } => write!(f, "the participant {external}"),
             Self::Hiding { user } => write!(f, "the hiding of {user}"),
         }
     }

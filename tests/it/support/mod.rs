@@ -11,6 +11,7 @@ pub mod figures;
 pub mod first_schema;
 pub mod gallery;
 pub mod history;
+pub mod host;
 pub mod hunter;
 pub mod keyed;
 pub mod log;

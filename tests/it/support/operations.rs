@@ -17,6 +17,8 @@ pub struct Operation {
     pub path: String,
     /// The schemas of the fields of its body; none without one.
     pub fields: Map<String, Value>,
+    /// Whether a person may call it.
+    pub for_people: bool,
 }
 
 impl Operation {
@@ -54,15 +56,23 @@ impl Operation {
             "register_client" => vec![json!({
                 "name": "Shop", "confidential": true, "redirect_uris": ["https://shop.example.com/cb"],
                 "grants": ["authorization_code"], "scope": "nothing", "id_token_algorithm": "RS256",
-                "require_pkce": true,
+                "require_pkce": true, "trusts_addresses": false,
             })],
             "change_client" => {
-                vec![json!({"name": "Shop", "redirect_uris": ["https://shop.example.com/cb"], "scope": "nothing"})]
+                vec![json!({
+                    "name": "Shop", "redirect_uris": ["https://shop.example.com/cb"], "scope": "nothing",
+                    "trusts_addresses": false,
+                })]
             }
             "change_program" => vec![json!({
                 "name": "Friends", "landing_url": "https://shop.example.com/join", "code_days": 0, "auto_renew": true,
                 "share_texts": {"en": "Come along: {link}"},
             })],
+            "upsert_participant" => vec![json!({
+                "email": "nobody@example.com", "name": "Olga", "language": "en", "code": "AMSEL2099XYZ",
+                "verified": false,
+            })],
+            "upsert_participants" => vec![json!({"participants": []})],
             _ if self.fields.is_empty() => vec![],
             other => panic!("the operation {other} reads a body: add one to this table"),
         };
@@ -92,6 +102,7 @@ pub fn operations(user: &Client) -> Vec<Operation> {
             let schema = reference.map_or(&Value::Null, |reference| {
                 document.pointer(reference.trim_start_matches('#')).expect("a schema of the document")
             });
+            let ways = operation["security"].as_array().expect("ways");
             operations.push(Operation {
                 name: operation["operationId"].as_str().expect("an id").to_owned(),
                 method: method.to_uppercase().parse().expect("a method"),
@@ -100,7 +111,9 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                     .replace("{code}", code)
                     .replace("{referrer_id}", &user.id)
                     .replace("{client_id}", "nobody")
-                    .replace("{program}", "default"),
+                    .replace("{program}", "default")
+                    .replace("{external_id}", "nobody"),
+                for_people: ways.iter().any(|way| way["machine"].is_null() && way["bearer"].is_null()),
                 fields: schema["properties"].as_object().cloned().unwrap_or_default(),
             });
         }
@@ -109,10 +122,10 @@ pub fn operations(user: &Client) -> Vec<Operation> {
     operations
 }
 
-/// Those that read a body.
+/// Those that read a body of whoever may be a person.
 pub fn with_bodies(user: &Client) -> Vec<Operation> {
-    let operations: Vec<Operation> =
-        operations(user).into_iter().filter(|operation| !operation.fields.is_empty()).collect();
+    let reads = |operation: &Operation| operation.for_people && !operation.fields.is_empty();
+    let operations: Vec<Operation> = operations(user).into_iter().filter(reads).collect();
     assert!(operations.len() >= 9, "the document has bodies");
     operations
 }

@@ -3,6 +3,7 @@
 pub mod administration;
 pub mod email_check;
 pub mod mails;
+pub mod participants;
 pub mod profile;
 pub mod registration;
 pub mod reset;

@@ -96,10 +96,20 @@ pub async fn change_password(app: &App, sent: Sent<()>, user: UserId, proof: &Pr
     Ok(())
 }
 
-struct Erased {
+/// What is to be made known of an erasure.
+pub struct Erased {
     sessions: Vec<SessionId>,
     version: i64,
     email_key: String,
+}
+
+impl Erased {
+    /// After the unit of work.
+    pub async fn announce(self, app: &App, user: UserId) {
+        app.sessions_ended(&self.sessions).await;
+        app.code_changed(user, self.version).await;
+        app.codes.forget(&self.email_key, self.version).await;
+    }
 }
 
 /// Erases the account: name, address, password and chosen codes are gone, sessions end, the active code dies; the row
@@ -110,13 +120,12 @@ pub async fn erase(app: &App, sent: Sent<()>, user: UserId, proof: &Proof) -> Re
         |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored.as_deref(), *now));
     let input = (user, stored, app.clock.now());
     let erased = app.write_in_turn(sent.settled(&())?, Key::User(user.0), input, remove).await?;
-    app.sessions_ended(&erased.sessions).await;
-    app.code_changed(user, erased.version).await;
-    app.codes.forget(&erased.email_key, erased.version).await;
+    erased.announce(app, user).await;
     Ok(())
 }
 
-async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) -> Result<Erased> {
+/// Removes all that tells who a person was, as part of a unit of work.
+pub(super) async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) -> Result<Erased> {
     let Some(email_key) = store::erase(tx, user, stored, now).await? else {
         return Err(Refusal::WrongPassword.into());
     };

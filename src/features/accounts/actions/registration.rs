@@ -158,20 +158,32 @@ pub async fn write_in_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     if let Some(arrival) = &entry.arrival {
         identities::actions::claim(tx, arrival, user.id, user.created_at).await?;
     }
-    // A name that is one's own address is the same log-in.
-    if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
-        return Err(Refusal::UsernameTaken.into());
-    }
-    if !store::insert_login(tx, &user.email_key, user.id).await? {
-        return Err(Refusal::EmailTaken.into());
-    }
+    take_names(tx, user).await?;
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
     }
     // Last, so that the referrer's slot is held as shortly as can be.
     if let Some(key) = entry.code {
-        let held = codes::actions::hold(tx, key).await?;
-        referrals::actions::record(tx, held, user.id, entry.status, user.created_at).await?;
+        refer(tx, user, key, entry.status).await?;
     }
     Ok(())
+}
+
+/// Takes a new user's name and address for them, as far as they have one.
+pub(super) async fn take_names(tx: &mut Tx<'_>, user: &NewUser) -> Result<()> {
+    // A name that is one's own address is the same log-in.
+    if user.name_key != user.email_key && !store::insert_login(tx, &user.name_key, user.id).await? {
+        return Err(Refusal::UsernameTaken.into());
+    }
+    if !user.email_key.is_empty() && !store::insert_login(tx, &user.email_key, user.id).await? {
+        return Err(Refusal::EmailTaken.into());
+    }
+    Ok(())
+}
+
+/// Makes the referral of a new user who comes with a code, and says who the referrer is.
+pub(super) async fn refer(tx: &mut Tx<'_>, user: &NewUser, key: CodeKey, status: Status) -> Result<UserId> {
+    let held = codes::actions::hold(tx, key).await?;
+    referrals::actions::record(tx, held, user.id, status, user.created_at).await?;
+    Ok(held.owner)
 }

@@ -265,8 +265,9 @@ words! {
 struct Me {
     #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
     id: Uuid,
-    #[schema(format = "idn-email", example = "test4@test.ru")]
-    email: String,
+    /// Null when there is none.
+    #[schema(required, format = "idn-email", example = "test4@test.ru")]
+    email: Option<String>,
     #[schema(example = "admin4")]
     username: String,
     /// At least `user`.
@@ -325,7 +326,7 @@ impl Me {
                 expires_at: Time(code.expires_at),
                 is_active: true,
             }),
-            email: user.email,
+            email: Some(user.email).filter(|email| !email.is_empty()),
             username: user.username,
         }
     }

@@ -1,6 +1,7 @@
 //! What an account is.
 
 pub mod disposable;
+pub mod participant;
 pub mod password;
 
 use std::time::Duration;

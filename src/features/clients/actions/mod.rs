@@ -38,6 +38,7 @@ pub async fn register(app: &App, sent: Sent<Made>, new: ClientRegistration) -> R
         scopes: new.scopes,
         id_token_algorithm: new.id_token_algorithm,
         require_pkce: new.require_pkce,
+        trusts_addresses: new.trusts_addresses,
         created_at: app.clock.now(),
     };
     let insert: Work<(Uuid, OAuthClient, Option<UserId>), ()> =
@@ -105,6 +106,7 @@ pub async fn change(app: &App, sent: Sent<OAuthClient>, id: &str, change: Change
         scopes: change.scopes.unwrap_or(client.scopes),
         id_token_algorithm: client.id_token_algorithm,
         require_pkce: client.require_pkce,
+        trusts_addresses: change.trusts_addresses.unwrap_or(client.trusts_addresses),
     };
     refuse(whole.faults())?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;

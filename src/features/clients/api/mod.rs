@@ -60,6 +60,9 @@ struct NewClient {
     /// and a nonce.
     #[schema(default = true, example = true)]
     require_pkce: Option<bool>,
+    /// Whether what it says of participants' addresses being proven is taken; for clients with `program:write`.
+    #[schema(default = false, example = false)]
+    trusts_addresses: Option<bool>,
 }
 
 /// A client, without its secret.
@@ -81,6 +84,9 @@ struct ClientOut {
     /// Whether it must use PKCE.
     #[schema(example = true)]
     require_pkce: bool,
+    /// Whether what it says of participants' addresses being proven is taken.
+    #[schema(example = false)]
+    trusts_addresses: bool,
     /// UTC.
     #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
     created_at: Time,
@@ -95,6 +101,7 @@ impl From<&OAuthClient> for ClientOut {
             scope: client.scopes.to_string(),
             id_token_algorithm: client.id_token_algorithm,
             require_pkce: client.require_pkce,
+            trusts_addresses: client.trusts_addresses,
             created_at: client.created_at,
             client_id: client.id.clone(),
             name: client.name.clone(),
@@ -141,6 +148,7 @@ async fn register(
     let algorithm = fields
         .optionally_parsed("id_token_algorithm", |word| IdTokenAlgorithm::parse(word).ok_or("Either RS256 or EdDSA"));
     let require_pkce = fields.optional_flag("require_pkce");
+    let trusts_addresses = fields.optional_flag("trusts_addresses");
     let (name, scopes) = fields.all(name.zip(scopes))?;
     let new = ClientRegistration {
         name,
@@ -150,6 +158,7 @@ async fn register(
         scopes,
         id_token_algorithm: algorithm.unwrap_or(IdTokenAlgorithm::Rs256),
         require_pkce: require_pkce.unwrap_or(true),
+        trusts_addresses: trusts_addresses.unwrap_or(false),
     };
     let _turn = app.turn_of(manager.user).await?;
     let tell = |made: &Made| {
@@ -233,6 +242,9 @@ struct ClientChange {
     /// All of them, instead of those before: at least one word of `scopes_supported`, with a space between.
     #[schema(example = "openid profile codes:read")]
     scope: Option<String>,
+    /// Whether what it says of participants' addresses being proven is taken; for clients with `program:write`.
+    #[schema(example = false)]
+    trusts_addresses: Option<bool>,
 }
 
 problems!(ChangeProblems: manager body keyed[ClientNotFound, RateLimited]);
@@ -255,7 +267,8 @@ async fn change(
     let name = fields.optionally_parsed("name", parse_name);
     let redirect_uris = redirect_uris(&mut fields);
     let scopes = fields.optionally_parsed("scope", scopes);
-    let change = fields.all(Some(Change { name, redirect_uris, scopes }))?;
+    let trusts_addresses = fields.optional_flag("trusts_addresses");
+    let change = fields.all(Some(Change { name, redirect_uris, scopes, trusts_addresses }))?;
     let _turn = app.turn_of(manager.user).await?;
     let tell = |client: &OAuthClient| Reply::json(StatusCode::OK, &ClientOut::from(client));
     Ok(tell(&actions::change(&app, manager.sent(tell)?, &id, change).await?)?)

@@ -16,18 +16,21 @@ use crate::{params, sql};
 
 sql! {
     INSERT = "insert into clients (id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_by,
-                                   created_at, require_pkce)
-              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    CLIENT = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at, require_pkce
+                                   created_at, require_pkce, trusts_addresses)
+              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    CLIENT = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at, require_pkce,
+                     trusts_addresses
               from clients where id = $1 and deleted_at is null";
-    CLIENTS = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at, require_pkce
+    CLIENTS = "select id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at, require_pkce,
+                      trusts_addresses
                from clients where deleted_at is null order by created_at, id";
     /// What is null stays as it is now, which may be what somebody else has just made of it.
     UPDATE = "update clients
-              set name = coalesce($2, name), redirect_uris = coalesce($3, redirect_uris), scope = coalesce($4, scope)
+              set name = coalesce($2, name), redirect_uris = coalesce($3, redirect_uris), scope = coalesce($4, scope),
+                  trusts_addresses = coalesce($5, trusts_addresses)
               where id = $1 and deleted_at is null
               returning id, name, secret_hash, redirect_uris, grants, scope, id_token_algorithm, created_at,
-                        require_pkce";
+                        require_pkce, trusts_addresses";
     SET_SECRET = "update clients set secret_hash = $2
                   where id = $1 and deleted_at is null and secret_hash is not null";
     DELETE = "update clients set deleted_at = $2, secret_hash = null where id = $1 and deleted_at is null";
@@ -45,6 +48,7 @@ pub async fn insert(tx: &mut Tx<'_>, id: Uuid, client: &OAuthClient, by: Option<
         by,
         client.created_at,
         client.require_pkce,
+        client.trusts_addresses,
     ];
     tx.run(&INSERT, &values).await.map(drop)
 }
@@ -62,7 +66,7 @@ pub async fn clients(db: &Db) -> Result<Vec<OAuthClient>> {
 pub async fn update(tx: &mut Tx<'_>, id: Uuid, change: &Change) -> Result<Option<OAuthClient>> {
     let uris = change.redirect_uris.as_ref().map(|uris| joined(uris.iter().map(RedirectUri::as_str)));
     let scope = change.scopes.map(|scopes| scopes.to_string());
-    let row = tx.row(&UPDATE, &params![id, change.name.clone(), uris, scope]).await?;
+    let row = tx.row(&UPDATE, &params![id, change.name.clone(), uris, scope, change.trusts_addresses]).await?;
     row.map(|row| read(&row)).transpose()
 }
 
@@ -96,5 +100,6 @@ fn read(row: &Row) -> Result<OAuthClient> {
             .ok_or_else(|| Error::inconsistent("clients", "id_token_algorithm", id))?,
         created_at: row.time(7)?,
         require_pkce: row.get(8)?,
+        trusts_addresses: row.get(9)?,
     })
 }

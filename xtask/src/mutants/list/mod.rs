@@ -3,6 +3,7 @@
 mod codes;
 mod mails;
 mod oauth;
+mod participants;
 mod people;
 mod registration;
 mod retries;
@@ -15,6 +16,7 @@ use super::Topic;
 pub const TOPICS: &[Topic] = &[
     Topic { name: "codes", mutants: codes::MUTANTS },
     Topic { name: "registration", mutants: registration::MUTANTS },
+    Topic { name: "participants", mutants: participants::MUTANTS },
     Topic { name: "people", mutants: people::MUTANTS },
     Topic { name: "mails", mutants: mails::MUTANTS },
     Topic { name: "tokens", mutants: tokens::MUTANTS },

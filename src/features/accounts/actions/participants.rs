@@ -1,0 +1,161 @@
+//! Participants of a host's app as people: made, changed and erased as parts of units of work.
+
+use super::profile::{Erased, remove};
+use super::registration::{refer, take_names};
+use crate::db::Tx;
+use crate::features::accounts::model::login_name;
+use crate::features::accounts::model::participant::{Brought, Details, ExternalId, drawn_name};
+use crate::features::accounts::store::participants::{self as store, HeldParticipant, NewParticipant};
+use crate::features::accounts::store::{NewUser, insert_login};
+use crate::features::codes::actions::issued::{self, Draw};
+use crate::features::codes::model::OwnedCode;
+use crate::features::referrals::model::Status;
+use crate::features::{codes, referrals};
+use crate::kernel::digest::ExternalIdHash;
+use crate::kernel::email::Email;
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::time::Time;
+use crate::kernel::verdict::Verdict;
+
+/// A participant as a host's app tells of them, with what is drawn in case that they are new.
+#[derive(Clone)]
+pub struct Told {
+    pub external: ExternalId,
+    pub details: Details,
+    pub brought: Brought,
+    pub id: UserId,
+    pub code: Draw,
+    /// How long their code is to live.
+    pub code_days: i64,
+    pub now: Time,
+}
+
+/// What became of it.
+pub enum Upserted {
+    Made {
+        user: NewUser,
+        code: OwnedCode,
+        referrer: Option<UserId>,
+    },
+    /// They were there. With it comes the version that the caller tells [`App::code_changed`](crate::app::App), if what
+    /// look-ups tell of them has changed.
+    Found {
+        id: UserId,
+        version: Option<i64>,
+    },
+}
+
+/// Makes a participant, with their own code and the referral, or changes the one there is.
+pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
+    let user = new_user(told)?;
+    let details = &told.details;
+    let new = NewParticipant {
+        user: &user,
+        external: &told.external,
+        name: details.name.as_ref().and_then(Option::as_deref),
+        language: details.language.as_ref().and_then(Option::as_deref),
+    };
+    if !store::insert(tx, &new).await? {
+        return change(tx, told).await;
+    }
+    take_names(tx, &user).await?;
+    let code = issued::first(tx, user.id, &told.code, told.code_days).await?;
+    // Last, so that the referrer's slot is held as shortly as can be. The host vouches: the referral counts at once.
+    let referrer = match told.brought {
+        Brought::Unsaid => None,
+        Brought::By(key) => Some(refer(tx, &user, key, Status::Confirmed).await?),
+        Brought::ByNonsense => return Err(Refusal::CodeNotUsable.into()),
+    };
+    Ok(Upserted::Made { user, code, referrer })
+}
+
+fn new_user(told: &Told) -> Result<NewUser> {
+    let username = drawn_name(told.id).map_err(|rule| Error::Internal(format!("a drawn name: {rule}")))?;
+    let email = told.details.email.as_ref().and_then(Option::as_ref);
+    Ok(NewUser {
+        id: told.id,
+        name_key: login_name(&username),
+        username: username.as_str().to_owned(),
+        email: email.map_or("", Email::as_str).to_owned(),
+        email_key: email.map_or("", Email::key).to_owned(),
+        password_hash: None,
+        created_at: told.now,
+        verdict: Verdict::Unchecked,
+        email_proven: email.is_some() && told.details.verified,
+    })
+}
+
+async fn change(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
+    let held = store::lock(tx, &told.external.hash()).await?;
+    let held = held.ok_or_else(|| Error::inconsistent("users", "external_hash", "somebody who was there"))?;
+    if held.erased {
+        return Err(Refusal::ParticipantErased.into());
+    }
+    if !has_come_so(tx, held.id, told.brought).await? {
+        return Err(Refusal::AlreadyJoined.into());
+    }
+    let (name, language) = (told.details.name.as_ref(), told.details.language.as_ref());
+    let (name, language) = (name.unwrap_or(&held.name), language.unwrap_or(&held.language));
+    if (name, language) != (&held.name, &held.language) {
+        store::set_details(tx, held.id, name.as_deref(), language.as_deref()).await?;
+    }
+    let version = change_address(tx, &held, told).await?;
+    Ok(Upserted::Found { id: held.id, version })
+}
+
+/// Whether what is said of how somebody was brought is what happened: it counts when they are made, and never again.
+async fn has_come_so(tx: &mut Tx<'_>, user: UserId, brought: Brought) -> Result<bool> {
+    let key = match brought {
+        Brought::Unsaid => return Ok(true),
+        Brought::ByNonsense => return Ok(false),
+        Brought::By(key) => key,
+    };
+    let Some(came) = referrals::actions::came_with(tx, user).await? else { return Ok(false) };
+    Ok(codes::actions::origin(tx, key).await? == Some(came))
+}
+
+/// The address of somebody who has made it an account of their own is theirs to change.
+async fn change_address(tx: &mut Tx<'_>, held: &HeldParticipant, told: &Told) -> Result<Option<i64>> {
+    let verified = told.details.verified;
+    let Some(email) = told.details.email.as_ref().filter(|_| !held.is_own_account) else {
+        if verified && told.details.email.is_none() && !held.email.is_empty() && !held.email_proven {
+            store::note_proof(tx, held.id, told.now).await?;
+        }
+        return Ok(None);
+    };
+    let (text, key) = (email.as_ref().map_or("", Email::as_str), email.as_ref().map_or("", Email::key));
+    if text == held.email {
+        if verified && !text.is_empty() && !held.email_proven {
+            store::note_proof(tx, held.id, told.now).await?;
+        }
+        return Ok(None);
+    }
+    if key != held.email_key {
+        if !held.email_key.is_empty() {
+            store::free_login(tx, &held.email_key, held.id).await?;
+        }
+        if !key.is_empty() && !insert_login(tx, key, held.id).await? {
+            return Err(Refusal::EmailTaken.into());
+        }
+    }
+    store::set_address(tx, held.id, text, key, (verified && !text.is_empty()).then_some(told.now)).await?;
+    codes::actions::refresh(tx, held.id).await.map(Some)
+}
+
+/// The participant with this external id, locked until the unit of work has ended.
+pub async fn hold(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<UserId> {
+    held(tx, external).await.map(|held| held.id)
+}
+
+async fn held(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<HeldParticipant> {
+    let held = store::lock(tx, external).await?.filter(|one| !one.erased);
+    held.ok_or_else(|| Refusal::ParticipantNotFound.into())
+}
+
+/// Erases a participant, and says what is to be made known of it.
+pub async fn erase(tx: &mut Tx<'_>, external: &ExternalIdHash, now: Time) -> Result<(UserId, Erased)> {
+    let held = held(tx, external).await?;
+    let erased = remove(tx, held.id, held.password_hash.as_deref(), now).await?;
+    Ok((held.id, erased))
+}

@@ -1,0 +1,120 @@
+//! People whom a host's app has among its own accounts.
+
+use std::fmt;
+
+use crate::kernel::code::CodeKey;
+use crate::kernel::digest::ExternalIdHash;
+use crate::kernel::email::Email;
+use crate::kernel::ids::UserId;
+use crate::kernel::name::Username;
+
+/// What a host's app calls one of its people: opaque, and kept as it was given.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExternalId(String);
+
+/// Bytes of an external id.
+const MOST_ID: usize = 128;
+/// Characters of a language tag.
+const MOST_TAG: usize = 35;
+
+impl ExternalId {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() || text.len() > MOST_ID {
+            return Err("An external id has 1 to 128 bytes");
+        }
+        if text.contains('\0') {
+            return Err("An external id has no NUL character");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What it is found by, also once it is erased.
+    pub fn hash(&self) -> ExternalIdHash {
+        ExternalIdHash::of(&self.0)
+    }
+}
+
+/// Hosts are told not to use addresses; some will.
+impl fmt::Debug for ExternalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExternalId(…)")
+    }
+}
+
+/// A language tag (BCP 47), as far as its form goes.
+pub fn parse_language(text: &str) -> Result<String, &'static str> {
+    let mut parts = text.split('-');
+    let primary = parts.next().unwrap_or_default();
+    let letters = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let rest = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let whole = text.len() <= MOST_TAG && (2..=3).contains(&primary.len()) && letters(primary) && parts.all(rest);
+    if whole { Ok(text.to_owned()) } else { Err("A language is a tag such as en or pt-BR") }
+}
+
+/// The name that a participant has here, drawn with their id: nobody chooses it, and nobody types it.
+pub fn drawn_name(id: UserId) -> Result<Username, &'static str> {
+    // Without the time: what is left are 74 random bits.
+    let random = id.0.as_u128() & ((1 << 80) - 1);
+    Username::parse(&format!("p{random:020x}"))
+}
+
+/// What is told of a participant; what is nothing stays as it is, nothing within takes it away.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    pub email: Option<Option<Email>>,
+    pub name: Option<Option<String>>,
+    pub language: Option<Option<String>>,
+    /// The host has seen that the address is theirs, and its word is taken.
+    pub verified: bool,
+}
+
+/// How a participant was brought, as the host says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// Nothing is said.
+    Unsaid,
+    By(CodeKey),
+    /// By something that no code looks like: it is simply not found.
+    ByNonsense,
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn external_ids_are_kept_as_they_are() {
+        for good in ["7", " 7 ", "user/42", "ольга", "\u{202e}\n", &"x".repeat(128)] {
+            assert_eq!(ExternalId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a\0", &"x".repeat(129), &"я".repeat(65)] {
+            assert!(ExternalId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(ExternalId::parse("A").unwrap().hash() != ExternalId::parse("a").unwrap().hash());
+    }
+
+    #[test]
+    fn languages_are_tags() {
+        for good in ["en", "ru-RU", "pt-BR", "zh-Hant-TW", "gsw", "sl-IT-nedis", "de-CH-1996"] {
+            assert_eq!(parse_language(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "e", "english", "en-", "-en", "en--US", "en_US", "e1", "ру", &format!("en-{}", "a-".repeat(20))]
+        {
+            assert!(parse_language(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_drawn_name_is_a_name_of_its_own_for_each() {
+        let id = UserId(Uuid::from_u128(0x0198_0f0c_7c1e_7d3a_9a55_0f8d_6f2b_6d11));
+        assert_eq!(drawn_name(id).unwrap().as_str(), "p7d3a9a550f8d6f2b6d11");
+        assert!(drawn_name(UserId(Uuid::nil())).is_ok());
+        assert_ne!(drawn_name(UserId::new()), drawn_name(UserId::new()));
+    }
+}

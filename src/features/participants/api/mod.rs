@@ -1,0 +1,307 @@
+//! Participants over HTTP, for the back ends of hosts.
+
+mod batch;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::actions::{self, Asked, Host};
+use super::model::Participant;
+use crate::app::App;
+use crate::features::accounts::model::participant::{Brought, Details, ExternalId, parse_language};
+use crate::features::clients::model::parse_name;
+use crate::features::referrals::model::Status;
+use crate::features::tokens::caller::{ProgramReader, ProgramWriter};
+use crate::kernel::code::CodeKey;
+use crate::kernel::email::Email;
+use crate::kernel::error::{Error, FieldError, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::page::PageRequest;
+use crate::problems;
+use crate::web::extract::{Fields, JsonBody, PathText, Query};
+use crate::web::problem::Problem;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(upsert, get, erase))
+        .routes(routes!(list, batch::upsert_all))
+        .routes(routes!(replace_code))
+}
+
+/// Somebody whom the host's app has among its own accounts. What is left out or null stays as it is.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the handler reads")]
+struct ParticipantIn {
+    /// At most 150 characters; it must be nobody else's. Empty takes it away. Once the person has made it an account of
+    /// their own, it is theirs to change, and passed over here.
+    #[schema(max_length = 150, example = "friend@example.com")]
+    email: Option<String>,
+    /// What those see whom they invite: 1 to 100 characters. Empty takes it away.
+    #[schema(max_length = 100, example = "Olga")]
+    name: Option<String>,
+    /// A language tag (BCP 47) of at most 35 characters. Empty takes it away.
+    #[schema(max_length = 35, example = "en")]
+    language: Option<String>,
+    /// The code of whoever invited them. It counts when they are made; later the same changes nothing, and another is
+    /// refused.
+    #[schema(example = "SPRING2030AB")]
+    code: Option<String>,
+    /// True when the host has seen that the address is theirs; of clients whose word managers take
+    /// (`trusts_addresses`).
+    #[schema(default = false, example = false)]
+    verified: Option<bool>,
+}
+
+/// A participant.
+#[derive(Serialize, ToSchema)]
+pub struct ParticipantOut {
+    #[schema(example = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca")]
+    id: Uuid,
+    /// As the host's app calls them.
+    #[schema(example = "42")]
+    external_id: String,
+    /// Null when there is none.
+    #[schema(required, format = "idn-email", example = "friend@example.com")]
+    email: Option<String>,
+    /// What those see whom they invite; null when there is none.
+    #[schema(required, example = "Olga")]
+    name: Option<String>,
+    #[schema(required, example = "en")]
+    language: Option<String>,
+    /// Their own active code, which the service has issued; null while they have none.
+    #[schema(required, example = "12AF32CF8978")]
+    code: Option<String>,
+    /// Who brought them; null when nobody did.
+    #[schema(required)]
+    referred_by: Option<Bringer>,
+    /// Whether that counts; null when nobody brought them.
+    #[schema(required)]
+    referral_status: Option<Status>,
+}
+
+/// Who brought a participant.
+#[derive(Serialize, ToSchema)]
+pub struct Bringer {
+    #[schema(example = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff")]
+    id: Uuid,
+}
+
+impl From<Participant> for ParticipantOut {
+    fn from(participant: Participant) -> Self {
+        Self {
+            id: participant.id.0,
+            external_id: participant.external_id,
+            email: participant.email,
+            name: participant.name,
+            language: participant.language,
+            code: participant.code,
+            referred_by: participant.referred_by.map(|(referrer, _)| Bringer { id: referrer.0 }),
+            referral_status: participant.referred_by.map(|(_, status)| status),
+        }
+    }
+}
+
+problems!(UpsertProblems:
+    program_writer body[CodeNotUsable, EmailTaken, AlreadyJoined, ParticipantErased, RateLimited]);
+
+/// Tell of a participant
+///
+/// Makes them, with a code of their own and, if they come with somebody's code, the referral, which counts at once; or
+/// changes the one there is. Sending the same again changes nothing. At most 600 calls a second of one client
+/// (`limits.calls_per_client`), whatever address they come from.
+#[utoipa::path(put, path = "/api/v1/participants/{external_id}", tag = "Participants",
+    operation_id = "upsert_participant",
+    security(("machine" = ["program:write"]), ("bearer" = [])), request_body(content = ParticipantIn, examples(
+        ("alone" = (summary = "Nobody has invited them", value = json!({"name": "Olga", "language": "en"}))),
+        ("invited" = (summary = "With a code", value = json!({"name": "Ivan", "code": "SPRING2030AB"}))))),
+    params(("external_id" = String, Path, example = "42",
+        description = "How the host's app calls them: 1 to 128 bytes, kept as they are. Use no addresses")),
+    responses((status = 201, description = "Made", body = ParticipantOut),
+        (status = 200, description = "There already, and as it is told now", body = ParticipantOut), UpsertProblems))]
+async fn upsert(
+    State(app): State<Arc<App>>,
+    caller: ProgramWriter,
+    PathText(external): PathText,
+    JsonBody(fields): JsonBody,
+) -> Result<(StatusCode, Json<ParticipantOut>), Problem> {
+    let host = host(&app, &caller).await?;
+    let asked = read(fields, named(&external)?)?;
+    let trusted = !asked.details.verified || actions::trusts_addresses(&app, host).await?;
+    let asked = believed(asked, trusted)?;
+    let upserted = actions::upsert(&app, host, asked).await?;
+    let status = if upserted.made { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(upserted.participant.into())))
+}
+
+/// Whoever calls, as often as they may.
+async fn host(app: &App, caller: &ProgramWriter) -> Result<Host> {
+    app.limits.call(caller.client).await?;
+    Ok(Host { actor: caller.actor, client: caller.client })
+}
+
+fn named(text: &str) -> Result<ExternalId> {
+    ExternalId::parse(text)
+        .map_err(|rule| Error::Invalid(vec![FieldError::new("path", "external_id", "value_error", rule)]))
+}
+
+/// Refuses what a client says of addresses whose word is not taken.
+fn believed(asked: Asked, trusted: bool) -> Result<Asked> {
+    if asked.details.verified && !trusted {
+        return Err(Error::field("verified", "not_trusted", "This client's word about addresses is not taken"));
+    }
+    Ok(asked)
+}
+
+/// What a body says of a participant, in a call of their own or in a batch.
+fn read(mut fields: Fields, external: ExternalId) -> Result<Asked> {
+    let email = fields.optionally_parsed("email", |text| or_none(text, Email::parse));
+    let name = fields.optionally_parsed("name", |text| or_none(text, parse_name));
+    let language = fields.optionally_parsed("language", |text| or_none(text, parse_language));
+    let code = fields.optional_text("code");
+    let verified = fields.optional_flag("verified").unwrap_or(false);
+    let brought = match code.as_deref() {
+        None => Brought::Unsaid,
+        Some(text) => CodeKey::of(text).map_or(Brought::ByNonsense, Brought::By),
+    };
+    let details = Details { email, name, language, verified };
+    fields.all(Some(Asked { external, details, brought }))
+}
+
+/// What was asked to be empty is nothing.
+fn or_none<T>(text: &str, parse: fn(&str) -> Result<T, &'static str>) -> Result<Option<T>, &'static str> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+problems!(GetProblems: program_reader query[ParticipantNotFound]);
+
+/// See a participant
+///
+/// For managers, and for programs with `program:read` or `program:write`.
+#[utoipa::path(get, path = "/api/v1/participants/{external_id}", tag = "Participants",
+    operation_id = "get_participant",
+    security(("oauth" = ["admin"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    params(("external_id" = String, Path, description = "How the host's app calls them", example = "42")),
+    responses((status = 200, description = "The participant", body = ParticipantOut), GetProblems))]
+async fn get(
+    State(app): State<Arc<App>>,
+    _: ProgramReader,
+    PathText(external): PathText,
+) -> Result<Json<ParticipantOut>, Problem> {
+    Ok(Json(actions::get(&app, &named(&external)?).await?.into()))
+}
+
+problems!(EraseProblems: program_writer query[ParticipantNotFound, RateLimited]);
+
+/// Erase a participant
+///
+/// Address, name and external id are gone, their code dies, and whom they brought keeps the referral. Nobody is ever
+/// told of under the external id again. At most 600 calls a second of one client (`limits.calls_per_client`).
+#[utoipa::path(delete, path = "/api/v1/participants/{external_id}", tag = "Participants",
+    operation_id = "erase_participant",
+    security(("machine" = ["program:write"]), ("bearer" = [])),
+    params(("external_id" = String, Path, description = "How the host's app calls them", example = "42")),
+    responses((status = 204, description = "Erased"), EraseProblems))]
+async fn erase(
+    State(app): State<Arc<App>>,
+    caller: ProgramWriter,
+    PathText(external): PathText,
+) -> Result<StatusCode, Problem> {
+    actions::erase(&app, host(&app, &caller).await?, &named(&external)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+problems!(ReplaceProblems: program_writer query[ParticipantNotFound, RateLimited]);
+
+/// Give a participant another code
+///
+/// For a code that has leaked: it is revoked, and another is issued in the same step. (Somebody whom a manager has
+/// disabled gets none.) At most 100 codes a day of one participant (`limits.codes_per_user_and_day`), and 600 calls a
+/// second of one client (`limits.calls_per_client`).
+#[utoipa::path(post, path = "/api/v1/participants/{external_id}/code", tag = "Participants",
+    operation_id = "replace_participant_code",
+    security(("machine" = ["program:write"]), ("bearer" = [])),
+    params(("external_id" = String, Path, description = "How the host's app calls them", example = "42")),
+    responses((status = 200, description = "The participant, with the new code", body = ParticipantOut),
+        ReplaceProblems))]
+async fn replace_code(
+    State(app): State<Arc<App>>,
+    caller: ProgramWriter,
+    PathText(external): PathText,
+) -> Result<Json<ParticipantOut>, Problem> {
+    let host = host(&app, &caller).await?;
+    Ok(Json(actions::replace_code(&app, host, &named(&external)?).await?.into()))
+}
+
+/// A part of the participants.
+#[derive(Serialize, ToSchema)]
+struct Participants {
+    /// Oldest first.
+    items: Vec<ParticipantOut>,
+    /// Not counted: null.
+    #[schema(required, minimum = 0, example = json!(null))]
+    total: Option<i64>,
+    /// Items asked for.
+    #[schema(minimum = 1, maximum = 100, example = 50)]
+    size: i64,
+    /// For the next part; null at the end.
+    #[schema(required, example = json!(null))]
+    next_cursor: Option<String>,
+}
+
+problems!(ListProblems: program_reader query[]);
+
+/// List the participants
+///
+/// For managers, and for programs with `program:read` or `program:write`. Oldest first; those who were erased are not
+/// in it.
+#[utoipa::path(get, path = "/api/v1/participants", tag = "Participants", operation_id = "list_participants",
+    security(("oauth" = ["admin"]), ("password" = []), ("machine" = ["program:read"]), ("bearer" = [])),
+    params(
+        ("size" = Option<i64>, Query, description = "Items in a part, 1 to 100; 50 when left out", minimum = 1,
+            maximum = 100, example = 50),
+        ("cursor" = Option<String>, Query, description = "Where to go on, from `next_cursor`",
+            example = "AZgPDHwefTqaVQ-Nb2ttEQ")),
+    responses((status = 200, description = "A part of the list", body = Participants), ListProblems))]
+async fn list(State(app): State<Arc<App>>, _: ProgramReader, query: Query) -> Result<Json<Participants>, Problem> {
+    let wrong = |name: &str, kind, msg: &str| Error::Invalid(vec![FieldError::new("query", name, kind, msg)]);
+    let size = match query.get("size") {
+        None => PageRequest::DEFAULT_SIZE,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|size| (1..=PageRequest::MAX_SIZE).contains(size))
+            .ok_or_else(|| wrong("size", "int_parsing", "Input should be a whole number from 1 to 100"))?,
+    };
+    let behind = match query.get("cursor") {
+        None => UserId(Uuid::nil()),
+        Some(text) => position(text)
+            .ok_or_else(|| wrong("cursor", "cursor_invalid", "This is no cursor of ours: take it from next_cursor"))?,
+    };
+    // One row more than asked for tells whether there is a next part.
+    let mut items = actions::list(&app, behind, size + 1).await?;
+    let more = items.len() as i64 > size;
+    items.truncate(usize::try_from(size).unwrap_or(0));
+    let next_cursor = items.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(last.id.0));
+    Ok(Json(Participants {
+        items: items.into_iter().map(ParticipantOut::from).collect(),
+        total: None,
+        size,
+        next_cursor,
+    }))
+}
+
+/// The participant that a cursor stands behind.
+fn position(cursor: &str) -> Option<UserId> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    Uuid::from_slice(&bytes).ok().map(UserId)
+}

@@ -1,0 +1,7 @@
+//! Participants of a host's app: how they are told of, one by one and in batches, and what becomes of them.
+
+mod batch;
+mod codes;
+mod people;
+mod races;
+mod upsert;
