@@ -14,7 +14,6 @@ use crate::cache::changes::announce_code;
 use crate::db::{Tx, Work};
 use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
-use crate::kernel::actor::Actor;
 use crate::kernel::caller::Subject;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::email::Email;
