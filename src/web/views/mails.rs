@@ -91,6 +91,7 @@ mod tests {
                     assert_eq!(links > 0, token.is_some(), "{part}");
                     assert_eq!(part.contains("10 "), token.is_some(), "{part}");
                 }
+                assert!(text.matches("\n\n").count() >= 2, "paragraphs stand apart: {text}");
                 assert!(!text.contains("\n\n\n") && !text.contains('<') && text.ends_with('\n'), "{text:?}");
                 for loaded in ["<img", "<script", "src=", "url(", "@import", "<link"] {
                     assert!(!html.contains(loaded), "{html}");

@@ -59,7 +59,7 @@ pub static ENGLISH: Words = Words {
         },
         MailKind::PasswordChanged => MailWords {
             subject: "Your password was changed",
-            what: ("The password of your account at ", " was changed, and all log-ins there were have ended."),
+            what: ("The password of your account at ", " was changed, and you are logged out everywhere."),
             action: "If it was not you, choose another",
             doubt: "If it was you, there is nothing to do.",
         },
@@ -84,7 +84,7 @@ pub static ENGLISH: Words = Words {
     },
     mail_until: |minutes| format!("The link is good for {minutes} minutes, and once."),
     mail_or_copy: "Or copy this address into your browser:",
-    mail_footer: ("This mail was sent by ", " because of your account there. It cannot be answered by the service."),
+    mail_footer: ("This mail was sent by ", " because this address was given there."),
 
     register_title: "Create an account",
     have_account: "Already have an account?",
