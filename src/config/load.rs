@@ -271,13 +271,20 @@ pub(super) fn all_there_are() -> String {
     "`referral config` prints all there are".to_owned()
 }
 
+/// The least that defines a provider.
+#[cfg(test)]
+pub(super) const MINIMAL: [(&str, &str); 2] =
+    [("REFERRAL_PROVIDERS_CORP_ISSUER", "https://id.example.com"), ("REFERRAL_PROVIDERS_CORP_CLIENT_ID", "referral")];
+
+/// The settings of an environment alone.
+#[cfg(test)]
+pub(super) fn with(pairs: &[(&str, &str)]) -> Result<Config, String> {
+    load(None, &pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        load(None, &pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
-    }
 
     #[test]
     fn the_defaults_are_complete_and_valid() {
@@ -404,143 +411,6 @@ mod tests {
         assert_eq!(config.tokens.master_key(), Some([0xab; 32]));
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert!(with(&[("REDIS_URL_FILE", path.to_str().unwrap())]).unwrap_err().contains("UTF-8"));
-    }
-
-    const MINIMAL: [(&str, &str); 2] = [
-        ("REFERRAL_PROVIDERS_CORP_ISSUER", "https://id.example.com"),
-        ("REFERRAL_PROVIDERS_CORP_CLIENT_ID", "referral"),
-    ];
-
-    #[test]
-    fn there_is_no_provider_by_default() {
-        assert!(with(&[]).unwrap().providers.is_empty());
-    }
-
-    #[test]
-    fn the_environment_alone_can_define_providers() {
-        let folder = tempfile::tempdir().unwrap();
-        let secret = folder.path().join("secret");
-        std::fs::write(&secret, "s3cr3t\n").unwrap();
-        let more = [
-            ("REFERRAL_PROVIDERS_CORP_CLIENT_SECRET_FILE", secret.to_str().unwrap()),
-            ("REFERRAL_PROVIDERS_GOOGLE2_ISSUER", "https://accounts.google.com"),
-            ("REFERRAL_PROVIDERS_GOOGLE2_CLIENT_ID", "g"),
-            ("REFERRAL_PROVIDERS_GOOGLE2_LABEL", "Google"),
-            ("REFERRAL_PROVIDERS_GOOGLE2_SCOPES", "openid email"),
-            ("REFERRAL_PROVIDERS_GOOGLE2_TRUST_EMAIL", "on"),
-        ];
-        let config = with(&[&MINIMAL[..], &more].concat()).unwrap();
-        let corp = config.providers.get("corp").unwrap();
-        assert_eq!((corp.label.as_str(), corp.issuer.as_str()), ("corp", "https://id.example.com"));
-        assert_eq!((corp.client_id.as_str(), corp.client_secret.as_str()), ("referral", "s3cr3t"));
-        assert_eq!(corp.scopes, "openid email profile");
-        assert!(!corp.trust_email);
-        let google = config.providers.get("google2").unwrap();
-        assert_eq!((google.label.as_str(), google.client_secret.as_str()), ("Google", ""));
-        assert_eq!(google.scopes, "openid email");
-        assert!(google.trust_email);
-        assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
-    }
-
-    #[test]
-    fn a_provider_of_the_file_is_completed_by_the_environment() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("referral.toml");
-        let read = |text: &str, pairs: &[(&str, &str)]| {
-            std::fs::write(&path, text).unwrap();
-            load(Some(&path), &pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
-        };
-        let text = "[providers.corp]\nlabel = \"Corp\"\nissuer = \"https://a.example.com\"\nclient_id = \"c\"\n";
-        let corp = |config: Config| config.providers.get("corp").unwrap().clone();
-        let plain = corp(read(text, &[]).unwrap());
-        assert_eq!((plain.label.as_str(), plain.issuer.as_str()), ("Corp", "https://a.example.com"));
-        let secret = [("REFERRAL_PROVIDERS_CORP_CLIENT_SECRET", "s3cr3t"), MINIMAL[0]];
-        let both = corp(read(text, &secret).unwrap());
-        assert_eq!((both.label.as_str(), both.client_secret.as_str()), ("Corp", "s3cr3t"));
-        assert_eq!(both.issuer, "https://id.example.com");
-        for (text, part) in [
-            ("[providers.corp]\nisuer = \"x\"\n", "providers.corp.isuer"),
-            ("[providers.Corp]\nissuer = \"https://a\"\n", "write [providers.corp]"),
-            ("[providers.my-corp]\nissuer = \"https://a\"\n", "lower-case"),
-            ("[providers]\ncorp = 5\n", "[providers.NAME]"),
-            ("providers = 5\n", "[providers.NAME]"),
-            ("[providers.corp]\nclient_id = 5\n", "a string, in quotation marks"),
-            ("[providers.corp]\n", "providers.corp.issuer"),
-        ] {
-            let error = read(text, &[]).unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn bad_providers_are_a_sentence_with_a_remedy() {
-        let issuer = "REFERRAL_PROVIDERS_CORP_ISSUER";
-        for (name, value, part) in [
-            (issuer, "", "providers.corp.issuer"),
-            (issuer, "id.example.com", "https://"),
-            (issuer, "http://id.example.com", "https://"),
-            (issuer, "http://127.0.0.1.example.com", "https://"),
-            (issuer, "https://id.example.com?tenant=1", "https://"),
-            (issuer, "https://id.example.com#a", "https://"),
-            (issuer, "https://user:s3cr3t@id.example.com", "https://"),
-            (issuer, "file:///etc/passwd", "https://"),
-            ("REFERRAL_PROVIDERS_CORP_CLIENT_ID", "", "providers.corp.client_id"),
-            ("REFERRAL_PROVIDERS_CORP_SCOPES", "email profile", "openid"),
-            ("REFERRAL_PROVIDERS_CORP_TRUST_EMAIL", "perhaps", "on nor off"),
-            ("REFERRAL_PROVIDERS_CORP_CLIENTID", "x", "no setting"),
-            ("REFERRAL_PROVIDERS_CORP", "x", "no setting"),
-            ("REFERRAL_PROVIDERS_MY-CORP_ISSUER", "x", "no setting"),
-            ("REFERRAL_PROVIDERS_OTHER_CLIENT_ID", "x", "providers.other.issuer"),
-            ("REFERRAL_PROVIDERS_CORP_CLIENT_SECRET_FILE", "./nowhere", "./nowhere"),
-        ] {
-            let pairs: Vec<_> =
-                MINIMAL.into_iter().filter(|(known, _)| *known != name).chain([(name, value)]).collect();
-            let error = with(&pairs).unwrap_err();
-            assert!(error.contains(part), "{name}={value}: {error}");
-            assert!(!error.contains("s3cr3t"), "{error}");
-        }
-        for good in ["http://127.0.0.1:9000", "http://[::1]:9000/realm", "http://localhost", "https://id.example.com/"]
-        {
-            assert!(with(&[(issuer, good), MINIMAL[1]]).is_ok(), "{good}");
-        }
-        let twice = [
-            &MINIMAL[..],
-            &[
-                ("REFERRAL_PROVIDERS_OTHER_ISSUER", "https://id.example.com"),
-                ("REFERRAL_PROVIDERS_OTHER_CLIENT_ID", "x"),
-            ],
-        ];
-        let error = with(&twice.concat()).unwrap_err();
-        assert!(error.contains("corp") && error.contains("other"), "{error}");
-    }
-
-    #[test]
-    fn origins_are_written_as_browsers_write_them() {
-        let name = "REFERRAL_HTTP_CORS_ORIGINS";
-        assert_eq!(with(&[]).unwrap().http.cors_origins, [""; 0]);
-        let two = with(&[(name, "https://app.example.com, http://127.0.0.1:5173")]).unwrap();
-        assert_eq!(two.http.cors_origins, ["https://app.example.com", "http://127.0.0.1:5173"]);
-        for good in ["http://localhost", "https://[::1]:8443", "https://xn--bcher-kva.example"] {
-            assert!(with(&[(name, good)]).is_ok(), "{good}");
-        }
-        for (bad, part) in [
-            ("*", "nothing stands for several"),
-            ("null", "nothing stands for several"),
-            ("https://*.example.com", "nothing stands for several"),
-            ("app.example.com", "http or https"),
-            ("ftp://app.example.com", "http or https"),
-            ("https://", "http or https"),
-            ("https://app.example.com/", "did you mean https://app.example.com?"),
-            ("https://app.example.com/login?a#b", "did you mean https://app.example.com?"),
-            ("https://App.Example.com", "did you mean https://app.example.com?"),
-            ("https://app.example.com:443", "did you mean https://app.example.com?"),
-            ("http://user@app.example.com:81", "did you mean http://app.example.com:81?"),
-            ("https://bücher.example", "did you mean https://xn--bcher-kva.example?"),
-        ] {
-            let error = with(&[(name, &format!("http://localhost,{bad}"))]).unwrap_err();
-            assert!(error.starts_with("http.cors_origins (REFERRAL_HTTP_CORS_ORIGINS"), "{error}");
-            assert!(error.contains(part), "{bad}: {error}");
-        }
     }
 
     #[test]

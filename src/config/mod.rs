@@ -2,6 +2,7 @@
 //!
 //! Whatever is wrong is said in a sentence with a remedy before anything starts.
 
+mod complaints;
 mod dotenv;
 mod effective;
 mod file;
@@ -10,22 +11,24 @@ mod load;
 mod mail;
 mod names;
 mod password;
+mod provider;
 mod sources;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use url::{Host, Url};
 
+use self::complaints::Complaints;
 pub use effective::effective;
 pub use file::cannot_read;
 pub use load::{DEFAULTS, Reading, load, read};
 pub use mail::Mail;
 pub use password::without_password;
+pub use provider::{Provider, is_own};
 pub use sources::{Environment, Origin, Sources};
 
 /// What is wrong with a setting (empty where it is none), in a sentence.
@@ -225,70 +228,6 @@ pub enum Policy {
     Block,
 }
 
-/// An OpenID Connect provider that people may sign in with.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provider {
-    pub label: String,
-    pub issuer: String,
-    pub client_id: String,
-    /// Empty for a public client.
-    pub client_secret: String,
-    /// With a space between.
-    pub scopes: String,
-    /// Whether an address that the issuer calls verified proves that it is the person's.
-    pub trust_email: bool,
-}
-
-impl Provider {
-    fn check(&self, name: &str, wrong: &mut Complaints) {
-        let setting = |key: &str| format!("providers.{name}.{key}");
-        if self.issuer.is_empty() {
-            let text = "is empty: write the provider's issuer, for example https://accounts.google.com";
-            wrong.add(&setting("issuer"), text);
-        } else if !is_issuer(&self.issuer) {
-            // Not the value: it may have a password in it.
-            let text = "is no issuer: write https://HOST[/PATH] without user, query or fragment, exactly as the \
-                        provider's metadata has it; http:// is taken for this machine's own addresses only";
-            wrong.add(&setting("issuer"), text);
-        }
-        if self.client_id.is_empty() {
-            wrong.add(&setting("client_id"), "is empty: write what the provider calls this service");
-        }
-        if self.label.is_empty() {
-            let text = "is empty: write what is to stand on the button, or leave the setting out";
-            wrong.add(&setting("label"), text);
-        }
-        if !self.scopes.split(' ').any(|scope| scope == "openid") {
-            let text = format!("is \"{}\": write openid and what else is wanted, with a space between", self.scopes);
-            wrong.add(&setting("scopes"), text);
-        }
-    }
-}
-
-/// Whether what is sent to an address stays on this machine.
-pub fn is_own(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-fn is_issuer(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let bare = url.query().is_none() && url.fragment().is_none();
-    let nobody = url.username().is_empty() && url.password().is_none();
-    bare && nobody && (url.scheme() == "https" || url.scheme() == "http" && is_own(&url))
-}
-
-impl std::fmt::Debug for Provider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Provider").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -463,108 +402,5 @@ impl Config {
             wrong.add("redis.url", text);
         }
         wrong.0
-    }
-}
-
-/// What was found wrong so far.
-struct Complaints(Vec<Fault>);
-
-impl Complaints {
-    fn add(&mut self, setting: &str, text: impl Into<String>) {
-        self.0.push(Fault::of(setting, text.into()));
-    }
-
-    fn range(&mut self, setting: &str, value: u64, low: u64, high: u64) {
-        if !(low..=high).contains(&value) {
-            self.add(setting, format!("is {value}: set it to {low}..{high}"));
-        }
-    }
-
-    /// A host and a port; the host may be a name.
-    fn address(&mut self, setting: &str, text: &str) {
-        let good = text.parse::<SocketAddr>().is_ok()
-            || text
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok());
-        if !good {
-            self.add(setting, format!("is \"{text}\": write host:port, for example 127.0.0.1:8000"));
-        }
-    }
-
-    /// Scheme, host and port, exactly as programs write them: callers compare it with what they have.
-    fn web(&mut self, setting: &str, text: &str) {
-        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = url.filter(|_| !text.contains('@')) else {
-            // Not the value: it may have a password in it.
-            let shown = if text.contains('@') { "has a user in it".to_owned() } else { format!("is \"{text}\"") };
-            return self.add(setting, format!("{shown}: {WEB}"));
-        };
-        let origin = url.origin().ascii_serialization();
-        if origin == text {
-            return;
-        }
-        let bare = url.path() == "/" && !text.ends_with('/') && url.query().is_none() && url.fragment().is_none();
-        let remedy = if bare { format!("write {origin}, which is the same for browsers") } else { WEB.to_owned() };
-        self.add(setting, format!("is \"{text}\": {remedy}"));
-    }
-
-    /// An origin is compared as text with what browsers send, so it has to be written as they do.
-    fn origin(&mut self, setting: &str, text: &str) {
-        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !text.contains('*'));
-        let url = url.filter(|_| !(text.contains('@') && password::is_ambiguous(text)));
-        // Not what may hold a password.
-        let shown = if text.contains('@') { "an address with a user in it".to_owned() } else { format!("\"{text}\"") };
-        match url.map(|url| url.origin().ascii_serialization()) {
-            Some(origin) if origin == text => {}
-            Some(origin) => {
-                let text = format!("holds {shown}, which no browser calls an origin: did you mean {origin}?");
-                self.add(setting, text);
-            }
-            None => {
-                let text = format!(
-                    "holds {shown}: write each origin in full, with http or https, host and port only, for example \
-                     https://app.example.com; nothing stands for several"
-                );
-                self.add(setting, text);
-            }
-        }
-    }
-}
-
-const WEB: &str = "write scheme, host and port only, the port to 65535, without a path or a slash at the end, for example \
-                   https://referral.example.com";
-
-#[cfg(test)]
-mod tests {
-    use super::{Complaints, load};
-
-    #[test]
-    fn addresses_of_the_web_are_written_as_programs_write_them() {
-        let told = |text: &str| {
-            let mut wrong = Complaints(Vec::new());
-            wrong.web("http.public_url", text);
-            wrong.0.pop().map(|fault| fault.text)
-        };
-        for good in ["https://example.com", "http://127.0.0.1:8000", "http://[::1]:8000", "https://a_b.example:8443"] {
-            assert_eq!(told(good), None);
-        }
-        for (bad, part) in [
-            ("https://example.com:99999", "the port to 65535"),
-            ("https://пример.example", "write https://xn--e1afmkfd.example"),
-            ("https://Example.com", "write https://example.com"),
-            ("https://example.com:443", "write https://example.com"),
-            ("https://exa mple.com", "scheme, host"),
-            ("https://", "scheme, host"),
-            ("https://example.com/", "without a path"),
-            ("https://example.com/a", "without a path"),
-            ("https://example.com?a", "without a path"),
-            ("ftp://example.com", "https://"),
-            ("https://u:s3cr3t@example.com", "has a user in it"),
-            ("https://u:s3c/r3t@example.com", "has a user in it"),
-        ] {
-            let told = told(bad).expect(bad);
-            assert!(told.contains(part) && !told.contains("r3t"), "{bad}: {told}");
-        }
-        assert!(load(None, &vec![("HUNTER_URL".into(), "http://[::1".into())]).is_err());
     }
 }
