@@ -19,7 +19,7 @@ pub fn describe(postgres: &Postgres) -> Vec<(String, String)> {
         ("virtual machine", field("/proc/cpuinfo", "flags").split(' ').any(|flag| flag == "hypervisor").to_string()),
         ("load before the run", fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()),
         ("an fdatasync of 8 KiB", sync_time()),
-        ("PostgreSQL", format!("{}; {}; the rest as it comes", postgres.version(), settings.join(", "))),
+        ("PostgreSQL", format!("{}; {}; the rest by default", postgres.version(), settings.join(", "))),
         (
             "durability",
             "fsync, full_page_writes and synchronous_commit are on; SQLite: WAL, synchronous = FULL".to_owned(),

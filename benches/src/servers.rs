@@ -7,7 +7,7 @@ use std::process::Command;
 use testkit::{Kept, free_port, postgresql};
 use tokio_postgres::{Client, NoTls};
 
-/// What differs from PostgreSQL's defaults. Durability is as it comes: fsync, full_page_writes and synchronous_commit
+/// What differs from PostgreSQL's defaults. Durability is the default: fsync, full_page_writes and synchronous_commit
 /// are on.
 pub const POSTGRES_SETTINGS: &[(&str, &str)] =
     &[("shared_buffers", "1GB"), ("max_wal_size", "4GB"), ("max_connections", "200")];

@@ -20,7 +20,7 @@ use crate::kernel::parameters::Parameters;
 pub const HOME: &str = "/oauth/apps";
 /// The same, for who has just made an account.
 pub const HOME_REGISTERED: &str = "/oauth/apps?registered";
-/// Where the way of most begins.
+/// Where an authorization request begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
 /// A way on that forms carry with them: only paths of ours, whatever they say, spelled as we do:

@@ -1,4 +1,4 @@
-//! The yardstick for requests that need no database: hyper as it comes, which verifies an HS256 token and answers with
+//! The yardstick for requests that need no database: plain hyper, which verifies an HS256 token and answers with
 //! a constant. No routing, no headers of its own, no cache of tokens.
 
 use std::convert::Infallible;

@@ -42,7 +42,7 @@ async fn back(stream: &mut TcpStream, text: &str) -> Option<String> {
 
 /// The instrument itself: each fault does what it says, and nothing does it without one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_fault_of_a_way_is_what_it_says() {
+async fn each_fault_of_a_relay_does_what_it_says() {
     let relay = Relay::to(echo().await).await;
     let address = ("127.0.0.1", relay.port);
     let open = async || TcpStream::connect(address).await.expect("a connection");

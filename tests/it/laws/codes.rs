@@ -220,9 +220,9 @@ async fn a_revoked_code_is_refused_by_every_node_at_once(setup: Setup) {
     assert_eq!(Record::read(&test).await.faults(), Vec::<String>::new());
 }
 
-on_every_setup!(no_application_clock_raises_the_dead_or_kills_the_living);
+on_every_setup!(no_application_clock_revives_a_dead_code_or_ends_a_live_one);
 /// Law 2: the life of codes is the database's business, whatever the application believes the year to be.
-async fn no_application_clock_raises_the_dead_or_kills_the_living(setup: Setup) {
+async fn no_application_clock_revives_a_dead_code_or_ends_a_live_one(setup: Setup) {
     let test = setup.start_two().await;
     let owner = test.user("owner").await;
     owner.create_code("REVOKED2030A").await.expect(201);

@@ -185,8 +185,8 @@ async fn totals_are_exact_and_rows_stay_while_registrations_go_on(setup: Setup) 
     assert_eq!(sorted.len(), 240, "each once");
 }
 
-on_both_engines!(who_is_erased_keeps_a_row_without_a_face);
-async fn who_is_erased_keeps_a_row_without_a_face(setup: Setup) {
+on_both_engines!(an_erased_account_keeps_a_row_without_personal_data);
+async fn an_erased_account_keeps_a_row_without_personal_data(setup: Setup) {
     let test = setup.start().await;
     let owner = referrer(&test).await;
     add_referees(&test, &owner, 1, 60).await;

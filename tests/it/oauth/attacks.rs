@@ -59,9 +59,9 @@ async fn a_nul_is_no_fault_of_ours(setup: Setup) {
     assert_eq!(shop.call("/oauth/token", &nul).await.status, 400);
 }
 
-on_both_engines!(a_way_that_no_header_takes_is_not_gone);
+on_both_engines!(a_next_page_that_no_header_can_carry_is_ignored);
 /// Where a form leads is written into a header.
-async fn a_way_that_no_header_takes_is_not_gone(setup: Setup) {
+async fn a_next_page_that_no_header_can_carry_is_ignored(setup: Setup) {
     let test = setup.start().await;
     test.user("olga").await;
     let base = &test.nodes[0].url;

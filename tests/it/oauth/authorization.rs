@@ -318,8 +318,8 @@ async fn a_log_in_is_asked_for_when_the_client_wants_a_fresh_one(setup: Setup) {
     visit.get(&shop.request(&[])).await.expect(200).form("/oauth/login");
 }
 
-on_every_setup!(whoever_is_out_is_out_of_the_browser_too);
-async fn whoever_is_out_is_out_of_the_browser_too(setup: Setup) {
+on_every_setup!(whoever_loses_access_loses_the_browser_session_too);
+async fn whoever_loses_access_loses_the_browser_session_too(setup: Setup) {
     let test = setup.start().await;
     let shop = register(&test.manager("manager").await, json!({})).await;
     let olga = test.user("olga").await;

@@ -115,7 +115,7 @@ async fn an_account_is_made_on_the_page_with_a_referral_code(setup: Setup) {
 
 /// Behind TLS the cookie is bound to the host; without, it has a plain name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_cookie_is_as_safe_as_the_way_lets_it_be() {
+async fn the_cookie_is_as_safe_as_the_connection_allows() {
     for (url, expected) in [
         ("https://referral.test", "__Host-referral=; Path=/; HttpOnly; SameSite=Lax; Secure"),
         ("http://127.0.0.1:8000", "referral=; Path=/; HttpOnly; SameSite=Lax"),

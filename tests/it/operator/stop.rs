@@ -83,7 +83,7 @@ async fn sigterm_under_load_fails_no_request(setup: Setup) {
     for client in clients {
         let (made, failure) = client.await.expect("every answer is a good one");
         acknowledged.extend(made);
-        // Who comes when the door is closed is told at the door; nobody is thrown out.
+        // Whoever comes during the stop is refused with an answer; requests that have begun are not ended.
         let failure = failure.expect("it ends when the service does");
         assert!(
             failure.refused,

@@ -177,18 +177,18 @@ async fn travel(habits: Habits, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_lets_a_program_in_and_out_without_scripts_on_a_desk() {
+async fn a_person_allows_a_program_and_withdraws_it_without_scripts_on_a_desk() {
     travel(Habits { screen: Screen::Desk, script: false, language: "en" }, "desk").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_lets_a_program_in_and_out_without_scripts_on_a_phone() {
+async fn a_person_allows_a_program_and_withdraws_it_without_scripts_on_a_phone() {
     travel(Habits { screen: Screen::Phone, script: false, language: "ru" }, "phone").await;
 }
 
 /// Without a mouse, and in the order that the keyboard goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_person_lets_a_program_in_and_out_with_the_keyboard_alone() {
+async fn a_person_allows_a_program_and_withdraws_it_with_the_keyboard_alone() {
     let test = Setup::Sqlite.start().await;
     let shop = Shop::open(&test).await;
     let habits = Habits { screen: Screen::Desk, script: false, language: "en" };

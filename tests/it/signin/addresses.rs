@@ -32,9 +32,9 @@ fn is(error: Result<(), Error>, refusal: Refusal) -> bool {
     matches!(error, Err(Error::Refused(found)) if found == refusal)
 }
 
-on_every_setup!(who_registers_on_no_way_lands_in_their_account);
+on_every_setup!(whoever_registers_without_a_clients_request_sees_their_account);
 /// Sent by nobody, one still learns what there is and where to go on.
-async fn who_registers_on_no_way_lands_in_their_account(setup: Setup) {
+async fn whoever_registers_without_a_clients_request_sees_their_account(setup: Setup) {
     let (test, corp) = start(setup, &[]).await;
     let mut visit = browser_of(&test);
     let page = visit.get("/oauth/register").await.expect(200);
@@ -206,9 +206,9 @@ async fn a_domain_that_only_becomes_the_same_is_another_ones(setup: Setup) {
     }
 }
 
-on_every_setup!(who_lay_in_wait_under_an_address_is_out_when_its_owner_comes);
+on_every_setup!(whoever_took_an_address_loses_all_access_when_its_owner_signs_in);
 /// Somebody has made an account with another person's address and waits, with every way in that there is.
-async fn who_lay_in_wait_under_an_address_is_out_when_its_owner_comes(setup: Setup) {
+async fn whoever_took_an_address_loses_all_access_when_its_owner_signs_in(setup: Setup) {
     let (corp, evil) = (Provider::start().await, Provider::start().await);
     let settings = [corp.settings("corp"), evil.settings("evil")].concat();
     let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -302,8 +302,8 @@ async fn of_many_at_once_one_gets_in(setup: Setup) {
     assert_eq!(test.number("select count(*) from identities").await, 2);
 }
 
-on_every_setup!(nobody_is_led_away_and_no_way_breaks_us);
-async fn nobody_is_led_away_and_no_way_breaks_us(setup: Setup) {
+on_every_setup!(nobody_is_sent_to_another_site_and_no_input_is_an_error_of_ours);
+async fn nobody_is_sent_to_another_site_and_no_input_is_an_error_of_ours(setup: Setup) {
     let (test, _corp) = start(setup, &[]).await;
     let mut visit = browser_of(&test);
     let page = come(&mut visit, "corp").await.expect(200);

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use super::{Code, Mutant, Sql, quoted};
 
-/// The variable that names the mutant that is awake. Not one of the service's settings, which begin with REFERRAL_.
+/// The variable that names the mutant that is active. Not one of the service's settings, which begin with REFERRAL_.
 pub const VARIABLE: &str = "MUTANT";
 
 /// What the copy's library has beside its own modules. A statement holds its mutants between marks.
-const SWITCH: &str = r#"//! Which mutant is awake.
+const SWITCH: &str = r#"//! Which mutant is active.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-fn awake() -> Option<&'static str> {
-    static AWAKE: OnceLock<Option<String>> = OnceLock::new();
-    AWAKE.get_or_init(|| std::env::var("MUTANT").ok()).as_deref()
+fn active() -> Option<&'static str> {
+    static ACTIVE: OnceLock<Option<String>> = OnceLock::new();
+    ACTIVE.get_or_init(|| std::env::var("MUTANT").ok()).as_deref()
 }
 
 pub fn is(name: &str) -> bool {
-    awake() == Some(name)
+    active() == Some(name)
 }
 
 pub fn sql(text: &'static str) -> &'static str {

@@ -58,7 +58,7 @@ impl Programs {
         Ok(Self { it, unit, copy: copy.to_owned() })
     }
 
-    /// The tests of these mutants that do not pass when no mutant is awake, or are not there.
+    /// The tests of these mutants that do not pass when no mutant is active, or are not there.
     pub fn faults(&self, mutants: &[&Mutant]) -> Vec<String> {
         let mut faults = Vec::new();
         for unit in [false, true] {

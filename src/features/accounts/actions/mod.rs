@@ -76,7 +76,7 @@ async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> R
 
 impl Recognised {
     /// Begins what a right password begins: a session, a link. Then a hash that is weaker than today's is replaced,
-    /// beside the answer: what that takes is nobody's business.
+    /// beside the answer, whose time must not tell of it.
     pub async fn begin<T, F>(self, app: &App, begin: impl Fn(UserId, String) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,

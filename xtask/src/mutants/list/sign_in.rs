@@ -10,7 +10,7 @@ const ACCOUNTS: &str = "src/features/accounts/store.rs";
 const NOT_FOR_US: super::super::Tests =
     Alone(&["providers::lies::an_id_token_that_is_not_for_this_sign_in_lets_nobody_in"]);
 const LAY_IN_WAIT: super::super::Tests =
-    Both(&["signin::addresses::who_lay_in_wait_under_an_address_is_out_when_its_owner_comes"]);
+    Both(&["signin::addresses::whoever_took_an_address_loses_all_access_when_its_owner_signs_in"]);
 
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -104,21 +104,21 @@ pub const MUTANTS: &[Mutant] = &[
             "clients::actions::consents::forget_user(tx, *user).await?;",
         ),
         tests: LAY_IN_WAIT,
-        why: "who lay in wait under an address keeps a way in",
+        why: "whoever took an address before its owner came can still log in",
     },
     Mutant {
         name: "sessions-outlive-a-take-over",
         file: ACTIONS,
         swap: Code("tokens::actions::end_all(tx, *user, *now).await.map(Some)", "Ok(Some(Vec::new()))"),
         tests: LAY_IN_WAIT,
-        why: "who lay in wait under an address stays logged in",
+        why: "whoever took an address before its owner came stays logged in",
     },
     Mutant {
         name: "the-password-outlives-a-take-over",
         file: ACCOUNTS,
         swap: Sql("case when email_proven_at is null then null else password_hash end", "password_hash"),
         tests: LAY_IN_WAIT,
-        why: "who lay in wait under an address logs in by password",
+        why: "whoever took an address before its owner came logs in by password",
     },
     Mutant {
         name: "linked-to-the-erased-sqlite",

@@ -188,14 +188,14 @@ pub const MUTANTS: &[Mutant] = &[
             "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is null",
             "update browser_sessions set ended_at = $2 where user_id = $1 and ended_at is not null",
         ),
-        tests: Both(&["oauth::authorization::whoever_is_out_is_out_of_the_browser_too"]),
+        tests: Both(&["oauth::authorization::whoever_loses_access_loses_the_browser_session_too"]),
         why: "a thief stays logged in at the pages when the password is changed",
     },
     Mutant {
         name: "an-ended-browser-session",
         file: STORE,
         swap: Sql("where b.secret_hash = $1 and b.ended_at is null and", "where b.secret_hash = $1 and"),
-        tests: Both(&["oauth::authorization::whoever_is_out_is_out_of_the_browser_too"]),
+        tests: Both(&["oauth::authorization::whoever_loses_access_loses_the_browser_session_too"]),
         why: "who has logged out is logged in",
     },
     Mutant {
