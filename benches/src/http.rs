@@ -44,10 +44,15 @@ pub fn ask(
     token: Option<&str>,
     body: Option<&str>,
 ) -> Result<Answer, String> {
+    send(address, &request(method, path, token, body)).map_err(|error| format!("{method} {path}: {error}"))
+}
+
+/// Sends these bytes and reads one answer.
+pub fn send(address: SocketAddr, request: &[u8]) -> Result<Answer, String> {
     let talk = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.write_all(&request(method, path, token, body))?;
+        stream.write_all(request)?;
         let (mut bytes, mut piece) = (Vec::new(), [0; 65536]);
         while whole(&bytes).is_none() {
             match stream.read(&mut piece)? {
@@ -57,8 +62,8 @@ pub fn ask(
         }
         Ok(bytes)
     };
-    let bytes = talk().map_err(|error| format!("{method} {path}: {error}"))?;
-    let (status, head, length) = whole(&bytes).ok_or_else(|| format!("{method} {path}: the answer breaks off"))?;
+    let bytes = talk().map_err(|error| error.to_string())?;
+    let (status, head, length) = whole(&bytes).ok_or_else(|| "the answer breaks off".to_owned())?;
     Ok(Answer { status, body: bytes[head..head + length].to_vec() })
 }
 

@@ -5,6 +5,7 @@ pub mod hashing;
 pub mod nodes;
 pub mod plans;
 pub mod process;
+pub mod program;
 pub mod reads;
 pub mod registrations;
 

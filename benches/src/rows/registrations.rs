@@ -128,7 +128,7 @@ pub fn on_sqlite(bench: &Bench, _: &Place, file: &Place, report: &mut Report) ->
 }
 
 /// A copy of a database's file that nobody has open.
-fn copied(bench: &Bench, place: &Place, name: &str) -> Result<Place, String> {
+pub fn copied(bench: &Bench, place: &Place, name: &str) -> Result<Place, String> {
     let path = bench.folder.join(format!("{name}.db"));
     for end in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(bench.folder.join(format!("{name}.db{end}")));
