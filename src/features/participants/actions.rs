@@ -12,6 +12,7 @@ use crate::features::accounts::model::participant::{Brought, Details, ExternalId
 use crate::features::codes::actions::issued::{self, Replacement};
 use crate::features::referrals::model::Status;
 use crate::features::{clients, programs};
+use crate::idempotency::Sent;
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -47,9 +48,9 @@ async fn turns<'a>(app: &'a App, host: Host, external: &ExternalId) -> Result<(T
 }
 
 /// Makes a participant, or changes the one there is.
-pub async fn upsert(app: &App, host: Host, asked: Asked) -> Result<Upserted> {
+pub async fn upsert(app: &App, host: Host, sent: Sent<Upserted>, asked: Asked) -> Result<Upserted> {
     let _turns = turns(app, host, &asked.external).await?;
-    write(app, host.actor, told(app, asked).await?).await
+    write(app, sent.of(|written: &Written| &written.upserted), told(app, asked).await?).await
 }
 
 /// With what a new participant needs that is drawn before the unit of work.
@@ -65,8 +66,8 @@ async fn told(app: &App, asked: Asked) -> Result<Told> {
     })
 }
 
-async fn write(app: &App, actor: Actor, told: Told) -> Result<Upserted> {
-    let written = app.db.write(actor, told, |tx, told| Box::pin(upsert_one(tx, told))).await?;
+async fn write(app: &App, sent: impl Into<Sent<Written>>, told: Told) -> Result<Upserted> {
+    let written = app.write(sent, told, |tx, told| Box::pin(upsert_one(tx, told))).await?;
     Ok(announce(app, written).await)
 }
 
@@ -129,11 +130,11 @@ pub async fn list(app: &App, behind: UserId, most: i64) -> Result<Vec<Participan
 }
 
 /// Erases a participant. Their external id is never anybody's again.
-pub async fn erase(app: &App, host: Host, external: &ExternalId) -> Result<()> {
+pub async fn erase(app: &App, host: Host, sent: Sent<(UserId, Erased)>, external: &ExternalId) -> Result<()> {
     let _turns = turns(app, host, external).await?;
     let work: Work<(ExternalIdHash, Time), (UserId, Erased)> =
         |tx, (external, now)| Box::pin(people::erase(tx, external, *now));
-    let (user, erased) = app.db.write(host.actor, (external.hash(), app.clock.now()), work).await?;
+    let (user, erased) = app.write(sent, (external.hash(), app.clock.now()), work).await?;
     erased.announce(app, user).await;
     Ok(())
 }
@@ -144,12 +145,18 @@ struct NewCode {
 }
 
 /// Ends a participant's code and issues another, as when it has leaked. A participant who was disabled gets none.
-pub async fn replace_code(app: &App, host: Host, external: &ExternalId) -> Result<Participant> {
+pub async fn replace_code(
+    app: &App,
+    host: Host,
+    sent: Sent<Participant>,
+    external: &ExternalId,
+) -> Result<Participant> {
     let _turns = turns(app, host, external).await?;
     let days = programs::actions::current(app).await?.code_days;
     let replacement = Replacement { draw: issued::draw(app)?, days, most: app.limits.codes_a_day() };
     let new = NewCode { external: external.hash(), replacement };
-    let (participant, version) = app.db.write(host.actor, new, |tx, new| Box::pin(replace(tx, new))).await?;
+    let sent = sent.of(|(participant, _): &(Participant, Option<i64>)| participant);
+    let (participant, version) = app.write(sent, new, |tx, new| Box::pin(replace(tx, new))).await?;
     if let Some(version) = version {
         app.code_changed(participant.id, version).await;
     }

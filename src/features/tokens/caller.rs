@@ -161,6 +161,12 @@ pub struct ProgramWriter {
     pub client: ClientId,
 }
 
+impl Acts for ProgramWriter {
+    fn actor(&self) -> Actor {
+        self.actor
+    }
+}
+
 impl FromRequestParts<Arc<App>> for ProgramWriter {
     type Rejection = Problem;
 

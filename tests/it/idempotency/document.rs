@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::{Client, PASSWORD};
+use crate::support::host::host_of;
 use crate::support::keyed::{FAR, REPLACE, is_replayed, request};
 use crate::support::oauth::register;
 use crate::support::operations::operations;
@@ -24,6 +25,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("get_user_info_by_post", "it writes nothing"),
     ("look_up_code", "it writes nothing"),
     ("validate_code", "it writes nothing"),
+    ("upsert_participants", "each item is known by its external id, and a client has one batch under way"),
 ];
 /// Those that end the session they are sent in: whoever comes later is not logged in any more.
 const ENDS: &[&str] = &["change_password", "erase_account"];
@@ -129,6 +131,23 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
             let made = register(&manager, json!({})).await;
             // Another effect would have told another secret.
             (manager, template.replace("{client_id}", &made.id), None, String::new())
+        }
+        "upsert_participant" => {
+            let path = template.replace("{external_id}", "keyed");
+            let effect = "select count(*) from users where external_id = 'keyed'".to_owned();
+            (host_of(&test.manager(&name).await).await, path, Some(json!({"name": "Olga"})), effect)
+        }
+        "erase_participant" => {
+            let host = host_of(&test.manager(&name).await).await;
+            host.tell("erased", json!({})).await.expect(201);
+            let effect = "select count(*) from users where erased_at is not null".to_owned();
+            (host, template.replace("{external_id}", "erased"), None, effect)
+        }
+        "replace_participant_code" => {
+            let host = host_of(&test.manager(&name).await).await;
+            host.tell("replaced", json!({})).await.expect(201);
+            let codes = "select count(*) from codes c join users u on u.id = c.owner_id where u.external_id = ";
+            (host, template.replace("{external_id}", "replaced"), None, format!("{codes}'replaced'"))
         }
         other => panic!("the write {other} has no key, or is not tried here"),
     };

@@ -123,7 +123,10 @@ on_every_setup!(batches_that_meet_leave_every_participant_once);
 async fn batches_that_meet_leave_every_participant_once(setup: Setup) {
     let test = setup.start_two().await;
     let manager = test.manager("manager").await;
-    let item = |letter: char, number: i32, mail: i32| json!({"external_id": format!("{letter}{number:02}"), "email": format!("m{mail:02}@example.com")});
+    let item = |letter: char, number: i32, mail: i32| {
+        let email = format!("m{mail:02}@example.com");
+        json!({"external_id": format!("{letter}{number:02}"), "email": email})
+    };
     let items: Vec<Value> = (0..100).map(|number| item('p', number, 99 - number)).collect();
     let crossed: Vec<Value> = (0..100).map(|number| item('q', number, number)).collect();
     let mut hosts = Vec::new();

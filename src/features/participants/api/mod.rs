@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::actions::{self, Asked, Host};
-use super::model::Participant;
+use super::model::{Participant, Upserted};
 use crate::app::App;
 use crate::features::accounts::model::participant::{Brought, Details, ExternalId, parse_language};
 use crate::features::clients::model::parse_name;
@@ -29,6 +29,7 @@ use crate::kernel::ids::UserId;
 use crate::kernel::page::PageRequest;
 use crate::problems;
 use crate::web::extract::{Fields, JsonBody, PathText, Query};
+use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -112,7 +113,7 @@ impl From<Participant> for ParticipantOut {
 }
 
 problems!(UpsertProblems:
-    program_writer body[CodeNotUsable, EmailTaken, AlreadyJoined, ParticipantErased, RateLimited]);
+    program_writer body keyed[CodeNotUsable, EmailTaken, AlreadyJoined, ParticipantErased, RateLimited]);
 
 /// Tell of a participant
 ///
@@ -130,17 +131,19 @@ problems!(UpsertProblems:
         (status = 200, description = "There already, and as it is told now", body = ParticipantOut), UpsertProblems))]
 async fn upsert(
     State(app): State<Arc<App>>,
-    caller: ProgramWriter,
+    caller: Keyed<ProgramWriter>,
     PathText(external): PathText,
     JsonBody(fields): JsonBody,
-) -> Result<(StatusCode, Json<ParticipantOut>), Problem> {
+) -> Result<Reply, Problem> {
     let host = host(&app, &caller).await?;
     let asked = read(fields, named(&external)?)?;
     let trusted = !asked.details.verified || actions::trusts_addresses(&app, host).await?;
     let asked = believed(asked, trusted)?;
-    let upserted = actions::upsert(&app, host, asked).await?;
-    let status = if upserted.made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(upserted.participant.into())))
+    let tell = |upserted: &Upserted| {
+        let status = if upserted.made { StatusCode::CREATED } else { StatusCode::OK };
+        Reply::json(status, &ParticipantOut::from(upserted.participant.clone()))
+    };
+    Ok(tell(&actions::upsert(&app, host, caller.sent(tell)?, asked).await?)?)
 }
 
 /// Whoever calls, as often as they may.
@@ -200,7 +203,7 @@ async fn get(
     Ok(Json(actions::get(&app, &named(&external)?).await?.into()))
 }
 
-problems!(EraseProblems: program_writer query[ParticipantNotFound, RateLimited]);
+problems!(EraseProblems: program_writer query keyed[ParticipantNotFound, RateLimited]);
 
 /// Erase a participant
 ///
@@ -213,14 +216,15 @@ problems!(EraseProblems: program_writer query[ParticipantNotFound, RateLimited])
     responses((status = 204, description = "Erased"), EraseProblems))]
 async fn erase(
     State(app): State<Arc<App>>,
-    caller: ProgramWriter,
+    caller: Keyed<ProgramWriter>,
     PathText(external): PathText,
-) -> Result<StatusCode, Problem> {
-    actions::erase(&app, host(&app, &caller).await?, &named(&external)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Reply, Problem> {
+    let host = host(&app, &caller).await?;
+    actions::erase(&app, host, caller.answered(&Reply::nothing())?, &named(&external)?).await?;
+    Ok(Reply::nothing())
 }
 
-problems!(ReplaceProblems: program_writer query[ParticipantNotFound, RateLimited]);
+problems!(ReplaceProblems: program_writer query keyed[ParticipantNotFound, RateLimited]);
 
 /// Give a participant another code
 ///
@@ -235,11 +239,12 @@ problems!(ReplaceProblems: program_writer query[ParticipantNotFound, RateLimited
         ReplaceProblems))]
 async fn replace_code(
     State(app): State<Arc<App>>,
-    caller: ProgramWriter,
+    caller: Keyed<ProgramWriter>,
     PathText(external): PathText,
-) -> Result<Json<ParticipantOut>, Problem> {
+) -> Result<Reply, Problem> {
     let host = host(&app, &caller).await?;
-    Ok(Json(actions::replace_code(&app, host, &named(&external)?).await?.into()))
+    let tell = |participant: &Participant| Reply::json(StatusCode::OK, &ParticipantOut::from(participant.clone()));
+    Ok(tell(&actions::replace_code(&app, host, caller.sent(tell)?, &named(&external)?).await?)?)
 }
 
 /// A part of the participants.
