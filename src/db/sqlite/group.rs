@@ -37,7 +37,7 @@ pub(super) fn write_groups(mut connection: Connection, files: &Files, waiting: &
         }
         group.extend(waiting.try_iter().take(GROUP.saturating_sub(group.len())));
         let mut place = 0;
-        group.retain(|unit: &Box<dyn Unit>| {
+        group.retain(|unit| {
             place += 1;
             place <= left || unit.begin()
         });

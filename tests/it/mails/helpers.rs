@@ -41,6 +41,6 @@ pub async fn complete(client: &Client, token: &str, password: &str) -> Answer {
 pub async fn reset_mail(test: &TestApp, smtp: &Smtp, address: &str) -> Mail {
     ask(&test.client(), address).await.expect(202);
     test.drain().await;
-    let mails = smtp.mails_to(address).into_iter().filter(|mail| mail.subject == "Choose a new password");
-    mails.last().unwrap_or_else(|| panic!("no mail to {address}: {:?}", smtp.taken()))
+    let newest = smtp.mails_to(address).into_iter().rfind(|mail| mail.subject == "Choose a new password");
+    newest.unwrap_or_else(|| panic!("no mail to {address}: {:?}", smtp.taken()))
 }

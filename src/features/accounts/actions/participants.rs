@@ -34,7 +34,7 @@ pub struct Told {
 /// What became of it.
 pub enum Upserted {
     Made {
-        user: NewUser,
+        user: Box<NewUser>,
         code: OwnedCode,
         referrer: Option<UserId>,
     },
@@ -67,7 +67,7 @@ pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
         Brought::By(key) => Some(refer(tx, &user, key, Status::Confirmed).await?),
         Brought::ByNonsense => return Err(Refusal::CodeNotUsable.into()),
     };
-    Ok(Upserted::Made { user, code, referrer })
+    Ok(Upserted::Made { user: Box::new(user), code, referrer })
 }
 
 fn new_user(told: &Told) -> Result<NewUser> {
