@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
 use crate::cache::{Cache, Recent};
+use crate::clicks::Clicks;
 use crate::config::Config;
 use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
@@ -20,7 +21,9 @@ use crate::kernel::caller::Caller;
 use crate::kernel::code::Code;
 use crate::kernel::digest::AccessTokenHash;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::handle::Handle;
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::link::LinkTarget;
 use crate::kernel::program::Program;
 use crate::kernel::time::Clock;
 use crate::limits::Limits;
@@ -50,6 +53,10 @@ pub struct App {
     pub codes: Cache<ActiveCode>,
     /// The one program; see `programs::actions::current`.
     pub program: Recent<Program>,
+    /// Where links lead, by the hash of what was opened. In process only: what is erased must not be found elsewhere.
+    pub links: Cache<LinkTarget>,
+    /// Clicks on links that are not written yet.
+    pub clicks: Clicks,
     pub hasher: Hasher,
     pub keyring: Keyring,
     /// Access tokens verified a moment ago, by the key ring's era and their hash.
@@ -103,6 +110,8 @@ impl App {
             codes: Cache::new("code", redis.clone(), changes.clone()),
             program: Recent::new(PROGRAM_FOR),
             limits: Limits::new(&config.limits, redis.clone()).map_err(|error| error.to_string())?,
+            links: Cache::new("link", None, changes.clone()),
+            clicks: Clicks::default(),
             changes,
             redis,
             hasher: Hasher::start(&config.hashing)?,
@@ -231,6 +240,11 @@ impl App {
     /// So many generated codes.
     pub fn random_codes(&self, count: usize) -> Result<Vec<Code>> {
         (0..count).map(|_| Code::generate(|| self.random())).collect()
+    }
+
+    /// So many generated handles.
+    pub fn random_handles(&self, count: usize) -> Result<Vec<Handle>> {
+        (0..count).map(|_| Handle::generate(|| self.random())).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod cache;
 pub mod cli;
+pub mod clicks;
 pub mod config;
 pub mod crypto;
 pub mod db;

@@ -30,6 +30,8 @@ words! {
         Proof = "password",
         Registration = "registration",
         Validation = "validation",
+        /// A link that is opened.
+        Click = "click",
         /// Of whoever has shown no secret.
         Token = "token",
         LookUp = "lookup",
@@ -76,6 +78,7 @@ impl Limits {
                 Quota::LogInAddress => settings.logins_per_address,
                 Quota::Registration => settings.registrations_per_address,
                 Quota::Validation => settings.validations_per_address,
+                Quota::Click => settings.clicks_per_address,
                 Quota::Token => settings.tokens_per_address,
                 Quota::LookUp => settings.lookups_per_user,
                 Quota::Write => settings.writes_per_user,
@@ -123,6 +126,10 @@ impl Limits {
 
     pub async fn validate_from(&self, client: IpAddr) -> Result<()> {
         self.count_from(Quota::Validation, client).await
+    }
+
+    pub async fn click_from(&self, client: IpAddr) -> Result<()> {
+        self.count_from(Quota::Click, client).await
     }
 
     /// A step of OAuth by somebody who has shown no secret: a public client, or a browser on its way.

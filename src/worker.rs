@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
 use crate::cache;
-use crate::features::{accounts, codes, identities, mails, oauth, referrals, tokens};
+use crate::features::{accounts, codes, identities, links, mails, oauth, referrals, tokens};
 use crate::idempotency;
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
@@ -96,7 +96,8 @@ pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
     }
     keep(&mut loops, "housekeeping", app.clone(), stop.clone(), keep_house);
     keep(&mut loops, "keys", app.clone(), stop.clone(), make_keys);
-    keep(&mut loops, "expiry", app, stop, sweep);
+    keep(&mut loops, "expiry", app.clone(), stop.clone(), sweep);
+    keep(&mut loops, "clicks", app, stop, write_clicks);
     while loops.join_next().await.is_some() {}
 }
 
@@ -195,6 +196,22 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         }
     };
     until_stopped(&mut stop, work).await;
+}
+
+/// Writes the clicks that this node has counted, once a second. What is being written is not left in the middle, for
+/// nobody would know whether it counts; what comes after the last time is written by whoever ends the process.
+async fn write_clicks(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut failed = false;
+    while tokio::time::timeout(PERIOD, stopped(&mut stop)).await.is_err() {
+        let written = links::actions::clicks::flush(&app).await;
+        if let Err(error) = &written
+            && !failed
+        {
+            let lost = app.clicks.lost();
+            tracing::warn!(%error, lost, "cannot write clicks; trying again every second");
+        }
+        failed = written.is_err();
+    }
 }
 
 /// Units of work may be left at any step; what was not committed is done by the next who comes.

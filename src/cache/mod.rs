@@ -22,6 +22,7 @@ use self::redis::Redis;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::digest::sha256;
 use crate::kernel::error::Result;
+use crate::kernel::link::LinkTarget;
 use crate::kernel::time::Time;
 
 /// Something that is cached: whose it is, which version, and until when it can be true at all.
@@ -48,6 +49,24 @@ impl Fact for ActiveCode {
 
     fn shareable(&self) -> bool {
         self.discoverable
+    }
+}
+
+impl Fact for LinkTarget {
+    fn owner(&self) -> Uuid {
+        self.owner
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn expires_at(&self) -> Time {
+        Time(self.until)
+    }
+
+    fn shareable(&self) -> bool {
+        true
     }
 }
 

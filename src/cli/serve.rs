@@ -10,6 +10,7 @@ use super::say;
 use crate::app::App;
 use crate::config::{Config, Policy, without_password};
 use crate::db::Db;
+use crate::features::links::actions::clicks;
 use crate::kernel::time::Clock;
 use crate::kernel::version;
 use crate::log;
@@ -84,6 +85,12 @@ pub async fn run(config: Config) -> Result<(), String> {
     // Jobs that do not finish in time are another node's when their lease is over.
     let served = async { while serving.join_next().await.is_some() {} };
     let ((), _) = tokio::join!(served, tokio::time::timeout(app.config.http.shutdown(), work));
+    // After the last request.
+    match tokio::time::timeout(app.config.http.shutdown(), clicks::flush(&app)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the last clicks are not written"),
+        Err(_) => tracing::warn!("the last clicks are not written: the database does not answer in time"),
+    }
     if let Err(error) = app.db.checkpoint().await {
         tracing::warn!(%error, "the database's log stays beside it");
     }

@@ -7,6 +7,7 @@ mod dotenv;
 mod effective;
 mod file;
 mod level;
+mod links;
 mod load;
 mod mail;
 mod names;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 use self::complaints::Complaints;
 pub use effective::effective;
 pub use file::cannot_read;
+pub use links::{Credit, Links};
 pub use load::{DEFAULTS, Reading, load, read};
 pub use mail::Mail;
 pub use password::without_password;
@@ -58,6 +60,7 @@ pub struct Config {
     /// By name; in the order of names.
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
+    pub links: Links,
     pub limits: Limits,
     pub retention: Retention,
     pub log: Log,
@@ -236,6 +239,7 @@ pub struct Limits {
     pub logins_per_address: u32,
     pub registrations_per_address: u32,
     pub validations_per_address: u32,
+    pub clicks_per_address: u32,
     pub lookups_per_user: u32,
     pub tokens_per_address: u32,
     pub writes_per_user: u32,
@@ -350,6 +354,7 @@ impl Config {
             ("logins_per_address", self.limits.logins_per_address),
             ("registrations_per_address", self.limits.registrations_per_address),
             ("validations_per_address", self.limits.validations_per_address),
+            ("clicks_per_address", self.limits.clicks_per_address),
             ("lookups_per_user", self.limits.lookups_per_user),
             ("tokens_per_address", self.limits.tokens_per_address),
             ("writes_per_user", self.limits.writes_per_user),
@@ -375,6 +380,7 @@ impl Config {
         for origin in &self.http.cors_origins {
             wrong.origin("http.cors_origins", origin);
         }
+        self.links.check(&self.http.public_url, &mut wrong);
         wrong.web("email.hunter_url", &self.email.hunter_url);
         self.mail.check(&mut wrong);
         if let Err(why) = level::check(&self.log.level) {

@@ -31,6 +31,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("mails", include_str!("../../migrations/0010_mails.sql")),
     ("idempotency", include_str!("../../migrations/0011_idempotency.sql")),
     ("participants", include_str!("../../migrations/0012_participants.sql")),
+    ("links", include_str!("../../migrations/0013_links.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod clients;
 pub mod codes;
 pub mod identities;
+pub mod links;
 pub mod mails;
 pub mod oauth;
 pub mod participants;

@@ -17,7 +17,7 @@ pub struct CodeKey(pub [u8; 32]);
 const LENGTHS: std::ops::RangeInclusive<usize> = 12..=32;
 
 /// Crockford's base 32: digits and capitals without I, L, O, U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+pub(super) const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 pub const RULE: &str =
     "A code is 12 to 32 of the letters A-Z, a-z and digits 0-9, with at least one capital letter and one digit";
@@ -58,7 +58,7 @@ impl CodeKey {
         if well_formed(typed) {
             return Some(key_of(typed));
         }
-        let bare: String = typed.chars().filter(|c| !is_beside_a_code(*c)).collect();
+        let bare = bare(typed);
         well_formed(&bare).then(|| key_of(&bare))
     }
 }
@@ -73,6 +73,11 @@ fn well_formed(text: &str) -> bool {
     LENGTHS.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
+/// What somebody typed, without what stands beside a code.
+pub(super) fn bare(typed: &str) -> String {
+    typed.chars().filter(|c| !is_beside_a_code(*c)).collect()
+}
+
 /// What people, message programs and phones put into codes and behind them: blanks, hyphens of every kind, a full stop,
 /// and characters that nobody sees.
 fn is_beside_a_code(c: char) -> bool {
@@ -81,16 +86,17 @@ fn is_beside_a_code(c: char) -> bool {
 }
 
 /// Case-blind, O as 0, I and L as 1: what the ear and the eye confuse is the same code.
+pub(super) fn normal(text: &str) -> Vec<u8> {
+    let same = |b: u8| match b.to_ascii_uppercase() {
+        b'O' => b'0',
+        b'I' | b'L' => b'1',
+        other => other,
+    };
+    text.bytes().map(same).collect()
+}
+
 fn key_of(text: &str) -> CodeKey {
-    let normal: Vec<u8> = text
-        .bytes()
-        .map(|b| match b.to_ascii_uppercase() {
-            b'O' => b'0',
-            b'I' | b'L' => b'1',
-            other => other,
-        })
-        .collect();
-    CodeKey(sha256(&normal))
+    CodeKey(sha256(&normal(text)))
 }
 
 #[cfg(test)]

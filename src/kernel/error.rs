@@ -128,6 +128,9 @@ refusals! {
     UsernameTaken "username_taken" "Username already taken";
     EmailTaken "email_taken" "Email already registered";
     CodeNotUsable "code_not_usable" "Referral code not found or expired";
+    LinkNotFound "link_not_found" "There is no such link";
+    HandleTaken "handle_taken" "This handle is taken";
+    HandleChosen "handle_chosen" "You have chosen your handle before; a handle is chosen once";
     CodeTaken "code_taken" "Referral code should be unique!";
     ActiveCodeExists "active_code_exists" "You can have only one active code!";
     ExpiresInPast "expires_in_past" "Expires time less than current time";

@@ -16,7 +16,7 @@ use super::cors::Cors;
 use super::guard::{Guard, guard};
 use super::{docs, health, openapi};
 use crate::app::App;
-use crate::features::{accounts, clients, codes, oauth, participants, programs, referrals, signin, tokens};
+use crate::features::{accounts, clients, codes, links, oauth, participants, programs, referrals, signin, tokens};
 use crate::kernel::error::Refusal;
 use crate::web::problem::Problem;
 
@@ -28,6 +28,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .merge(tokens::api::router())
         .merge(codes::api::router())
         .merge(referrals::api::router())
+        .merge(links::api::router())
         .merge(programs::api::router())
         .merge(participants::api::router())
         .merge(clients::api::router())
@@ -53,6 +54,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(accounts::pages::router())
         .merge(oauth::pages::router())
         .merge(signin::pages::router())
+        .merge(links::pages::router())
         .route("/", get(|| async { Redirect::temporary("/docs") }))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })

@@ -189,6 +189,11 @@ impl Fields {
         self.errors.push(FieldError::new("body", name, kind, msg));
     }
 
+    /// Whether nothing was found wrong so far.
+    pub fn are_fine(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     /// The values, if all of them are there; every error otherwise.
     pub fn all<T>(self, values: Option<T>) -> Result<T> {
         match values {

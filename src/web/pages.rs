@@ -20,6 +20,10 @@ use crate::kernel::parameters::Parameters;
 pub const HOME: &str = "/oauth/apps";
 /// The same, for who has just made an account.
 pub const HOME_REGISTERED: &str = "/oauth/apps?registered";
+/// Where people make an account.
+pub const REGISTER: &str = "/oauth/register";
+/// The same, for whom somebody has invited in vain.
+pub const REGISTER_ENDED: &str = "/oauth/register?invitation=ended";
 /// Where an authorization request begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
@@ -132,6 +136,7 @@ fn message(problem: &Problem) -> Message<'static> {
         Refusal::Unavailable => Message::Unavailable,
         Refusal::Internal => Message::Internal,
         Refusal::NotFound => Message::NotFound,
+        Refusal::LinkNotFound => Message::UnknownLink,
         Refusal::SignInExpired => Message::Expired,
         Refusal::LinkExpired => Message::LinkExpired,
         Refusal::MethodNotAllowed => Message::WrongMethod,

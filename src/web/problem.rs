@@ -241,6 +241,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::RefereesHidden => StatusCode::FORBIDDEN,
         R::CodeNotUsable
         | R::NoActiveCode
+        | R::LinkNotFound
         | R::CodeNotFound
         | R::ClientNotFound
         | R::ParticipantNotFound
@@ -254,6 +255,8 @@ pub fn status(refusal: Refusal) -> StatusCode {
         R::UsernameTaken
         | R::EmailTaken
         | R::CodeTaken
+        | R::HandleTaken
+        | R::HandleChosen
         | R::ActiveCodeExists
         | R::AlreadyJoined
         | R::ParticipantErased
@@ -307,6 +310,11 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::CodeNotUsable => {
             "The code was never issued, has expired or was revoked. Nothing was written. Ask the referrer for a new one, or register without."
         }
+        R::LinkNotFound => "Nobody's link is called so. Check how it is spelled, or ask for it once more.",
+        R::HandleTaken => {
+            "The handle is somebody's, or was: a handle is issued once, in all spellings that read the same. Choose another."
+        }
+        R::HandleChosen => "Links that were shared lead on for ever, so a handle that was chosen stays.",
         R::CodeTaken => {
             "The code was issued before, by anybody, and a code is used once, even after it was revoked. Choose another or leave it out to have one drawn."
         }

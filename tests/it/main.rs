@@ -20,6 +20,7 @@ mod jobs;
 mod keys;
 mod laws;
 mod limits;
+mod links;
 mod lists;
 mod mails;
 mod nodes;

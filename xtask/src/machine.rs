@@ -50,6 +50,13 @@ pub const PROMTOOL: Need = Need {
     packages: ["prometheus", "golang-github-prometheus", "prometheus", "prometheus"],
 };
 
+/// Reads the QR codes of the tests.
+pub const ZBARIMG: Need = Need {
+    name: "zbarimg",
+    is_there: || shell::output("zbarimg", &["--version"]).is_some(),
+    packages: ["zbar-tools", "zbar", "zbar", "zbar"],
+};
+
 pub const PYTHON: Need = Need {
     name: "Python with venv",
     is_there: || shell::output("python3", &["-c", "import ensurepip, venv"]).is_some(),

@@ -6,8 +6,8 @@ use super::model::{Credentials, User};
 use crate::db::{Attempt, Db, Row, Tx, Value};
 use crate::features::referrals::model::Status;
 use crate::kernel::actor::Actor;
-use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::handle::{Handle, InvitationKey};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -114,11 +114,20 @@ sql! {
         postgres: "select 1 from users
                    where id = $1 and password_hash = $2 and disabled_at is null and erased_at is null for share",
     };
+    HANDLE = "select handle, username from users where id = $1 and erased_at is null";
+    LOCK_HANDLE = {
+        sqlite: "select handle, handle_chosen_at is not null from users
+                 where id = $1 and disabled_at is null and erased_at is null",
+        postgres: "select handle, handle_chosen_at is not null from users
+                   where id = $1 and disabled_at is null and erased_at is null for update",
+    };
+    SET_HANDLE = "update users set handle = $2, handle_chosen_at = $3 where id = $1";
     DELETE_LOGINS = "delete from logins where user_id = $1
                      and login_key in (select name_key from users where id = $1
                                        union all select email_key from users where id = $1)";
     ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', name_key = '', email_key = '',
-                         email_proven_at = null, password_hash = null, is_manager = false, discoverable = false,
+                         email_proven_at = null, password_hash = null, handle = null, handle_chosen_at = null,
+                         is_manager = false, discoverable = false,
                          external_id = null, display_name = null, language = null, erased_at = $2
                   where id = $1 and erased_at is null";
     LOCK_USER = {
@@ -164,8 +173,14 @@ pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
 }
 
 /// Makes an account, and the referral, in one statement.
-pub async fn register(db: &Db, actor: Actor, new: &NewUser, code: Option<&CodeKey>, status: Status) -> Result<Attempt> {
-    let beside = params![code.map(|key| &key.0), status.word()];
+pub async fn register(
+    db: &Db,
+    actor: Actor,
+    new: &NewUser,
+    code: Option<&InvitationKey>,
+    status: Status,
+) -> Result<Attempt> {
+    let beside = params![code.map(InvitationKey::bytes), status.word()];
     db.attempt(actor, &REGISTER, |_| values(new).into_iter().chain(beside).collect()).await
 }
 
@@ -260,6 +275,23 @@ pub async fn prove_email(tx: &mut Tx<'_>, user: UserId, email_key: &str, now: Ti
 /// False when the user cannot log in with the password any more whose stored hash this is.
 pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Result<bool> {
     Ok(tx.row(&HOLD_PASSWORD, &params![user, stored]).await?.is_some())
+}
+
+/// A person's handle, if they have one yet, and their name; nothing when they are not there any more.
+pub async fn handle(db: &Db, user: UserId) -> Result<Option<(Option<Handle>, String)>> {
+    let Some(row) = db.row(&HANDLE, params![user]).await? else { return Ok(None) };
+    Ok(Some((row.get::<Option<String>>(0)?.map(Handle::stored), row.get(1)?)))
+}
+
+/// As [`handle`], locked against being set by others, and whether the person chose it.
+pub async fn lock_handle(tx: &mut Tx<'_>, user: UserId) -> Result<Option<(Option<Handle>, bool)>> {
+    let Some(row) = tx.row(&LOCK_HANDLE, &params![user]).await? else { return Ok(None) };
+    Ok(Some((row.get::<Option<String>>(0)?.map(Handle::stored), row.get(1)?)))
+}
+
+/// Sets a handle that was drawn, or chosen at this time.
+pub async fn set_handle(tx: &mut Tx<'_>, user: UserId, handle: &Handle, chosen_at: Option<Time>) -> Result<()> {
+    tx.run(&SET_HANDLE, &params![user, handle.as_str(), chosen_at]).await.map(drop)
 }
 
 /// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was

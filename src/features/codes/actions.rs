@@ -18,6 +18,7 @@ use crate::kernel::caller::Subject;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::handle::{HandleKey, InvitationKey};
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Page, PageRequest};
 use crate::kernel::time::Time;
@@ -184,21 +185,31 @@ pub async fn active_of(app: &App, owner: UserId) -> Result<Option<ActiveCode>> {
     store::active_by_owner(&app.db, owner).await
 }
 
-/// Whether a code would refer somebody now, and whose it is.
+/// Whether a code or a handle would refer somebody now, and whose it is.
 pub async fn validate(app: &App, typed: &str) -> Result<Option<ActiveCode>> {
-    match CodeKey::of(typed) {
-        Some(key) => store::active_by_string(&app.db, key).await,
+    match InvitationKey::of(typed) {
+        Some(key) => store::active_by_key(&app.db, key).await,
         None => Ok(None),
     }
 }
 
-/// Holds a code for a registration: it stays what it is until the commit.
-pub async fn hold(tx: &mut Tx<'_>, key: CodeKey) -> Result<HeldCode> {
+/// Holds a code for a registration: it stays what it is until the commit. A handle stands for the code that is active
+/// then.
+pub async fn hold(tx: &mut Tx<'_>, key: InvitationKey) -> Result<HeldCode> {
     let refused = || Error::from(Refusal::CodeNotUsable);
-    let (id, owner, ordinal) = store::find(tx, key).await?.ok_or_else(refused)?;
+    let (owner, named) = match key {
+        InvitationKey::Code(key) => {
+            let (id, owner, _) = store::find(tx, key).await?.ok_or_else(refused)?;
+            (owner, Some(id))
+        }
+        InvitationKey::Handle(key) => (store::owner_of_handle(tx, key).await?.ok_or_else(refused)?, None),
+    };
     let slot = store::lock_shared(tx, owner).await?.ok_or_else(refused)?;
     match slot.active() {
-        Some(active) if active.id == id => Ok(HeldCode { owner, ordinal, now: slot.now }),
+        // The slot's code is the last that was made.
+        Some(active) if named.is_none_or(|id| active.id == id) => {
+            Ok(HeldCode { owner, ordinal: slot.issued, now: slot.now })
+        }
         _ => Err(refused()),
     }
 }
@@ -206,6 +217,11 @@ pub async fn hold(tx: &mut Tx<'_>, key: CodeKey) -> Result<HeldCode> {
 /// Whose code this is, and which of their codes, whether or not it is still good.
 pub async fn origin(tx: &mut Tx<'_>, key: CodeKey) -> Result<Option<(UserId, i64)>> {
     Ok(store::find(tx, key).await?.map(|(_, owner, ordinal)| (owner, ordinal)))
+}
+
+/// Takes a handle for its owner, for ever, as part of a unit of work; false when it was taken before.
+pub async fn claim_handle(tx: &mut Tx<'_>, key: HandleKey, owner: UserId) -> Result<bool> {
+    store::claim_handle(tx, key, owner).await
 }
 
 /// Holds off registrations with an owner's codes until the commit.

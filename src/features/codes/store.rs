@@ -6,6 +6,7 @@ use crate::db::{Db, Row, Sql, Tx};
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::error::{Error, Result};
+use crate::kernel::handle::{HandleKey, InvitationKey};
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Cursor, Page, PageRequest, Start};
 use crate::kernel::time::Time;
@@ -67,6 +68,9 @@ sql! {
     OWNER_IS_LIVE = "select 1 from users where id = $1 and disabled_at is null and erased_at is null";
     CLAIM_STRING = "insert into code_strings (code_hash, owner_id, ordinal) values ($1, $2, $3)
                     on conflict (code_hash) do nothing returning id";
+    CLAIM_HANDLE = "insert into handle_strings (handle_hash, owner_id) values ($1, $2)
+                    on conflict (handle_hash) do nothing";
+    FIND_HANDLE = "select owner_id from handle_strings where handle_hash = $1";
     FIND_STRING = "select id, owner_id, ordinal from code_strings where code_hash = $1";
     INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at, by_service)
                    values ($1, $2, $3, $4, $5, $6, $7)";
@@ -90,6 +94,12 @@ sql! {
     FIND_BY_OWNER = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
                      from code_slots s join users u on u.id = s.owner_id
                      where s.owner_id = $1 and s.expires_at > referral_now()";
+    /// As `FIND_BY_HASH`, of the code that is active, whichever that is.
+    FIND_BY_HANDLE = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
+                      from handle_strings h
+                      join code_slots s on s.owner_id = h.owner_id
+                      join users u on u.id = h.owner_id
+                      where h.handle_hash = $1 and u.disabled_at is null and s.expires_at > referral_now()";
     FIND_BY_HASH = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
                     from code_strings c
                     join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
@@ -215,6 +225,16 @@ pub async fn find(tx: &mut Tx<'_>, key: CodeKey) -> Result<Option<(i64, UserId, 
     Ok(Some((row.get(0)?, row.user(1)?, row.get(2)?)))
 }
 
+/// Takes a handle for ever; false when it was taken before.
+pub async fn claim_handle(tx: &mut Tx<'_>, key: HandleKey, owner: UserId) -> Result<bool> {
+    Ok(tx.run(&CLAIM_HANDLE, &params![&key.0, owner]).await? == 1)
+}
+
+/// Whose handle it is.
+pub async fn owner_of_handle(tx: &mut Tx<'_>, key: HandleKey) -> Result<Option<UserId>> {
+    tx.row(&FIND_HANDLE, &params![&key.0]).await?.map(|row| row.user(0)).transpose()
+}
+
 /// When an owner's code with this number was made.
 pub async fn made_at(tx: &mut Tx<'_>, owner: UserId, ordinal: i64) -> Result<Option<Time>> {
     tx.row(&MADE_AT, &params![owner, ordinal]).await?.map(|row| row.time(0)).transpose()
@@ -262,8 +282,13 @@ pub async fn active_by_owner(db: &Db, owner: UserId) -> Result<Option<ActiveCode
     db.row(&FIND_BY_OWNER, params![owner]).await?.map(|row| active(&row)).transpose()
 }
 
-pub async fn active_by_string(db: &Db, key: CodeKey) -> Result<Option<ActiveCode>> {
-    db.row(&FIND_BY_HASH, params![&key.0]).await?.map(|row| active(&row)).transpose()
+/// What a code or a handle would refer somebody with.
+pub async fn active_by_key(db: &Db, key: InvitationKey) -> Result<Option<ActiveCode>> {
+    let sql = match key {
+        InvitationKey::Code(_) => &FIND_BY_HASH,
+        InvitationKey::Handle(_) => &FIND_BY_HANDLE,
+    };
+    db.row(sql, params![key.bytes()]).await?.map(|row| active(&row)).transpose()
 }
 
 fn active(row: &Row) -> Result<ActiveCode> {

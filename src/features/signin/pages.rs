@@ -11,12 +11,13 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::app::App;
-use crate::features::accounts;
 use crate::features::accounts::actions::registration::{self, Registered};
 use crate::features::accounts::api::read_registration;
+use crate::features::links::model::Inviter;
 use crate::features::oauth::pages::log_in::{self, LogInPage, ask_to_log_in, asker, code_on};
 use crate::features::tokens::actions::browser_sessions;
 use crate::features::tokens::model::Credential;
+use crate::features::{accounts, links};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::parameters::Parameters;
@@ -25,7 +26,7 @@ use crate::web::extract::Fields;
 use crate::web::pages::{HOME, after_registration, retry, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
-use crate::web::views::{Message, Register, Way};
+use crate::web::views::{Invited, Message, Register, Way};
 use crate::web::visitor::ProtectedForm;
 
 pub fn router() -> Router<Arc<App>> {
@@ -141,6 +142,8 @@ struct RegistrationPage<'a> {
     username: &'a str,
     email: &'a str,
     code: &'a str,
+    /// Who invites with the code, or that the invitation has ended; nothing where nobody has followed one.
+    inviter: Option<Inviter>,
     alert: Option<Alert>,
     notes: Notes,
 }
@@ -155,10 +158,27 @@ impl<'a> RegistrationPage<'a> {
 async fn registration(mut browser: Browser, RawQuery(query): RawQuery) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
     browser.goes_on_to(query.first("next"));
-    let code = code_on(&query, &browser.next).unwrap_or_default();
-    let asked = RegistrationPage { code: &code, ..RegistrationPage::default() };
-    let answer = ask_to_register(&browser, StatusCode::OK, &asked).await;
+    let answer = invite(&browser, &query).await;
     browser.or_say(answer)
+}
+
+async fn invite(browser: &Browser, query: &Parameters) -> Result<Response> {
+    let code = code_on(query, &browser.next).unwrap_or_default();
+    let ended = query.first("invitation").map(|_| Inviter::Ended);
+    let inviter = inviter(browser, &code).await?.or(ended);
+    // Nobody should fill in a form to learn it.
+    let code = if inviter == Some(Inviter::Ended) { "" } else { &code };
+    ask_to_register(browser, StatusCode::OK, &RegistrationPage { code, inviter, ..RegistrationPage::default() }).await
+}
+
+/// Who invites with a code that somebody has brought. Nothing without one, and nothing for an address that asks too
+/// often: whoever tries codes shall not learn more here than by `POST /codes/validate`.
+async fn inviter(browser: &Browser, code: &str) -> Result<Option<Inviter>> {
+    let app = &browser.app;
+    if code.trim().is_empty() || app.limits.validate_from(browser.address).await.is_err() {
+        return Ok(None);
+    }
+    links::actions::inviter(app, code).await.map(Some)
 }
 
 async fn ask_to_register(browser: &Browser, status: StatusCode, asked: &RegistrationPage<'_>) -> Result<Response> {
@@ -172,6 +192,11 @@ async fn ask_to_register(browser: &Browser, status: StatusCode, asked: &Registra
         username: asked.username,
         email: asked.email,
         code: asked.code,
+        invitation: match &asked.inviter {
+            Some(Inviter::Named(name)) => Invited::By(name),
+            Some(Inviter::Ended) => Invited::Ended,
+            None => Invited::Not,
+        },
         least: app.config.accounts.min_password_length,
         providers: &log_in::providers(app),
         alert: asked.alert,
@@ -201,6 +226,8 @@ async fn make_account(browser: &Browser, form: &ProtectedForm) -> Result<Respons
     if asked.notes.is_empty() && asked.alert.is_none() {
         return Err(error);
     }
+    // Of a code that is no good a note tells already.
+    asked.inviter = inviter(browser, asked.code).await?.filter(|inviter| *inviter != Inviter::Ended);
     let problem = Problem::from(error);
     let mut page = ask_to_register(browser, status(problem.refusal), &asked).await?;
     retry(&mut page, problem.retry_after);

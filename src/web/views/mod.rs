@@ -95,6 +95,16 @@ pub struct NewPassword<'a> {
     pub notes: &'a Notes,
 }
 
+/// What a page to register on says of the invitation that somebody has followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invited<'a> {
+    Not,
+    /// By the person of this name.
+    By(&'a str),
+    /// By nobody any more.
+    Ended,
+}
+
 /// Making an account. Sends `csrf`, `next`, `username`, `email`, `password`, `code` to `/oauth/register`, or by a
 /// provider's button to `/oauth/login/NAME`.
 #[derive(Template)]
@@ -107,6 +117,7 @@ pub struct Register<'a> {
     pub username: &'a str,
     pub email: &'a str,
     pub code: &'a str,
+    pub invitation: Invited<'a>,
     /// Characters that a password has at least.
     pub least: usize,
     pub providers: &'a [Provider<'a>],
@@ -245,6 +256,8 @@ pub enum Message<'a> {
     Overloaded,
     Unavailable,
     NotFound,
+    /// Nobody's link is called so.
+    UnknownLink,
     WrongMethod,
     TooLarge,
     AddressTooLong,
@@ -376,6 +389,7 @@ mod tests {
                     username: text,
                     email: text,
                     code: text,
+                    invitation: Invited::By(text),
                     least: 12,
                     providers: &providers,
                     alert,

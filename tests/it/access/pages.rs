@@ -62,6 +62,8 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("POST", "/mail/{token}", [Says(410), Says(410), Says(410)]),
     ("GET", "/oauth/callback/{provider}", [Says(404), Says(404), Says(404)]),
     ("POST", "/oauth/finish", [Says(403), Says(403), Says(403)]),
+    ("GET", "/r/{name}", [Public(404), Public(404), Public(404)]),
+    ("GET", "/r/{name}/qr.svg", [Public(404), Public(404), Public(404)]),
     // The last: it takes the browser's log-in away.
     ("POST", "/oauth/logout", [Says(200), Says(200), Says(403)]),
 ];

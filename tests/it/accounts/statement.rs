@@ -7,8 +7,8 @@ use referral::features::accounts::actions::registration::{Entry, write, write_in
 use referral::features::accounts::store::{self, NewUser};
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;
-use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
+use referral::kernel::handle::InvitationKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::verdict::Verdict;
 use uuid::Uuid;
@@ -43,7 +43,7 @@ async fn one_statement_writes_what_the_steps_write() {
     let test = Setup::Postgres.start().await;
     let owner = test.user("owner").await;
     owner.create_code("OWNER2030ABC").await.expect(201);
-    let key = CodeKey::of("OWNER2030ABC");
+    let key = InvitationKey::of("OWNER2030ABC");
     type Change = fn(&mut Entry);
     let variants: [(&str, Change); 5] = [
         ("plain", |_| ()),
@@ -100,7 +100,7 @@ async fn steps_are_for_what_one_statement_refuses() {
     watched(&test).await;
     let owner = test.user("owner").await;
     owner.create_code("OWNER2030ABC").await.expect(201);
-    let key = CodeKey::of("OWNER2030ABC");
+    let key = InvitationKey::of("OWNER2030ABC");
     test.sql("delete from seen").await;
 
     let db = &test.app().db;
@@ -110,7 +110,7 @@ async fn steps_are_for_what_one_statement_refuses() {
     assert_eq!(seen(&test).await, (2, 0));
     for (refused, refusal) in [
         (Entry { user: entry("guest", None).user, ..guest.clone() }, Refusal::UsernameTaken),
-        (entry("other", CodeKey::of("OWNER2030ABD")), Refusal::CodeNotUsable),
+        (entry("other", InvitationKey::of("OWNER2030ABD")), Refusal::CodeNotUsable),
         (
             Entry { user: NewUser { email_key: guest.user.email_key, ..entry("third", None).user }, ..guest },
             Refusal::EmailTaken,
@@ -165,7 +165,7 @@ async fn one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change
         lock.batch_execute(&format!("{change} where owner_id = '{}'", owner.id)).await.expect("a change");
         let app = test.app().clone();
         let waiting = tokio::spawn(async move {
-            let entry = entry(&format!("guest{turn}"), CodeKey::of(&code));
+            let entry = entry(&format!("guest{turn}"), InvitationKey::of(&code));
             statement(&app, &entry).await
         });
         eventually("it waits for the slot", || async { test.waiting().await == 1 }).await;
@@ -181,7 +181,7 @@ async fn a_registration_whose_connection_breaks_is_made_once() {
     let test = Setup::Postgres.start().await;
     let owner = test.user("owner").await;
     owner.create_code("OWNER2030ABC").await.expect(201);
-    let key = CodeKey::of("OWNER2030ABC");
+    let key = InvitationKey::of("OWNER2030ABC");
 
     let mut blocker = test.beside().await;
     let lock = blocker.transaction().await.expect("a transaction");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::{
-    accounts, clients, codes, identities, mails, oauth, participants, programs, referrals, tokens,
+    accounts, clients, codes, identities, links, mails, oauth, participants, programs, referrals, tokens,
 };
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
@@ -26,6 +26,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
     ("src/features/identities/store.rs", identities::store::STATEMENTS),
+    ("src/features/links/store.rs", links::store::STATEMENTS),
     ("src/features/mails/store.rs", mails::store::STATEMENTS),
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
     ("src/features/participants/store.rs", participants::store::STATEMENTS),

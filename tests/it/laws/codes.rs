@@ -8,8 +8,8 @@ use referral::app::App;
 use referral::features::accounts::actions::registration::write;
 use referral::features::{codes, referrals};
 use referral::kernel::actor::Actor;
-use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
+use referral::kernel::handle::InvitationKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::Clock;
 use serde_json::{Value, json};
@@ -126,7 +126,7 @@ async fn times_in_a_slot_never_go_backwards(setup: Setup) {
     let whose = UserId::parse(&owner.id).expect("an id");
     let at = async |minutes: i64| move_clock(&test, minutes * MINUTE).await;
     let enter = async |name: &str, code: &str| {
-        write(&test.app().db, entry(name, CodeKey::of(code))).await.expect("registered");
+        write(&test.app().db, entry(name, InvitationKey::of(code))).await.expect("registered");
     };
     let replace = async |code: &str, expires_at: &str| {
         owner.post("/api/v1/codes?replace=true", &json!({"code": code, "expires_at": expires_at})).await
@@ -318,7 +318,7 @@ async fn the_clock_is_read_after_the_lock() {
             let in_an_hour = Clock::default().now().plus(HOUR);
             let outcome = match what {
                 "hold" => return hold(&app, &code).await,
-                "enter" => write(&app.db, entry("guest", CodeKey::of(&code))).await,
+                "enter" => write(&app.db, entry("guest", InvitationKey::of(&code))).await,
                 _ => codes::actions::create(&app, Actor::SERVICE, id, None, in_an_hour, false).await.map(drop),
             };
             match outcome {

@@ -10,8 +10,8 @@ use referral::app::App;
 use referral::features::accounts::actions::registration::write;
 use referral::features::codes;
 use referral::kernel::actor::Actor;
-use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
+use referral::kernel::handle::InvitationKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::{Clock, Time};
 use serde_json::{Value, json};
@@ -216,7 +216,7 @@ async fn bring(app: &App, names: impl Iterator<Item = String>, newest: &[(UserId
             // Also what lets the others run when there is no code yet.
             tokio::task::yield_now().await;
             let code = held(&newest[turn % newest.len()].1).clone();
-            let Some(key) = CodeKey::of(&code) else { continue };
+            let Some(key) = InvitationKey::of(&code) else { continue };
             match write(&app.db, entry(&name, Some(key))).await {
                 Ok(()) => break,
                 Err(Error::Refused(Refusal::CodeNotUsable)) => {}

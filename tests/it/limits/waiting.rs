@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use referral::features::accounts::actions::registration::write;
 use referral::features::codes;
-use referral::kernel::code::CodeKey;
+use referral::kernel::handle::InvitationKey;
 use referral::kernel::time::Clock;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -81,9 +81,9 @@ async fn registrations_with_one_code_stand_in_no_line() {
     let guests: Vec<_> = (0..GUESTS)
         .map(|guest| {
             let app = test.app().clone();
-            tokio::spawn(
-                async move { write(&app.db, entry(&format!("guest{guest}"), CodeKey::of("FIRST2030ABC"))).await },
-            )
+            tokio::spawn(async move {
+                write(&app.db, entry(&format!("guest{guest}"), InvitationKey::of("FIRST2030ABC"))).await
+            })
         })
         .collect();
     eventually("all of them are at the slot", || async { test.waiting().await == GUESTS as i64 }).await;

@@ -10,7 +10,7 @@ use referral::features::referrals;
 use referral::features::referrals::model::Status;
 use referral::jobs;
 use referral::kernel::actor::Actor;
-use referral::kernel::code::CodeKey;
+use referral::kernel::handle::InvitationKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::Time;
 use tokio::sync::Notify;
@@ -100,7 +100,7 @@ async fn registrations_ask_for_marks_now_and_then(setup: Setup) {
 
 /// A registration that is under way when the list is folded.
 struct Underway {
-    code: CodeKey,
+    code: InvitationKey,
     referee: UserId,
     recorded: Notify,
     go_on: Notify,
@@ -115,7 +115,7 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
     add_referees(&test, &owner, 1, 99).await;
     add_users(&test, &owner, 1001, 1001, "'00000000-0000-0000-0000-000000000001'").await;
     let underway = Arc::new(Underway {
-        code: CodeKey::of("SPRING2030AB").expect("a code"),
+        code: InvitationKey::of("SPRING2030AB").expect("a code"),
         referee: UserId(Uuid::from_u128(1)),
         recorded: Notify::new(),
         go_on: Notify::new(),

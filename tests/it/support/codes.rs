@@ -6,8 +6,8 @@ use referral::app::App;
 use referral::db::Work;
 use referral::features::codes;
 use referral::kernel::actor::Actor;
-use referral::kernel::code::CodeKey;
 use referral::kernel::error::{Error, Refusal};
+use referral::kernel::handle::InvitationKey;
 use serde_json::json;
 
 use super::client::{Client, PASSWORD};
@@ -24,8 +24,9 @@ pub async fn refers_nobody(client: &Client, name: &str, code: &str) {
 
 /// What a registration decides about a code, without the account.
 pub async fn hold(app: &App, code: &str) -> Result<(), Refusal> {
-    let look: Work<CodeKey, ()> = |tx, key| Box::pin(async move { codes::actions::hold(tx, *key).await.map(drop) });
-    match app.db.write(Actor::SERVICE, CodeKey::of(code).expect("a code"), look).await {
+    let look: Work<InvitationKey, ()> =
+        |tx, key| Box::pin(async move { codes::actions::hold(tx, *key).await.map(drop) });
+    match app.db.write(Actor::SERVICE, InvitationKey::of(code).expect("a code"), look).await {
         Ok(()) => Ok(()),
         Err(Error::Refused(refusal)) => Err(refusal),
         Err(fault) => panic!("the database failed: {fault}"),

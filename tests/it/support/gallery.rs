@@ -9,8 +9,8 @@ use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
 use referral::web::views::words::Words;
 use referral::web::views::{
-    AllowedApp, Apps, AskForReset, Consent, Finish, Leaving, Login, Message, MessagePage, NewPassword, OwnCode,
-    Provider, RefusalPage, Register, View, Way, render,
+    AllowedApp, Apps, AskForReset, Consent, Finish, Invited, Leaving, Login, Message, MessagePage, NewPassword,
+    OwnCode, Provider, RefusalPage, Register, View, Way, render,
 };
 
 pub struct Shown {
@@ -22,6 +22,7 @@ pub struct Shown {
     pub html: String,
 }
 
+const LONG_NAME: &str = "averyveryverylongusernameofthefiftycharactersallow";
 const NEXT: &str = "/oauth/authorize?client_id=1&redirect_uri=https%3A%2F%2Fshop.example%2Fcb&scope=email+profile";
 const PROVIDERS: &[Provider<'_>] =
     &[Provider { name: "google", label: "Google" }, Provider { name: "work", label: "Keycloak" }];
@@ -75,6 +76,7 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
         username: "",
         email: "",
         code: "",
+        invitation: Invited::Not,
         least: 12,
         providers: &[],
         alert: None,
@@ -84,6 +86,10 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     let asked = Register { client: Some("Bookshop"), code: "SPRING2030AB", providers: PROVIDERS, ..register };
     show!("register-for-client", false, Register { ..asked });
     let typed = Register { username: "olga ivanova", email: "olga.example.com", ..asked };
+    show!("register-invited", false, Register { invitation: Invited::By("olga"), code: "SPRING2030AB", ..register });
+    show!("register-invited-long", false, Register { invitation: Invited::By(LONG_NAME), ..asked });
+    show!("register-hostile", false, Register { invitation: Invited::By(HOSTILE), ..asked });
+    show!("register-ended", false, Register { invitation: Invited::Ended, ..register });
     show!("register-wrong", true, Register { notes: &wrong, ..typed });
     show!("register-overloaded", true, Register { alert: Some(Alert::Overloaded), ..typed });
 
@@ -102,8 +108,7 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     show!("consent-none", false, Consent { scopes: Scopes::NONE, ..consent });
     let long = "The Society for the Promotion of Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamten";
     let host = "a-very-long-name-of-a-host.with.many.parts.below.a-registered-domain.example.com";
-    let name = "averyveryverylongusernameofthefiftycharactersallow";
-    show!("consent-long", false, Consent { client: long, host, user: name, ..consent });
+    show!("consent-long", false, Consent { client: long, host, user: LONG_NAME, ..consent });
     show!("consent-hostile", false, Consent { client: HOSTILE, host: HOSTILE, user: HOSTILE, ..consent });
 
     let finish = Finish {
@@ -202,6 +207,7 @@ const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
 
 const REFUSALS: &[(&str, u16, Message<'_>)] = &[
     ("not_found", 404, Message::NotFound),
+    ("link_not_found", 404, Message::UnknownLink),
     ("method_not_allowed", 405, Message::WrongMethod),
     ("too_large", 413, Message::TooLarge),
     ("uri_too_long", 414, Message::AddressTooLong),

@@ -47,7 +47,7 @@ impl Operation {
             ],
             "request_password_reset" => vec![json!({"email": "nobody@example.com"})],
             "complete_password_reset" => vec![json!({"token": "nonsense", "password": PASSWORD})],
-            "update_profile" => vec![json!({"discoverable": true})],
+            "update_profile" => vec![json!({"discoverable": true}), json!({"handle": "admin", "discoverable": true})],
             "change_password" => vec![json!({"current_password": "not the password", "new_password": "Zaunkoenig-7"})],
             "erase_account" => vec![json!({"password": "not the password"})],
             "create_code" => vec![json!({"code": "AMSEL2099XYZ", "expires_at": "2001-01-01"})],

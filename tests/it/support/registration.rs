@@ -4,7 +4,7 @@ use referral::features::accounts::actions::registration::Entry;
 use referral::features::accounts::store::NewUser;
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;
-use referral::kernel::code::CodeKey;
+use referral::kernel::handle::InvitationKey;
 use referral::kernel::ids::UserId;
 use referral::kernel::time::Time;
 use referral::kernel::verdict::Verdict;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::app::TestApp;
 
 /// A registration as it is to be written, without the work of a hash and without jobs.
-pub fn entry(name: &str, code: Option<CodeKey>) -> Entry {
+pub fn entry(name: &str, code: Option<InvitationKey>) -> Entry {
     Entry {
         actor: Actor::SERVICE,
         user: NewUser {

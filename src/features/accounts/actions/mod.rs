@@ -2,6 +2,7 @@
 
 pub mod administration;
 pub mod email_check;
+pub mod handles;
 pub mod mails;
 pub mod participants;
 pub mod profile;

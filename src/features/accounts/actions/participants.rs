@@ -14,6 +14,7 @@ use crate::features::{codes, referrals};
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -64,7 +65,7 @@ pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
     // Last, so that the referrer's slot is held as shortly as can be. The host vouches: the referral counts at once.
     let referrer = match told.brought {
         Brought::Unsaid => None,
-        Brought::By(key) => Some(refer(tx, &user, key, Status::Confirmed).await?),
+        Brought::By(key) => Some(refer(tx, &user, InvitationKey::Code(key), Status::Confirmed).await?),
         Brought::ByNonsense => return Err(Refusal::CodeNotUsable.into()),
     };
     Ok(Upserted::Made { user: Box::new(user), code, referrer })

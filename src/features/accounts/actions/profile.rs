@@ -1,6 +1,6 @@
 //! What people do with their own account.
 
-use super::proven;
+use super::{handles, proven};
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::accounts::model::password;
@@ -11,6 +11,7 @@ use crate::features::{clients, codes, identities, mails, referrals, tokens};
 use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
+use crate::kernel::handle::Handle;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
 use crate::limits::turns::Key;
@@ -46,20 +47,35 @@ pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
     })
 }
 
-/// Lets oneself be found by e-mail, or not.
-pub async fn set_discoverable(app: &App, sent: Sent<()>, user: UserId, discoverable: bool) -> Result<()> {
-    let change: Work<(UserId, bool), Option<i64>> = |tx, (user, discoverable)| {
-        Box::pin(async move {
-            if !store::set_discoverable(tx, *user, *discoverable).await? {
-                return Ok(None);
-            }
-            codes::actions::refresh(tx, *user).await.map(Some)
-        })
-    };
-    if let Some(version) = app.write_for(sent.settled(&())?, user, (user, discoverable), change).await? {
+/// What somebody wants to be different about how others find them; what is nothing stays.
+pub struct Change {
+    /// The handle that they choose.
+    pub handle: Option<Handle>,
+    /// Whether others find them by e-mail.
+    pub discoverable: Option<bool>,
+}
+
+/// Changes how others find somebody: all of it or, where a part is refused, nothing.
+pub async fn update(app: &App, sent: Sent<()>, user: UserId, change: Change) -> Result<()> {
+    let work: Work<(UserId, Change, Time), Option<i64>> =
+        |tx, (user, change, now)| Box::pin(apply(tx, *user, change, *now));
+    if let Some(version) = app.write_for(sent.settled(&())?, user, (user, change, app.clock.now()), work).await? {
         app.code_changed(user, version).await;
     }
     Ok(())
+}
+
+/// The version of the owner's slot, if nodes must read it again.
+async fn apply(tx: &mut Tx<'_>, user: UserId, change: &Change, now: Time) -> Result<Option<i64>> {
+    if let Some(handle) = &change.handle {
+        handles::choose(tx, user, handle, now).await?;
+    }
+    match change.discoverable {
+        Some(discoverable) if store::set_discoverable(tx, user, discoverable).await? => {
+            codes::actions::refresh(tx, user).await.map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The account, with the stored hash that the proof was checked against, if it is by a password.

@@ -12,8 +12,8 @@ use crate::features::{codes, identities, referrals};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind};
 use crate::kernel::actor::Actor;
-use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Refusal, Result, Storage};
+use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
 use crate::kernel::verdict::Verdict;
 
@@ -26,11 +26,11 @@ pub struct Registered {
     pub password_hash: Option<String>,
 }
 
-/// How a registration was told its code.
+/// How a registration was told whose code it comes with: by the code, or by the handle of its owner.
 pub enum Invitation {
     None,
-    Code(CodeKey),
-    /// Something that no code looks like: it is simply not found.
+    Key(InvitationKey),
+    /// Something that neither looks like: it is simply not found.
     Nonsense,
 }
 
@@ -41,7 +41,7 @@ pub enum Invitation {
 pub struct Entry {
     pub actor: Actor,
     pub user: NewUser,
-    pub code: Option<CodeKey>,
+    pub code: Option<InvitationKey>,
     /// Where the person has come from, if not with a password.
     pub arrival: Option<UnclaimedIdentityKey>,
     /// Whether the verifier is to be asked.
@@ -53,8 +53,10 @@ impl Entry {
     /// Whether one statement writes all of it. The fields are taken apart so that a new one has to be thought of here.
     fn is_plain(&self) -> bool {
         let Self { actor: _, user, code, arrival, check, status: _ } = self;
+        // Which code a handle stands for, only the steps can tell.
+        let by_handle = matches!(code, Some(InvitationKey::Handle(_)));
         let folds = code.is_some() && referrals::actions::asks_to_fold(user.id);
-        arrival.is_none() && !check && !folds
+        arrival.is_none() && !check && !folds && !by_handle
     }
 }
 
@@ -67,7 +69,7 @@ pub async fn register(
 ) -> Result<Registered> {
     let code = match invitation {
         Invitation::None => None,
-        Invitation::Code(key) => Some(key),
+        Invitation::Key(key) => Some(key),
         Invitation::Nonsense => return Err(Refusal::CodeNotUsable.into()),
     };
     let settings = &app.config.email;
@@ -182,7 +184,7 @@ pub(super) async fn take_names(tx: &mut Tx<'_>, user: &NewUser) -> Result<()> {
 }
 
 /// Makes the referral of a new user who comes with a code, and says who the referrer is.
-pub(super) async fn refer(tx: &mut Tx<'_>, user: &NewUser, key: CodeKey, status: Status) -> Result<UserId> {
+pub(super) async fn refer(tx: &mut Tx<'_>, user: &NewUser, key: InvitationKey, status: Status) -> Result<UserId> {
     let held = codes::actions::hold(tx, key).await?;
     referrals::actions::record(tx, held, user.id, status, user.created_at).await?;
     Ok(held.owner)

@@ -27,9 +27,9 @@ use crate::features::tokens::api::TokenOut;
 use crate::features::tokens::caller::{Person, need};
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::FIRST_PARTY;
-use crate::kernel::code::CodeKey;
 use crate::kernel::email::{Email, mask};
 use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::handle::{Handle, InvitationKey};
 use crate::kernel::name::Username;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
@@ -64,8 +64,8 @@ struct NewUser {
     /// that holds your name or address.
     #[schema(min_length = 12, max_length = 128, format = Password, example = "Q123werty!23")]
     password: String,
-    /// The code of whoever invited you: 12 to 32 letters and digits. Case, blanks, hyphens and a full stop make no
-    /// difference.
+    /// The code of whoever invited you (12 to 32 letters and digits), or their handle (4 to 11), which stands for the
+    /// code they have then. Case, blanks, hyphens and a full stop make no difference.
     #[schema(example = json!(null))]
     code: Option<String>,
     /// The same as `code`, for programs that spell it so.
@@ -170,13 +170,13 @@ pub fn read_registration(app: &App, mut fields: Fields, path: Option<&str>) -> R
     let (username, email, password) = fields.all(whole)?;
     let invitation = match path.or(body.as_deref()) {
         None => Invitation::None,
-        Some(text) => CodeKey::of(text).map_or(Invitation::Nonsense, Invitation::Code),
+        Some(text) => InvitationKey::of(text).map_or(Invitation::Nonsense, Invitation::Key),
     };
     Ok((Registration { username, email, entrance: Entrance::Password(password) }, invitation))
 }
 
 fn same_code(a: &str, b: &str) -> bool {
-    match (CodeKey::of(a), CodeKey::of(b)) {
+    match (InvitationKey::of(a), InvitationKey::of(b)) {
         (Some(a), Some(b)) => a == b,
         _ => a == b,
     }
@@ -344,20 +344,24 @@ async fn profile(State(app): State<Arc<App>>, caller: Person<need::Profile>) -> 
     Ok(Json(Me::seen(me::profile(&app, caller.user).await?, caller.scopes)))
 }
 
-/// What to change.
+/// What to change: one of the fields at least. What is left out or null stays.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the handler reads")]
 struct Update {
     /// Whether others find your active code by your address.
     #[schema(example = false)]
-    discoverable: bool,
+    discoverable: Option<bool>,
+    /// The name of your link: 4 to 11 of a-z and 0-9. Chosen once; what was drawn before leads on as well.
+    #[schema(min_length = 4, max_length = 11, pattern = "^[a-z0-9]{4,11}$", example = json!(null))]
+    handle: Option<String>,
 }
 
-problems!(UpdateProblems: person body keyed[RateLimited]);
+problems!(UpdateProblems: person body keyed[HandleTaken, HandleChosen, RateLimited]);
 
 /// Change how others find you
 ///
-/// At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
+/// A handle is chosen once, and issued once: not even one whose owner was erased comes back. At most 60 changes a
+/// minute, of whatever kind (`limits.writes_per_user`).
 #[utoipa::path(patch, path = "/api/v1/me", tag = "Accounts", operation_id = "update_profile",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = Update,
     responses((status = 200, description = "You, changed", body = Me),
@@ -367,17 +371,22 @@ async fn update(
     caller: Keyed<Person<need::Account>>,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
-    let discoverable = fields.flag("discoverable");
-    let discoverable = fields.all(discoverable)?;
+    let handle = fields.optionally_parsed("handle", Handle::parse);
+    let discoverable = fields.optional_flag("discoverable");
+    if handle.is_none() && discoverable.is_none() && fields.are_fine() {
+        fields.refuse("discoverable", "missing", "Field required, or a handle");
+    }
+    let change = fields.all(Some(me::Change { handle, discoverable }))?;
     // Read before: an answer that is kept is made within the write, which reads nothing else.
     let reply = match caller.scopes.has(Scope::Profile) {
         true => {
             let me = Me::seen(me::profile(&app, caller.user).await?, caller.scopes);
+            let discoverable = change.discoverable.unwrap_or(me.discoverable);
             Reply::json(StatusCode::OK, &Me { discoverable, ..me })?
         }
         false => Reply::nothing(),
     };
-    me::set_discoverable(&app, caller.answered(&reply)?, caller.user, discoverable).await?;
+    me::update(&app, caller.answered(&reply)?, caller.user, change).await?;
     Ok(reply)
 }
 

@@ -15,10 +15,10 @@ use crate::features::signin::actions::{
     self, FailedSignIn, FailureReason, FinishError, ProviderCallback, SignInStart, SignedIn, StartError,
 };
 use crate::features::tokens::model::Credential;
-use crate::kernel::code::CodeKey;
 use crate::kernel::digest::TicketHash;
 use crate::kernel::email::Email;
 use crate::kernel::error::Result;
+use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
 use crate::kernel::name::Username;
 use crate::kernel::parameters::Parameters;
@@ -289,7 +289,7 @@ async fn join(browser: &Browser, form: &Parameters, arrival: &UnclaimedIdentity)
     let (username, email) = fields.all(username.zip(email))?;
     let invitation = match text("code").trim() {
         "" => Invitation::None,
-        code => CodeKey::of(code).map_or(Invitation::Nonsense, Invitation::Code),
+        code => InvitationKey::of(code).map_or(Invitation::Nonsense, Invitation::Key),
     };
     let new = Registration { username, email, entrance: Entrance::Provider(key) };
     Ok(registration::register(app, browser.actor().into(), new, invitation).await?.id)

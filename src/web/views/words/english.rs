@@ -86,6 +86,8 @@ pub static ENGLISH: Words = Words {
     mail_or_copy: "Or copy this address into your browser:",
     mail_footer: ("This mail was sent by ", " because this address was given there."),
 
+    invited_by: ("", " invites you."),
+    invitation_ended: "This invitation has ended. You can create an account without it.",
     register_title: "Create an account",
     have_account: "Already have an account?",
 
@@ -226,6 +228,10 @@ pub static ENGLISH: Words = Words {
         Message::Overloaded => ("Just a moment", ENGLISH.overloaded.into()),
         Message::Unavailable => ("This does not work just now", "Please try again shortly.".into()),
         Message::NotFound => ("There is nothing here", "Please check the address.".into()),
+        Message::UnknownLink => (
+            "There is no such invitation",
+            "Please check the link, or ask whoever sent it to you for it once more.".into(),
+        ),
         Message::WrongMethod => (
             "This cannot be opened like that",
             "There is something at this address, but it is not made to be opened in a browser in this way.".into(),

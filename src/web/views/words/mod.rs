@@ -78,6 +78,9 @@ pub struct Words {
 
     // Registering.
     pub register_title: &'static str,
+    /// Around the name of who invites.
+    pub invited_by: Around,
+    pub invitation_ended: &'static str,
     pub have_account: &'static str,
 
     // Allowing a client something.

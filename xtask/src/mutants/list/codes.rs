@@ -158,7 +158,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "validated-after-its-time",
         file: STORE,
-        swap: Sql("u.disabled_at is null and s.expires_at > referral_now()", "u.disabled_at is null"),
+        swap: Sql(
+            "c.code_hash = $1 and u.disabled_at is null and s.expires_at > referral_now()",
+            "c.code_hash = $1 and u.disabled_at is null",
+        ),
         tests: Both(&["laws::codes::an_expired_code_makes_room_and_refers_nobody"]),
         why: "an expired code is told to be valid",
     },

@@ -1,6 +1,7 @@
 //! The mutants, by topic. A file that moves is one line at the head of its topic.
 
 mod codes;
+mod links;
 mod mails;
 mod oauth;
 mod participants;
@@ -15,6 +16,7 @@ use super::Topic;
 
 pub const TOPICS: &[Topic] = &[
     Topic { name: "codes", mutants: codes::MUTANTS },
+    Topic { name: "links", mutants: links::MUTANTS },
     Topic { name: "registration", mutants: registration::MUTANTS },
     Topic { name: "participants", mutants: participants::MUTANTS },
     Topic { name: "people", mutants: people::MUTANTS },

@@ -114,7 +114,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an-erased-person-keeps-the-password",
         file: STORE,
-        swap: Sql("password_hash = null, is_manager = false", "is_manager = false"),
+        swap: Sql("password_hash = null, handle = null", "handle = null"),
         tests: Both(&["stale::nothing_is_left_that_could_let_an_erased_person_in"]),
         why: "something of an erased person is kept",
     },
