@@ -25,7 +25,7 @@ async fn clicks_and_registrations_are_told_by_day(setup: Setup) {
     lead(&test.client(), &format!("/r/{}", handle_of(&owner).await)).await;
     test.client().register("friend", Some("SPRING2030AB")).await.expect(201);
     assert_eq!(counted(&test).await, (1, 1));
-    let today = test.app().clock.now().to_string()[..10].to_owned();
+    let today: String = test.app().clock.now().to_string().chars().take(10).collect();
     let told = owner.get("/api/v1/me/clicks").await.expect(200).json();
     let days = told["days"].as_array().expect("days");
     let one = json!({"clicks": 1, "visitors": 1, "registrations": 1});

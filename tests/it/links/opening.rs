@@ -233,8 +233,7 @@ async fn the_cookie_is_the_operators_choice_and_keeps_the_last_code_or_the_first
     let first = [("REFERRAL_LINKS_CREDIT", "first"), ("REFERRAL_LINKS_COOKIE_DOMAIN", "shop.example")];
     test.add_node_with(&first).await;
     let (owner, link) = owner(&test).await;
-    let today = test.app().clock.now().to_string();
-    let today = &today[..10];
+    let today: String = test.app().clock.now().to_string().chars().take(10).collect();
     let told = async |node: usize, cookie: &str| {
         let client = test.client_of(node);
         let answer = open_as(&client, Method::GET, &link, AGENT.as_bytes(), &[("cookie", cookie)]).await;

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 
 use crate::app::App;
-use crate::clicks::{Counts, LinkDay};
-use crate::db::Tx;
 use crate::features::links::model::crawlers::{is_crawler, is_prefetch};
 use crate::features::links::model::{DayFigures, Days, ReferrerRow};
 use crate::features::links::store;
@@ -40,7 +38,7 @@ pub async fn flush(app: &App) -> Result<()> {
             return Ok(());
         }
         let kept = rows.clone();
-        match app.db.write(Actor::SERVICE, rows, |tx, rows| Box::pin(add(tx, rows))).await {
+        match app.db.write(Actor::SERVICE, rows, |tx, rows| Box::pin(store::add_clicks(tx, rows))).await {
             Ok(()) => {}
             // It may be written: rather lost than counted twice.
             Err(error @ Error::Storage(Storage::OutcomeUnknown(_))) => return Err(error),
@@ -50,10 +48,6 @@ pub async fn flush(app: &App) -> Result<()> {
             }
         }
     }
-}
-
-async fn add(tx: &mut Tx<'_>, rows: &Vec<(LinkDay, Counts)>) -> Result<()> {
-    store::add_clicks(tx, rows).await
 }
 
 /// What happened on somebody's link, a row for each day.
