@@ -327,7 +327,8 @@ async fn redis(config: &Config) -> Result<String, String> {
         return Ok("none configured; each node caches for itself".to_owned());
     }
     let reached = Redis::open(&config.redis.url)?.reach().await;
+    let stored = "the key referral:probe was stored there for ten seconds, and referral:owed:probe for one";
     reached
-        .map(|()| "reached; the key referral:probe was stored there, for ten seconds".to_owned())
+        .map(|()| format!("reached; {stored}"))
         .map_err(|text| format!("{text}. Check REDIS_URL and that the server runs; the service works without, slower"))
 }
