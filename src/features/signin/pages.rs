@@ -166,9 +166,9 @@ async fn invite(browser: &Browser, query: &Parameters) -> Result<Response> {
     let code = code_on(query, &browser.next).unwrap_or_default();
     let ended = query.first("invitation").map(|_| Inviter::Ended);
     let inviter = inviter(browser, &code).await?.or(ended);
-    // Nobody should fill in a form to learn it.
-    let code = if inviter == Some(Inviter::Ended) { "" } else { &code };
-    ask_to_register(browser, StatusCode::OK, &RegistrationPage { code, inviter, ..RegistrationPage::default() }).await
+    // A code that is no good stays in the form: it may be a typing mistake.
+    let asked = RegistrationPage { code: &code, inviter, ..RegistrationPage::default() };
+    ask_to_register(browser, StatusCode::OK, &asked).await
 }
 
 /// Who invites with a code that somebody has brought. Nothing without one, and nothing for an address that asks too
