@@ -70,8 +70,8 @@ async fn that_an_invitation_has_ended_is_said_before_anybody_fills_in_a_form(set
         let alone = [("username", name), ("email", email.as_str()), ("password", PASSWORD)];
         visit.submit(&page.form("/oauth/register"), &alone).await.expect(303);
     }
-    // So it is of codes on the address itself, as clients and older links have them. They stay in the form, for they may
-    // be typing mistakes.
+    // So it is of codes on the address itself, as clients and older links have them. They stay in the form, for they
+    // may be typing mistakes.
     for (query, code) in [
         ("code=SPRING2030AB", "SPRING2030AB"),
         ("code=UNKNOWN2030A", "UNKNOWN2030A"),
