@@ -46,7 +46,8 @@ impl Links {
         if self.cookie_domain.is_empty() {
             return;
         }
-        let is_name = matches!(Host::parse(&self.cookie_domain), Ok(Host::Domain(name)) if name == self.cookie_domain);
+        let is_name = !self.cookie_domain.starts_with('.')
+            && matches!(Host::parse(&self.cookie_domain), Ok(Host::Domain(name)) if name == self.cookie_domain);
         let host = public_url.split("://").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default();
         let above = host.strip_suffix(self.cookie_domain.as_str());
         if !is_name || !self.cookie_domain.contains('.') {

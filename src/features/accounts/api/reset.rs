@@ -11,9 +11,10 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::crypto::mail_key::LinkToken;
 use crate::features::accounts::actions::reset;
+use crate::features::accounts::model::password;
 use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
-use crate::kernel::error::Refusal;
+use crate::kernel::error::{Error, FieldError, Refusal};
 use crate::problems;
 use crate::web::client_address::ClientAddress;
 use crate::web::extract::JsonBody;
@@ -93,9 +94,14 @@ async fn complete_password_reset(
 ) -> Result<Reply, Problem> {
     app.limits.oauth_from(client).await?;
     let token = fields.text("token");
-    let password = fields.text("password");
-    let (token, password) = fields.all(token.zip(password))?;
+    let new = fields.text("password");
+    let (token, new) = fields.all(token.zip(new))?;
+    // What would be refused for anybody is refused whatever the link is worth.
+    let least = app.config.accounts.min_password_length;
+    if let Err(reason) = password::check_new(&new, least, None, None) {
+        return Err(Error::Invalid(vec![FieldError::new("body", "password", "password", reason)]).into());
+    }
     let token = LinkToken::parse(&token).ok_or(Refusal::LinkExpired)?;
-    reset::complete(&app, caller.answered(&Reply::nothing())?, &token, language, &password).await?;
+    reset::complete(&app, caller.answered(&Reply::nothing())?, &token, language, &new).await?;
     Ok(Reply::nothing())
 }
