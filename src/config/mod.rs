@@ -30,7 +30,7 @@ pub use links::{Credit, Links};
 pub use load::{DEFAULTS, Reading, load, read};
 pub use mail::Mail;
 pub use password::without_password;
-pub use provider::{Provider, is_own};
+pub use provider::Provider;
 pub use sources::{Environment, Origin, Sources};
 
 /// What is wrong with a setting (empty where it is none), in a sentence.

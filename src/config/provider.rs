@@ -1,9 +1,10 @@
 //! An identity provider, as the operator names it.
 
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use super::complaints::Complaints;
+use crate::kernel::program::is_loopback;
 
 /// An OpenID Connect provider that people may sign in with.
 #[derive(Clone, Deserialize)]
@@ -46,21 +47,11 @@ impl Provider {
     }
 }
 
-/// Whether what is sent to an address stays on this machine.
-pub fn is_own(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 fn is_issuer(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let bare = url.query().is_none() && url.fragment().is_none();
     let nobody = url.username().is_empty() && url.password().is_none();
-    bare && nobody && (url.scheme() == "https" || url.scheme() == "http" && is_own(&url))
+    bare && nobody && (url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url))
 }
 
 impl std::fmt::Debug for Provider {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::identity_provider::model::{Failure, SignInError};
-use crate::config;
+use crate::kernel::program::is_loopback;
 
 /// More is no answer of a provider's.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -44,7 +44,7 @@ impl Http {
 
     /// Whether an address is one that requests, or people, may be sent to.
     pub fn goes_to(&self, url: &Url) -> bool {
-        url.scheme() == "https" || self.plain && url.scheme() == "http" && config::is_own(url)
+        url.scheme() == "https" || self.plain && url.scheme() == "http" && is_loopback(url)
     }
 
     pub fn get(&self, url: &Url) -> RequestBuilder {

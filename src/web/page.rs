@@ -70,29 +70,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::from_request_parts(parts, state).await?;
         let mut errors = Vec::new();
-        let mut number = |name: &str, default: i64, most: i64| match query.get(name) {
-            None => default,
-            Some(text) => match text.parse::<i64>() {
-                Ok(value) if (1..=most).contains(&value) => value,
-                Ok(value) if value < 1 => {
-                    let msg = "Input should be greater than or equal to 1";
-                    errors.push(FieldError::new("query", name, "greater_than_equal", msg));
-                    default
-                }
-                Ok(_) => {
-                    let msg = format!("Input should be less than or equal to {most}");
-                    errors.push(FieldError::new("query", name, "less_than_equal", msg));
-                    default
-                }
-                Err(_) => {
-                    let msg = "Input should be a valid integer";
-                    errors.push(FieldError::new("query", name, "int_parsing", msg));
-                    default
-                }
-            },
-        };
-        let size = number("size", PageRequest::DEFAULT_SIZE, PageRequest::MAX_SIZE);
-        let page = number("page", 1, i64::MAX);
+        let mut or_told = |number: Result<i64, FieldError>| number.map_err(|error| errors.push(error)).unwrap_or(1);
+        let size = or_told(size(&query));
+        let page = or_told(number(&query, "page", 1, i64::MAX));
         let start = match query.get("cursor") {
             None => Start::Page(page),
             Some(text) => match Cursor::parse(text) {
@@ -103,8 +83,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
                     Start::Page(1)
                 }
                 None => {
-                    let msg = "This is no cursor of ours: take it from next_cursor";
-                    errors.push(FieldError::new("query", "cursor", "cursor_invalid", msg));
+                    errors.push(wrong_cursor());
                     Start::Page(1)
                 }
             },
@@ -114,6 +93,27 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
         } else {
             Err(Error::Invalid(errors).into())
         }
+    }
+}
+
+/// How many items are wanted.
+pub fn size(query: &Query) -> Result<i64, FieldError> {
+    number(query, "size", PageRequest::DEFAULT_SIZE, PageRequest::MAX_SIZE)
+}
+
+/// What to say of a cursor that cannot be read.
+pub fn wrong_cursor() -> FieldError {
+    FieldError::new("query", "cursor", "cursor_invalid", "This is no cursor of ours: take it from next_cursor")
+}
+
+fn number(query: &Query, name: &str, default: i64, most: i64) -> Result<i64, FieldError> {
+    let Some(text) = query.get(name) else { return Ok(default) };
+    let wrong = |kind, msg: &str| Err(FieldError::new("query", name, kind, msg));
+    match text.parse::<i64>() {
+        Ok(value) if (1..=most).contains(&value) => Ok(value),
+        Ok(value) if value < 1 => wrong("greater_than_equal", "Input should be greater than or equal to 1"),
+        Ok(_) => wrong("less_than_equal", &format!("Input should be less than or equal to {most}")),
+        Err(_) => wrong("int_parsing", "Input should be a valid integer"),
     }
 }
 

@@ -114,7 +114,7 @@ sql! {
         postgres: "select 1 from users
                    where id = $1 and password_hash = $2 and disabled_at is null and erased_at is null for share",
     };
-    HANDLE = "select handle, username from users where id = $1 and erased_at is null";
+    HANDLE = "select handle, coalesce(display_name, username) from users where id = $1 and erased_at is null";
     LOCK_HANDLE = {
         sqlite: "select handle, handle_chosen_at is not null from users
                  where id = $1 and disabled_at is null and erased_at is null",

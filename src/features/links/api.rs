@@ -22,10 +22,10 @@ use crate::features::tokens::caller::{Person, ProgramReader, need};
 use crate::kernel::day::Day;
 use crate::kernel::error::{Error, FieldError, Result};
 use crate::kernel::ids::UserId;
-use crate::kernel::page::PageRequest;
 use crate::kernel::time::Time;
 use crate::problems;
 use crate::web::extract::{PathText, Query};
+use crate::web::page;
 use crate::web::problem::Problem;
 use crate::web::views::language::Language;
 
@@ -293,18 +293,10 @@ problems!(ReferrersProblems: program_reader query[]);
             example = "AAAAAAAAAAN8JzvwgkNMQ7iNdqsLbR3_")),
     responses((status = 200, description = "A part of the list", body = Referrers), ReferrersProblems))]
 async fn referrers(State(app): State<Arc<App>>, _: ProgramReader, query: Query) -> Result<Json<Referrers>, Problem> {
-    let size = match query.get("size").map(str::parse::<i64>) {
-        None => Ok(PageRequest::DEFAULT_SIZE),
-        Some(Ok(size)) if (1..=PageRequest::MAX_SIZE).contains(&size) => Ok(size),
-        Some(_) => Err(FieldError::new("query", "size", "int_parsing", "Input should be a number from 1 to 100")),
-    };
-    let behind = match query.get("cursor").map(parse_cursor) {
+    let size = page::size(&query);
+    let behind = match query.get("cursor") {
         None => Ok(None),
-        Some(Some(row)) => Ok(Some(row)),
-        Some(None) => {
-            let msg = "This is no cursor of ours: take it from next_cursor";
-            Err(FieldError::new("query", "cursor", "cursor_invalid", msg))
-        }
+        Some(text) => parse_cursor(text).map(Some).ok_or_else(page::wrong_cursor),
     };
     let (size, behind) = match (size, behind) {
         (Ok(size), Ok(behind)) => (size, behind),

@@ -15,14 +15,16 @@ sql! {
     /// Of a handle it is whatever code sits in its owner's slot.
     FIND_BY_HANDLE = "select h.owner_id, s.version, s.code, s.expires_at,
                              coalesce(s.expires_at > referral_now(), false),
-                             u.disabled_at is not null or u.erased_at is not null, u.username, false
+                             u.disabled_at is not null or u.erased_at is not null,
+                             coalesce(u.display_name, u.username), false
                       from handle_strings h join users u on u.id = h.owner_id
                       left join code_slots s on s.owner_id = h.owner_id
                       where h.handle_hash = $1";
     /// Of a code it is that code alone, whatever its owner has now.
     FIND_BY_CODE = "select c.owner_id, s.version, s.code, s.expires_at,
                            coalesce(s.code_id = c.id and s.expires_at > referral_now(), false),
-                           u.disabled_at is not null or u.erased_at is not null, u.username, false
+                           u.disabled_at is not null or u.erased_at is not null,
+                             coalesce(u.display_name, u.username), false
                     from code_strings c join users u on u.id = c.owner_id
                     left join code_slots s on s.owner_id = c.owner_id
                     where c.code_hash = $1";

@@ -7,6 +7,7 @@ use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::browser::{Browser, Habits, Screen};
 use crate::support::client::{Client, PASSWORD};
+use crate::support::host::host_of;
 use crate::support::visit::{Page, Visit};
 
 async fn owner(test: &TestApp) -> (Client, String) {
@@ -85,6 +86,20 @@ async fn that_an_invitation_has_ended_is_said_before_anybody_fills_in_a_form(set
     let page = Visit::new(&test.nodes[0].url).get("/oauth/register").await.expect(200);
     assert!(!page.text.contains("invitation") && !page.text.contains("invites"), "{page:?}");
     assert_eq!(owner.get("/api/v1/me/referrals").await.expect(200).json()["total"], 0);
+}
+
+on_every_setup!(friends_of_a_participant_see_the_name_that_the_host_tells);
+async fn friends_of_a_participant_see_the_name_that_the_host_tells(setup: Setup) {
+    let test = setup.start().await;
+    let host = host_of(&test.manager("manager").await).await;
+    let told = host.tell("42", json!({"name": "Olga P."})).await.expect(201).json();
+    let path = format!("/r/{}", told["code"].as_str().expect("a code"));
+    let page = open(&mut Visit::new(&test.nodes[0].url), &path).await;
+    assert!(page.text.contains("<bdi>Olga P.</bdi> invites you."), "{page:?}");
+    // Without one there is the drawn name.
+    host.tell("42", json!({"name": ""})).await.expect(200);
+    let page = open(&mut Visit::new(&test.nodes[0].url), &path).await;
+    assert!(page.text.contains("invites you.") && !page.text.contains("Olga P."), "{page:?}");
 }
 
 on_every_setup!(a_name_that_is_an_address_is_masked_for_friends);

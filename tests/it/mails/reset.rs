@@ -130,6 +130,9 @@ async fn a_password_that_breaks_a_rule_leaves_the_link_good(setup: Setup) {
         assert_eq!(answer.json()["errors"][0]["loc"], json!(["body", "password"]), "{bad}");
     }
     test.client().post(COMPLETE, &json!({"token": mail.token()})).await.expect_problem(422, "invalid");
+    // What nobody could have is told whatever the link is worth; what depends on the person is not.
+    complete(&test.client(), "nonsense", &"a".repeat(129)).await.expect_problem(422, "invalid");
+    complete(&test.client(), "nonsense", "example-olga-example").await.expect_problem(410, "link_expired");
     complete(&test.client(), &mail.token(), NEW).await.expect(204);
 }
 

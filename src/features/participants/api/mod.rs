@@ -26,10 +26,10 @@ use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, FieldError, Result};
 use crate::kernel::ids::UserId;
-use crate::kernel::page::PageRequest;
 use crate::problems;
 use crate::web::extract::{Fields, JsonBody, PathText, Query};
 use crate::web::idempotency::{Keyed, Reply};
+use crate::web::page;
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -278,19 +278,14 @@ problems!(ListProblems: program_reader query[]);
             example = "AZgPDHwefTqaVQ-Nb2ttEQ")),
     responses((status = 200, description = "A part of the list", body = Participants), ListProblems))]
 async fn list(State(app): State<Arc<App>>, _: ProgramReader, query: Query) -> Result<Json<Participants>, Problem> {
-    let wrong = |name: &str, kind, msg: &str| Error::Invalid(vec![FieldError::new("query", name, kind, msg)]);
-    let size = match query.get("size") {
-        None => PageRequest::DEFAULT_SIZE,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|size| (1..=PageRequest::MAX_SIZE).contains(size))
-            .ok_or_else(|| wrong("size", "int_parsing", "Input should be a whole number from 1 to 100"))?,
-    };
+    let size = page::size(&query);
     let behind = match query.get("cursor") {
-        None => UserId(Uuid::nil()),
-        Some(text) => position(text)
-            .ok_or_else(|| wrong("cursor", "cursor_invalid", "This is no cursor of ours: take it from next_cursor"))?,
+        None => Ok(UserId(Uuid::nil())),
+        Some(text) => position(text).ok_or_else(page::wrong_cursor),
+    };
+    let (size, behind) = match (size, behind) {
+        (Ok(size), Ok(behind)) => (size, behind),
+        (size, behind) => return Err(Error::Invalid(size.err().into_iter().chain(behind.err()).collect()).into()),
     };
     // One row more than asked for tells whether there is a next part.
     let mut items = actions::list(&app, behind, size + 1).await?;
