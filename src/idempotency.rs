@@ -249,12 +249,8 @@ pub async fn find(db: &Db, record: &Record) -> Result<Option<Answer>> {
 
 /// Forgets answers whose time is over.
 pub async fn housekeeping(db: &Db, now: Time) -> Result<()> {
-    let forget: Work<Time, ()> = |tx, now| {
-        Box::pin(async move {
-            tx.run(&FORGET_ANSWERS, &params![*now]).await?;
-            Ok(())
-        })
-    };
+    let forget: Work<Time, ()> =
+        |tx, now| Box::pin(async move { tx.run(&FORGET_ANSWERS, &params![*now]).await.map(drop) });
     db.write(Actor::SERVICE, now, forget).await
 }
 

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::config::{Config, without_password};
 use crate::db::{self, migrate};
 use crate::features::{mails, tokens};
-use crate::kernel::error::Error;
+use crate::kernel::error::{Error, OperatorError};
 use crate::kernel::time::Clock;
 
 /// Connects to everything and migrates the database: what a command beside the service needs. The error is a sentence
@@ -69,12 +69,13 @@ pub async fn make_ready(app: &App) -> Result<(), String> {
     let ready = async {
         // Before the keys are read: a change that comes between is told to whoever follows.
         app.changes.look(&app.db).await?;
-        if let Err(sentence) = tokens::actions::keys::open(app).await? {
-            return Ok(Err(sentence));
-        }
+        tokens::actions::keys::open(app).await?;
         mails::actions::keys::open(app).await
     };
-    ready.await.map_err(unreadable)?
+    ready.await.map_err(|error| match error {
+        OperatorError::Refused(sentence) => sentence,
+        OperatorError::Failed(error) => unreadable(error),
+    })
 }
 
 fn unreadable(error: Error) -> String {

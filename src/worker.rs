@@ -14,7 +14,7 @@ use crate::features::{accounts, codes, identities, links, mails, oauth, referral
 use crate::idempotency;
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, OperatorError, Result};
 use crate::kernel::time::{SKEW, Time};
 use crate::readiness;
 
@@ -358,13 +358,22 @@ async fn forget(app: &App) -> Result<()> {
 /// Reads the keys again in case the feed did not tell of one, and forgets in process.
 async fn look_after(app: &App) -> Result<()> {
     app.limits.housekeeping();
-    if let Err(sentence) = tokens::actions::keys::open(app).await? {
+    if let Some(sentence) = refused(tokens::actions::keys::open(app).await)? {
         tracing::error!("{sentence}. This node cannot sign with it");
     }
-    if let Err(sentence) = mails::actions::keys::open(app).await? {
+    if let Some(sentence) = refused(mails::actions::keys::open(app).await)? {
         tracing::error!("{sentence}. This node cannot send mails with it");
     }
     Ok(())
+}
+
+/// What the operator has to mend; the service goes on without it.
+fn refused(outcome: Result<(), OperatorError>) -> Result<Option<String>> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(OperatorError::Refused(sentence)) => Ok(Some(sentence)),
+        Err(OperatorError::Failed(error)) => Err(error),
+    }
 }
 
 /// Brings back what a clock has written that was ahead, and says how much that was. Otherwise it would stay so until

@@ -8,7 +8,6 @@ use super::say;
 use crate::app::App;
 use crate::features::mails;
 use crate::features::tokens::actions::keys::{self, AFTERLIFE, Listed, State};
-use crate::kernel::error::Error;
 use crate::kernel::time::Time;
 
 /// Run them with the settings of the service, its master key included. Nodes that run follow within seconds.
@@ -40,7 +39,7 @@ pub async fn run(app: Arc<App>, command: Keys) -> Result<(), String> {
         Keys::List => list(&app).await,
         Keys::Rotate { emergency } => rotate(&app, emergency).await,
         Keys::Retire { kid } => {
-            keys::retire(&app, &kid).await.map_err(text)??;
+            keys::retire(&app, &kid).await.map_err(text)?;
             say(&format!("{kid} is retired"));
             Ok(())
         }
@@ -63,7 +62,7 @@ async fn list(app: &App) -> Result<(), String> {
 }
 
 async fn rotate(app: &App, emergency: bool) -> Result<(), String> {
-    let rotated = keys::rotate(app, emergency).await.map_err(text)??;
+    let rotated = keys::rotate(app, emergency).await.map_err(text)?;
     if emergency {
         mails::actions::keys::replace(app).await.map_err(text)?;
     }
@@ -87,6 +86,6 @@ async fn rotate(app: &App, emergency: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn text(error: Error) -> String {
+fn text(error: impl ToString) -> String {
     error.to_string()
 }

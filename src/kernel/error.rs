@@ -214,3 +214,26 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Why something was not done that the operator asked for, or that their settings stand against.
+#[derive(Debug)]
+pub enum OperatorError {
+    /// A sentence with a remedy.
+    Refused(String),
+    Failed(Error),
+}
+
+impl From<Error> for OperatorError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl std::fmt::Display for OperatorError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(sentence) => f.write_str(sentence),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use referral::app::App;
 use referral::features::tokens::actions::keys::{self};
+use referral::kernel::error::OperatorError;
 
 use crate::support::client::{Client, PASSWORD};
 use crate::support::paths::KEYS;
@@ -32,6 +33,15 @@ pub async fn signs_with(client: &Client, name: &str) -> String {
 
 /// Rotates as the command line does.
 pub async fn rotate(app: &App, emergency: bool) -> Vec<String> {
-    let rotated = keys::rotate(app, emergency).await.expect("no fault").expect("no refusal");
+    let rotated = keys::rotate(app, emergency).await.expect("no refusal");
     rotated.made.into_iter().map(|(kid, _)| kid).collect()
+}
+
+/// What the operator is told of something that was not done.
+pub fn refused<T>(outcome: Result<T, OperatorError>) -> String {
+    match outcome {
+        Err(OperatorError::Refused(sentence)) => sentence,
+        Err(OperatorError::Failed(error)) => panic!("a fault: {error}"),
+        Ok(_) => panic!("it was done"),
+    }
 }

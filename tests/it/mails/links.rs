@@ -120,7 +120,7 @@ async fn a_link_dies_with_the_address_the_password_the_account_and_the_key(setup
 
     let token = reset_mail(&test, &smtp, &address("leaked")).await.token();
     keys::replace(test.app()).await.expect("replaced");
-    keys::open(test.app()).await.expect("a look").expect("it opens");
+    keys::open(test.app()).await.expect("it opens");
     dead(&token).await;
 }
 

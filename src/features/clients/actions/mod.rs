@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::db::Work;
+use crate::db::{Tx, Work};
 use crate::features::clients::model::{Change, ClientRegistration, DOCS, Fault, OAuthClient, hash_secret};
 use crate::features::clients::store;
 use crate::features::tokens;
@@ -136,16 +136,22 @@ pub async fn new_secret(app: &App, sent: Sent<String>, id: &str) -> Result<Strin
 pub async fn remove(app: &App, sent: Sent<()>, id: &str) -> Result<()> {
     let client = get(app, id).await?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
-    let delete: Work<(Uuid, String, Time), Vec<SessionId>> = |tx, (uuid, id, now)| {
-        Box::pin(async move {
-            if !store::delete(tx, *uuid, *now).await? {
-                return Err(Refusal::ClientNotFound.into());
-            }
-            consents::forget_client(tx, id).await?;
-            tokens::actions::end_all_of_client(tx, id, *now).await
-        })
-    };
-    let ended = app.write(sent.settled(&())?, (uuid, client.id, app.clock.now()), delete).await?;
+    let removal = Removal { uuid, id: client.id, now: app.clock.now() };
+    let ended = app.write(sent.settled(&())?, removal, |tx, input| Box::pin(delete(tx, input))).await?;
     app.sessions_ended(&ended).await;
     Ok(())
+}
+
+struct Removal {
+    uuid: Uuid,
+    id: String,
+    now: Time,
+}
+
+async fn delete(tx: &mut Tx<'_>, input: &Removal) -> Result<Vec<SessionId>> {
+    if !store::delete(tx, input.uuid, input.now).await? {
+        return Err(Refusal::ClientNotFound.into());
+    }
+    consents::forget_client(tx, &input.id).await?;
+    tokens::actions::end_all_of_client(tx, &input.id, input.now).await
 }

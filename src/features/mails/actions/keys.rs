@@ -9,17 +9,16 @@ use crate::app::App;
 use crate::cache::changes::announce_keys;
 use crate::crypto::keyring::StoredSecret;
 use crate::crypto::mail_key::MailKey;
-use crate::db::Work;
+use crate::db::{Tx, Work};
 use crate::features::mails::store;
 use crate::features::tokens::actions::keys::locked;
 use crate::kernel::actor::Actor;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, OperatorError, Result};
 use crate::kernel::ids::KeyChangeId;
 use crate::kernel::time::Time;
 
-/// Takes over the key that the database has, makes one if there is none, and seals it if it lies open. The inner error
-/// is a sentence with a remedy.
-pub async fn open(app: &App) -> Result<Result<(), String>> {
+/// Takes over the key that the database has, makes one if there is none, and seals it if it lies open.
+pub async fn open(app: &App) -> Result<(), OperatorError> {
     let mut stored = store::key(&app.db).await?;
     if stored.is_none() {
         let made = app.keyring.sealed_secret(StoredSecret::generate()?)?;
@@ -28,15 +27,15 @@ pub async fn open(app: &App) -> Result<Result<(), String>> {
         // Of several nodes that do so at once one wins, and the others take its key.
         stored = store::key(&app.db).await?;
     }
-    let Some(stored) = stored else { return Err(Error::inconsistent("mail_key", "one", 1)) };
+    let Some(stored) = stored else { return Err(Error::inconsistent("mail_key", "one", 1).into()) };
     if !take_over(app, &stored)? {
-        return Ok(Err(locked(app.keyring.seals(), &stored.kid)));
+        return Err(OperatorError::Refused(locked(app.keyring.seals(), &stored.kid)));
     }
     if app.keyring.seals() && !stored.sealed {
         let seal: Work<StoredSecret, ()> = |tx, key| Box::pin(store::seal_key(tx, key));
         app.db.write(Actor::SERVICE, app.keyring.sealed_secret(stored)?, seal).await?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// False when the master key does not open it. One that was opened once stays so.
@@ -52,7 +51,10 @@ fn take_over(app: &App, stored: &StoredSecret) -> Result<bool> {
 /// The key, read from the database by a command that has not opened it before.
 pub async fn current(app: &App) -> Result<Arc<MailKey>> {
     if app.mail_keyring.get().is_none() {
-        open(app).await?.map_err(Error::Internal)?;
+        open(app).await.map_err(|error| match error {
+            OperatorError::Refused(sentence) => Error::Internal(sentence),
+            OperatorError::Failed(error) => error,
+        })?;
     }
     app.mail_keyring.get().ok_or_else(|| Error::Internal("there is no mail key".into()))
 }
@@ -62,12 +64,14 @@ pub async fn follow(app: &App, mut changed: watch::Receiver<()>) {
     while changed.changed().await.is_ok() {
         loop {
             match open(app).await {
-                Ok(Ok(())) => break,
-                Ok(Err(sentence)) => {
+                Ok(()) => break,
+                Err(OperatorError::Refused(sentence)) => {
                     tracing::error!("{sentence}. This node cannot send mails with it");
                     break;
                 }
-                Err(error) => tracing::warn!(%error, "cannot read the mail key, which may have changed; trying again"),
+                Err(OperatorError::Failed(error)) => {
+                    tracing::warn!(%error, "cannot read the mail key, which may have changed; trying again")
+                }
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -78,14 +82,20 @@ pub async fn follow(app: &App, mut changed: watch::Receiver<()>) {
 /// sent.
 pub async fn replace(app: &App) -> Result<()> {
     let made = app.keyring.sealed_secret(StoredSecret::generate()?)?;
-    let write: Work<(StoredSecret, Time, KeyChangeId), ()> = |tx, (key, now, change)| {
-        Box::pin(async move {
-            store::insert_key(tx, key, *now).await?;
-            store::replace_key(tx, key, *now).await?;
-            announce_keys(tx, *change).await
-        })
-    };
-    app.db.write(Actor::OPERATOR, (made, app.clock.now(), KeyChangeId::new()), write).await?;
+    let replacement = Replacement { key: made, now: app.clock.now(), change: KeyChangeId::new() };
+    app.db.write(Actor::OPERATOR, replacement, |tx, input| Box::pin(insert_in_place(tx, input))).await?;
     app.keys_changed().await;
     Ok(())
+}
+
+struct Replacement {
+    key: StoredSecret,
+    now: Time,
+    change: KeyChangeId,
+}
+
+async fn insert_in_place(tx: &mut Tx<'_>, input: &Replacement) -> Result<()> {
+    store::insert_key(tx, &input.key, input.now).await?;
+    store::replace_key(tx, &input.key, input.now).await?;
+    announce_keys(tx, input.change).await
 }

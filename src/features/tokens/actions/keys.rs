@@ -9,11 +9,11 @@ use crate::app::App;
 use crate::cache::changes::announce_keys;
 use crate::config::Tokens;
 use crate::crypto::keyring::{Key, Keyring, LEEWAY, StoredKey, StoredSecret};
-use crate::db::{Db, Work};
+use crate::db::{Db, Tx, Work};
 use crate::features::tokens::store;
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::IdTokenAlgorithm;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, OperatorError, Result};
 use crate::kernel::ids::KeyChangeId;
 use crate::kernel::time::Time;
 
@@ -51,12 +51,11 @@ pub async fn follow(app: &App, mut changed: watch::Receiver<()>) {
     }
 }
 
-/// Takes over the keys that the database has, makes the first if there is none, and seals what is not sealed. The inner
-/// error is a sentence with a remedy.
-pub async fn open(app: &App) -> Result<Result<(), String>> {
+/// Takes over the keys that the database has, makes the first if there is none, and seals what is not sealed.
+pub async fn open(app: &App) -> Result<(), OperatorError> {
     read(&app.keyring, &app.db).await?;
     if let Some(kid) = app.keyring.locked() {
-        return Ok(Err(locked(app.keyring.seals(), &kid)));
+        return Err(OperatorError::Refused(locked(app.keyring.seals(), &kid)));
     }
     if !app.keyring.has(IdTokenAlgorithm::EdDsa) {
         make(app, IdTokenAlgorithm::EdDsa).await?;
@@ -66,7 +65,7 @@ pub async fn open(app: &App) -> Result<Result<(), String>> {
     }
     seal(app).await?;
     hand_out(app);
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Gives those who need a secret that all nodes have theirs.
@@ -112,33 +111,32 @@ struct First {
 /// Makes the first key of an algorithm. Of several nodes that do so at once one wins, and the others take its key.
 async fn make(app: &App, algorithm: IdTokenAlgorithm) -> Result<()> {
     let first = First { key: generate(app, algorithm).await?, now: second(app), change: KeyChangeId::new() };
-    let insert: Work<First, ()> = |tx, first| {
-        Box::pin(async move {
-            let keys = store::lock_keys(tx).await?;
-            if !living(&keys).any(|stored| stored.key.algorithm == first.key.algorithm) {
-                store::insert_key(tx, &first.key, first.now, first.now).await?;
-                announce_keys(tx, first.change).await?;
-            }
-            Ok(())
-        })
-    };
-    app.db.write(Actor::SERVICE, first, insert).await?;
+    app.db.write(Actor::SERVICE, first, |tx, first| Box::pin(insert_first(tx, first))).await?;
     app.keys_changed().await;
     read(&app.keyring, &app.db).await
+}
+
+async fn insert_first(tx: &mut Tx<'_>, first: &First) -> Result<()> {
+    let keys = store::lock_keys(tx).await?;
+    if living(&keys).any(|stored| stored.key.algorithm == first.key.algorithm) {
+        return Ok(());
+    }
+    store::insert_key(tx, &first.key, first.now, first.now).await?;
+    announce_keys(tx, first.change).await
 }
 
 /// Makes the key for refresh tokens, unless another node comes first. Nodes that know of none give theirs without a
 /// MAC.
 async fn make_refresh_key(app: &App) -> Result<()> {
     let key = app.keyring.sealed_secret(StoredSecret::generate()?)?;
-    let insert: Work<(StoredSecret, Time), ()> = |tx, (key, now)| {
-        Box::pin(async move {
-            store::lock_keys(tx).await?;
-            store::insert_refresh_key(tx, key, *now).await
-        })
-    };
+    let insert: Work<(StoredSecret, Time), ()> = |tx, (key, now)| Box::pin(insert_refresh_key(tx, key, *now));
     app.db.write(Actor::SERVICE, (key, second(app)), insert).await?;
     read(&app.keyring, &app.db).await
+}
+
+async fn insert_refresh_key(tx: &mut Tx<'_>, key: &StoredSecret, now: Time) -> Result<()> {
+    store::lock_keys(tx).await?;
+    store::insert_refresh_key(tx, key, now).await
 }
 
 /// A key as it is stored. RSA has the runtime wait on a thread of its own.
@@ -147,37 +145,28 @@ async fn generate(app: &App, algorithm: IdTokenAlgorithm) -> Result<Key> {
     app.keyring.sealed(key.map_err(|error| Error::Internal(format!("cannot make a key: {error}")))??)
 }
 
+struct Sealed {
+    /// Private keys by their generations.
+    keys: Vec<(i64, Vec<u8>)>,
+    refresh_keys: Vec<StoredSecret>,
+}
+
 /// Seals keys from before there was a master key.
 async fn seal(app: &App) -> Result<()> {
     if !app.keyring.seals() {
         return Ok(());
     }
-    let mut sealed = Vec::new();
+    let mut sealed = Sealed { keys: Vec::new(), refresh_keys: Vec::new() };
     for stored in living(&store::keys(&app.db).await?).filter(|stored| !stored.key.sealed) {
-        sealed.push((stored.generation, app.keyring.sealed(stored.key.clone())?.private_key));
+        sealed.keys.push((stored.generation, app.keyring.sealed(stored.key.clone())?.private_key));
     }
-    let mut refresh = Vec::new();
     for key in store::refresh_keys(&app.db).await?.into_iter().filter(|key| !key.sealed) {
-        refresh.push(app.keyring.sealed_secret(key)?);
+        sealed.refresh_keys.push(app.keyring.sealed_secret(key)?);
     }
-    if sealed.is_empty() && refresh.is_empty() {
+    if sealed.keys.is_empty() && sealed.refresh_keys.is_empty() {
         return Ok(());
     }
-    type Sealed = (Vec<(i64, Vec<u8>)>, Vec<StoredSecret>);
-    let write: Work<Sealed, u64> = |tx, (sealed, refresh)| {
-        Box::pin(async move {
-            store::lock_keys(tx).await?;
-            let mut changed = 0;
-            for (generation, private_key) in sealed {
-                changed += u64::from(store::seal_key(tx, *generation, private_key).await?);
-            }
-            for key in refresh {
-                changed += u64::from(store::seal_refresh_key(tx, key).await?);
-            }
-            Ok(changed)
-        })
-    };
-    let changed = app.db.write(Actor::SERVICE, (sealed, refresh), write).await?;
+    let changed = app.db.write(Actor::SERVICE, sealed, |tx, sealed| Box::pin(replace_open(tx, sealed))).await?;
     if changed > 0 {
         tracing::info!(
             keys = changed,
@@ -186,6 +175,19 @@ async fn seal(app: &App) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Replaces keys that lie open by sealed ones, and says how many did.
+async fn replace_open(tx: &mut Tx<'_>, sealed: &Sealed) -> Result<u64> {
+    store::lock_keys(tx).await?;
+    let mut changed = 0;
+    for (generation, private_key) in &sealed.keys {
+        changed += u64::from(store::seal_key(tx, *generation, private_key).await?);
+    }
+    for key in &sealed.refresh_keys {
+        changed += u64::from(store::seal_refresh_key(tx, key).await?);
+    }
+    Ok(changed)
 }
 
 /// Where a key stands in its life.
@@ -255,6 +257,7 @@ fn succeeded_at(stored: &StoredKey, keys: &[StoredKey]) -> Option<Time> {
 }
 
 /// What a rotation has made.
+#[derive(Debug)]
 pub struct Rotated {
     pub made: Vec<(String, IdTokenAlgorithm)>,
     pub signs_from: Time,
@@ -272,16 +275,22 @@ struct Rotation {
     change: KeyChangeId,
 }
 
+enum RotationOutcome {
+    Rotated,
+    /// A successor that does not sign yet is there already: its name, and when it signs.
+    TooSoon(String, Time),
+}
+
 /// Makes a successor for the key of each algorithm there is. It is published at once and signs after [`LEAD`].
 ///
 /// In an emergency it signs at once, and all former keys are retired: no node believes a token signed by one of them as
-/// soon as it has read the feed of changes. The inner error is a sentence with a remedy.
-pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String>> {
+/// soon as it has read the feed of changes.
+pub async fn rotate(app: &App, emergency: bool) -> Result<Rotated, OperatorError> {
     read(&app.keyring, &app.db).await?;
     let unopened = app.keyring.locked();
     if let Some(kid) = unopened.as_ref().filter(|_| !emergency) {
         // Nodes have another master key: they could not sign with what is made here.
-        return Ok(Err(locked(app.keyring.seals(), kid)));
+        return Err(OperatorError::Refused(locked(app.keyring.seals(), kid)));
     }
     let mut made = vec![generate(app, IdTokenAlgorithm::EdDsa).await?];
     if app.keyring.has(IdTokenAlgorithm::Rs256) {
@@ -293,34 +302,33 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Result<Rotated, String
     let refresh_key = emergency.then(StoredSecret::generate).transpose()?;
     let refresh_key = refresh_key.map(|key| app.keyring.sealed_secret(key)).transpose()?;
     let rotation = Rotation { made, refresh_key, emergency, now, active_from, change: KeyChangeId::new() };
-    let write: Work<Rotation, Result<(), String>> = |tx, rotation| {
-        Box::pin(async move {
-            let keys = store::lock_keys(tx).await?;
-            if rotation.emergency {
-                for stored in living(&keys) {
-                    store::retire_key(tx, stored.generation, rotation.now).await?;
-                }
-            } else if let Some(next) = living(&keys).find(|stored| stored.active_from > rotation.now) {
-                return Ok(Err(format!(
-                    "{} is published already and signs from {} on: wait until it does",
-                    next.key.kid, next.active_from
-                )));
-            }
-            for key in &rotation.made {
-                store::insert_key(tx, key, rotation.now, rotation.active_from).await?;
-            }
-            if let Some(key) = &rotation.refresh_key {
-                store::forget_refresh_keys(tx).await?;
-                store::insert_refresh_key(tx, key, rotation.now).await?;
-            }
-            announce_keys(tx, rotation.change).await.map(Ok)
-        })
-    };
-    if let Err(sentence) = app.db.write(Actor::OPERATOR, rotation, write).await? {
-        return Ok(Err(sentence));
+    let outcome = app.db.write(Actor::OPERATOR, rotation, |tx, rotation| Box::pin(replace(tx, rotation))).await?;
+    if let RotationOutcome::TooSoon(kid, from) = outcome {
+        let sentence = format!("{kid} is published already and signs from {from} on: wait until it does");
+        return Err(OperatorError::Refused(sentence));
     }
     app.keys_changed().await;
-    Ok(Ok(Rotated { made: names, signs_from: active_from, locked: unopened }))
+    Ok(Rotated { made: names, signs_from: active_from, locked: unopened })
+}
+
+async fn replace(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<RotationOutcome> {
+    let keys = store::lock_keys(tx).await?;
+    if rotation.emergency {
+        for stored in living(&keys) {
+            store::retire_key(tx, stored.generation, rotation.now).await?;
+        }
+    } else if let Some(next) = living(&keys).find(|stored| stored.active_from > rotation.now) {
+        return Ok(RotationOutcome::TooSoon(next.key.kid.clone(), next.active_from));
+    }
+    for key in &rotation.made {
+        store::insert_key(tx, key, rotation.now, rotation.active_from).await?;
+    }
+    if let Some(key) = &rotation.refresh_key {
+        store::forget_refresh_keys(tx).await?;
+        store::insert_refresh_key(tx, key, rotation.now).await?;
+    }
+    announce_keys(tx, rotation.change).await?;
+    Ok(RotationOutcome::Rotated)
 }
 
 struct Retirement {
@@ -329,23 +337,24 @@ struct Retirement {
     change: KeyChangeId,
 }
 
-/// Takes a key out of what is published and believed. The inner error is a sentence that says from when on that may be.
-pub async fn retire(app: &App, kid: &str) -> Result<Result<(), String>> {
+/// Takes a key out of what is published and believed.
+pub async fn retire(app: &App, kid: &str) -> Result<(), OperatorError> {
     let retirement = Retirement { kid: kid.to_owned(), now: app.clock.now(), change: KeyChangeId::new() };
-    let write: Work<Retirement, Result<(), String>> = |tx, input| {
-        Box::pin(async move {
-            let keys = store::lock_keys(tx).await?;
-            let generation = match may_retire(&keys, &input.kid, input.now) {
-                Ok(generation) => generation,
-                Err(sentence) => return Ok(Err(sentence)),
-            };
-            store::retire_key(tx, generation, input.now).await?;
-            announce_keys(tx, input.change).await.map(Ok)
-        })
-    };
-    let outcome = app.db.write(Actor::OPERATOR, retirement, write).await?;
+    let refused = app.db.write(Actor::OPERATOR, retirement, |tx, input| Box::pin(retire_unneeded(tx, input))).await?;
     app.keys_changed().await;
-    Ok(outcome)
+    refused.map_or(Ok(()), |sentence| Err(OperatorError::Refused(sentence)))
+}
+
+/// Retires the key, or says why it cannot be yet.
+async fn retire_unneeded(tx: &mut Tx<'_>, input: &Retirement) -> Result<Option<String>> {
+    let keys = store::lock_keys(tx).await?;
+    let generation = match may_retire(&keys, &input.kid, input.now) {
+        Ok(generation) => generation,
+        Err(sentence) => return Ok(Some(sentence)),
+    };
+    store::retire_key(tx, generation, input.now).await?;
+    announce_keys(tx, input.change).await?;
+    Ok(None)
 }
 
 /// The generation of the key, if it neither signs nor has signed a token that may still be good.

@@ -333,22 +333,33 @@ pub async fn housekeeping(app: &App, before: Time) -> Result<u64> {
 /// Brings times back that a clock has written which was ahead: a session begun then would outlive all others, and a key
 /// made then would not sign for as long.
 pub async fn mend_times(app: &App, now: Time) -> Result<u64> {
-    let (end, change) = (now.plus(app.config.tokens.absolute()), KeyChangeId::new());
-    let work: Work<(Time, Time, KeyChangeId), (u64, bool)> = |tx, (now, end, change)| {
-        Box::pin(async move {
-            let sessions = store::mend_sessions(tx, *now, *end).await?;
-            let keys = store::mend_keys(tx, *now, now.plus(keys::LEAD)).await?;
-            if keys > 0 {
-                announce_keys(tx, *change).await?;
-            }
-            Ok((sessions + keys, keys > 0))
-        })
-    };
-    let (mended, keys) = app.db.write(Actor::SERVICE, (now, end, change), work).await?;
-    if keys {
+    let latest = Latest { now, end: now.plus(app.config.tokens.absolute()), change: KeyChangeId::new() };
+    let mended = app.db.write(Actor::SERVICE, latest, |tx, latest| Box::pin(mend(tx, latest))).await?;
+    if mended.keys > 0 {
         app.keys_changed().await;
     }
-    Ok(mended)
+    Ok(mended.sessions + mended.keys)
+}
+
+struct Latest {
+    now: Time,
+    /// After which no session lasts that has begun by now.
+    end: Time,
+    change: KeyChangeId,
+}
+
+struct Mended {
+    sessions: u64,
+    keys: u64,
+}
+
+async fn mend(tx: &mut Tx<'_>, latest: &Latest) -> Result<Mended> {
+    let sessions = store::mend_sessions(tx, latest.now, latest.end).await?;
+    let keys = store::mend_keys(tx, latest.now, latest.now.plus(keys::LEAD)).await?;
+    if keys > 0 {
+        announce_keys(tx, latest.change).await?;
+    }
+    Ok(Mended { sessions, keys })
 }
 
 /// Signs an ID token.
