@@ -11,6 +11,7 @@ use crate::cache::redis::Redis;
 use crate::cache::{Cache, Recent};
 use crate::clicks::Clicks;
 use crate::config::Config;
+use crate::crypto::audit_keys::AuditKeys;
 use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::mail_key::MailKeyring;
@@ -59,6 +60,8 @@ pub struct App {
     pub clicks: Clicks,
     pub hasher: Hasher,
     pub keyring: Keyring,
+    /// By which the database signs what is noted of changes.
+    pub audit_keys: AuditKeys,
     /// Access tokens verified a moment ago, by the key ring's era and their hash.
     pub verified: moka::sync::Cache<(u64, AccessTokenHash), Arc<Caller>>,
     pub hunter: Option<Hunter>,
@@ -116,6 +119,7 @@ impl App {
             redis,
             hasher: Hasher::start(&config.hashing)?,
             keyring: Keyring::new(config.tokens.master_key()).map_err(|error| error.to_string())?,
+            audit_keys: AuditKeys::default(),
             verified: moka::sync::Cache::builder().max_capacity(50_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,
             mailer: Mailer::open(&config.mail)?,

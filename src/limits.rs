@@ -158,6 +158,11 @@ impl Limits {
         self.count(&[(Quota::Call, client.0.as_bytes())]).await
     }
 
+    /// Whether there are limits at all.
+    pub fn are_on(&self) -> bool {
+        self.enabled
+    }
+
     /// How many codes a user may make within a day.
     pub fn codes_a_day(&self) -> Option<i64> {
         self.enabled.then_some(self.codes_per_user_and_day)

@@ -77,6 +77,10 @@ pub struct Metrics {
     sign_ins: Family<Outcome, Counter>,
     verdicts: Family<Verdict, Counter>,
     mails: Family<MailLabels, Counter>,
+    audit_head_seq: Gauge,
+    /// The first 48 bits: as many as any reader of figures keeps exactly.
+    audit_head_hash: Gauge,
+    audit_alien: Counter,
     /// Apart, for they are counted at every request.
     tokens_remembered: Counter,
     tokens_checked: Counter,
@@ -117,6 +121,18 @@ impl Default for Metrics {
         let verdicts = Family::<Verdict, Counter>::default();
         let mails = Family::<MailLabels, Counter>::default();
         let tokens = Family::<Source, Counter>::default();
+        let (audit_head_seq, audit_head_hash, audit_alien) = (Gauge::default(), Gauge::default(), Counter::default());
+        registry.register("audit_head_seq", "Rows in the chain of the audit", audit_head_seq.clone());
+        registry.register(
+            "audit_head_hash",
+            "The first 48 bits of the hash of the audit's last row, as a number",
+            audit_head_hash.clone(),
+        );
+        registry.register(
+            "audit_alien_rows",
+            "Rows of the audit that this service has not written",
+            audit_alien.clone(),
+        );
         registry.register("registrations", "Accounts made", registrations.clone());
         registry.register("referrals", "Referrals made, by what they were at first", referrals.clone());
         registry.register("log_ins", "Passwords tried at log-in", log_ins.clone());
@@ -165,6 +181,9 @@ impl Default for Metrics {
             mails,
             tokens_remembered,
             tokens_checked,
+            audit_head_seq,
+            audit_head_hash,
+            audit_alien,
             registry,
         }
     }
@@ -211,6 +230,18 @@ impl Metrics {
     /// A mail was sent, is tried again, was refused by the mail server, or was too late.
     pub fn mail(&self, kind: &'static str, outcome: &'static str) {
         self.mails.get_or_create(&MailLabels { kind, outcome }).inc();
+    }
+
+    /// Where the audit's chain ends.
+    pub fn audit_head(&self, seq: i64, hash: &[u8; 32]) {
+        self.audit_head_seq.set(seq);
+        let first = hash.iter().take(6).fold(0, |number: i64, byte| number << 8 | i64::from(*byte));
+        self.audit_head_hash.set(first);
+    }
+
+    /// Rows were found that this service has not written.
+    pub fn audit_alien(&self, rows: u64) {
+        self.audit_alien.inc_by(rows);
     }
 
     /// A good token, whose signature was remembered or had to be checked.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::config::{Config, without_password};
 use crate::db::{self, migrate};
-use crate::features::{mails, tokens};
+use crate::features::{audit, mails, tokens};
 use crate::kernel::error::{Error, OperatorError};
 use crate::kernel::time::Clock;
 
@@ -24,7 +24,8 @@ async fn migrated(app: &App) -> Result<(), String> {
     if let Some(redis) = &app.redis {
         redis.belongs_to(installation);
     }
-    Ok(())
+    // Whatever changes something may have to note it.
+    audit::actions::keys::open(app).await.map_err(unreadable)
 }
 
 /// As [`connect`], for a command beside the service: a database that is not there is not made.

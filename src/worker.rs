@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
 use crate::cache;
-use crate::features::{accounts, codes, identities, links, mails, oauth, referrals, tokens};
+use crate::features::{accounts, audit, codes, identities, links, mails, oauth, referrals, tokens};
 use crate::idempotency;
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
@@ -25,6 +25,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(300);
 /// Between two looks for what a wrong clock has left; every so many there is housekeeping.
 const MENDING: Duration = Duration::from_secs(60);
 const ROUNDS: u32 = 10;
+/// Between two lines about the head of the audit.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A clock that has jumped and stays there counts as right after so long.
 const DISTRUST: Duration = Duration::from_secs(3600);
 /// At a stop, for jobs under way to end by themselves; then they go back into the queue.
@@ -97,7 +99,8 @@ pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
     keep(&mut loops, "housekeeping", app.clone(), stop.clone(), keep_house);
     keep(&mut loops, "keys", app.clone(), stop.clone(), make_keys);
     keep(&mut loops, "expiry", app.clone(), stop.clone(), sweep);
-    keep(&mut loops, "clicks", app, stop, write_clicks);
+    keep(&mut loops, "clicks", app.clone(), stop.clone(), write_clicks);
+    keep(&mut loops, "audit", app, stop, chain_audit);
     while loops.join_next().await.is_some() {}
 }
 
@@ -212,6 +215,26 @@ async fn write_clicks(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         }
         failed = written.is_err();
     }
+}
+
+/// Gives what was noted its place, and tells once a day how the chain ends: who keeps that elsewhere sees when an end
+/// was cut off.
+async fn chain_audit(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let work = async {
+        let mut told: Option<Instant> = None;
+        loop {
+            match audit::actions::chain::run(&app).await {
+                Ok(head) if told.is_none_or(|at| at.elapsed() >= DAY) => {
+                    told = Some(Instant::now());
+                    tracing::info!(seq = head.seq, hash = head.hash_text(), "the head of the audit");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "cannot chain the audit; trying again"),
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    };
+    until_stopped(&mut stop, work).await;
 }
 
 /// Units of work may be left at any step; what was not committed is done by the next who comes.

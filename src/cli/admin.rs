@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use super::audit::{self, Audit};
 use super::jobs::{self, Jobs};
+use super::people::{self, People};
 use crate::app::App;
-use crate::features::accounts::actions::administration as admin;
+use crate::features::accounts::actions::{administration as admin, management};
 use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, Entrance, Registration, check_name_against};
+use crate::features::audit::model::Reason;
 use crate::features::clients;
 use crate::features::clients::model::{GrantType, RedirectUri, parse_name};
 use crate::kernel::actor::Actor;
@@ -49,15 +52,26 @@ pub enum Admin {
     Disable {
         /// User name or e-mail address
         user: String,
+        /// Why: fraud, abuse, security, legal, request, mistake or other
+        #[arg(long, value_name = "WORD", value_parser = people::reason)]
+        reason: Option<Reason>,
     },
     /// Let a disabled user in again
     Enable {
         /// User name or e-mail address
         user: String,
+        /// Why: fraud, abuse, security, legal, request, mistake or other
+        #[arg(long, value_name = "WORD", value_parser = people::reason)]
+        reason: Option<Reason>,
     },
+    #[command(flatten)]
+    People(People),
     /// Manage the programs (OAuth clients) that may act for people, or for themselves
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Look at what is noted of what managers, clients and commands have done
+    #[command(subcommand)]
+    Audit(Audit),
     /// List the jobs that were given up: id, kind, since when, attempts, subject, how the last attempt went
     Jobs {
         #[command(subcommand)]
@@ -123,20 +137,22 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
         Admin::ResetPassword { user } => {
             let found = find(&app, &user).await?;
             let new = read_password()?;
-            admin::reset_password(&app, &found, &new).await.map_err(text)??;
+            admin::reset_password(&app, &found, &new).await.map_err(text)?;
             done(&format!("{} has the new password; all sessions have ended", found.username))
         }
-        Admin::Disable { user } => {
+        Admin::Disable { user, reason } => {
             let found = find(&app, &user).await?;
-            admin::disable(&app, found.id).await.map_err(text)?;
+            management::disable(&app, Actor::OPERATOR.into(), found.id, reason).await.map_err(text)?;
             done(&format!("{} is disabled", found.username))
         }
-        Admin::Enable { user } => {
+        Admin::Enable { user, reason } => {
             let found = find(&app, &user).await?;
-            admin::enable(&app, found.id).await.map_err(text)?;
+            management::enable(&app, Actor::OPERATOR.into(), found.id, reason).await.map_err(text)?;
             done(&format!("{} may log in again", found.username))
         }
         Admin::Client(command) => client(&app, command).await,
+        Admin::People(command) => people::run(&app, command).await,
+        Admin::Audit(command) => audit::run(&app, command).await,
         Admin::Jobs { command } => jobs::run(&app, command).await,
     }
 }

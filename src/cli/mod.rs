@@ -1,11 +1,14 @@
 //! The command line.
 
 mod admin;
+mod audit;
 mod check;
+mod erase_log;
 mod health;
 mod jobs;
 mod keys;
 mod mail;
+mod people;
 mod serve;
 
 use std::io::Write;
@@ -62,6 +65,15 @@ enum Command {
     /// See and try the mails that the service sends
     #[command(subcommand)]
     Mail(mail::Mail),
+    /// Print who was erased, by id and date; to be kept beside the backups
+    ///
+    /// What a backup brings back that is restored, `--apply` erases again: of the output that was kept, not of what the
+    /// restored database says. Whoever was erased after it was printed is back.
+    EraseLog {
+        /// Erase those again whom this file names, which an earlier `referral erase-log` has printed
+        #[arg(long, value_name = "FILE")]
+        apply: Option<PathBuf>,
+    },
     /// Is the configuration right? Tells what is wrong, and the remedy
     ///
     /// Reads the settings, reaches for the database, Redis, identity providers and the addresses to listen on, and
@@ -164,6 +176,10 @@ fn run(arguments: Arguments) -> Result<(), String> {
                 deadline::patiently(PATIENCE, keys::run(app, command)).await
             }
             Command::Mail(command) => mail::run(reading.valid()?, command).await,
+            Command::EraseLog { apply } => {
+                let app = beside(reading.valid()?).await?;
+                deadline::patiently(PATIENCE, erase_log::run(&app, apply.as_deref())).await
+            }
             Command::Check => check::run(reading).await,
             Command::Health { live } => health::run(&reading.valid()?, live),
             _ => serve::run(reading.valid()?).await,

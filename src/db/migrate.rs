@@ -32,6 +32,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("idempotency", include_str!("../../migrations/0011_idempotency.sql")),
     ("participants", include_str!("../../migrations/0012_participants.sql")),
     ("links", include_str!("../../migrations/0013_links.sql")),
+    ("audit", include_str!("../../migrations/0014_audit.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

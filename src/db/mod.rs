@@ -23,10 +23,11 @@ mod sqlite;
 mod value;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -69,7 +70,13 @@ pub struct Options {
 pub struct Tx<'c> {
     engine: Engine<'c>,
     actor: Actor,
+    signer: Signer,
 }
+
+/// What units of work sign with, so that what they have noted is told from what SQL has written. Nothing until the
+/// service has opened its key.
+#[derive(Clone, Default)]
+struct Signer(Arc<RwLock<Option<hmac::Key>>>);
 
 enum Engine<'c> {
     Sqlite(&'c mut rusqlite::Connection),
@@ -218,6 +225,15 @@ impl Db {
         }
     }
 
+    /// Units of work sign with this key from now on.
+    pub fn sign_with(&self, key: hmac::Key) {
+        let signer = match self {
+            Self::Sqlite(sqlite) => &sqlite.signer,
+            Self::Postgres(postgres) => postgres.signer(),
+        };
+        *signer.0.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+
     /// Whether a request or a job has met lately that something cannot be read back.
     pub fn is_damaged(&self) -> bool {
         self.damage().is_recent()
@@ -268,6 +284,19 @@ impl Tx<'_> {
     /// Whose unit of work it is.
     pub fn actor(&self) -> Actor {
         self.actor
+    }
+
+    /// A MAC by the key that the service has opened, which SQL alone cannot make.
+    pub fn signature(&self, text: &[u8]) -> Result<Vec<u8>> {
+        let key = self.signer.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let key = key.ok_or_else(|| {
+            Error::Internal(
+                "the key that the audit is signed with is sealed: give the master key of the service as \
+                 tokens.master_key (REFERRAL_MASTER_KEY or REFERRAL_MASTER_KEY_FILE)"
+                    .into(),
+            )
+        })?;
+        Ok(hmac::sign(&key, text).as_ref().to_vec())
     }
 
     pub async fn rows(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {

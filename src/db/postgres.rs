@@ -26,7 +26,7 @@ use self::shared::Shared;
 use super::damage::Damage;
 use super::error::from_postgres;
 use super::value::{Row, Sql, Value};
-use super::{Attempt, Engine, Options, Tx, Usage, Work};
+use super::{Attempt, Engine, Options, Signer, Tx, Usage, Work};
 use crate::kernel::actor::Actor;
 use crate::kernel::deadline;
 use crate::kernel::error::{Cause, Error, Result, Storage};
@@ -54,6 +54,7 @@ struct Inner {
     epoch: AtomicU64,
     limits: Limits,
     damage: Damage,
+    signer: Signer,
 }
 
 /// How long a request may wait for what, of the time that it has.
@@ -146,11 +147,16 @@ impl Postgres {
             epoch: AtomicU64::new(0),
             limits,
             damage: Damage::default(),
+            signer: Signer::default(),
         })))
     }
 
     pub(super) fn damage(&self) -> &Damage {
         &self.0.damage
+    }
+
+    pub(super) fn signer(&self) -> &Signer {
+        &self.0.signer
     }
 
     pub fn usage(&self) -> Usage {
@@ -206,7 +212,8 @@ impl Postgres {
     pub async fn write<I, T>(&self, actor: Actor, input: &I, work: Work<I, T>) -> Result<T> {
         let mut lease = self.lease().await?;
         lease.begin(&self.0.limits.begin(self.0.connector.keeps(), deadline::statement())).await?;
-        let mut tx = Tx { engine: Engine::Postgres(Session { lease: &mut lease, failed: false }), actor };
+        let engine = Engine::Postgres(Session { lease: &mut lease, failed: false });
+        let mut tx = Tx { engine, actor, signer: self.0.signer.clone() };
         let outcome = work(&mut tx, input).await;
         let failed = matches!(tx.engine, Engine::Postgres(Session { failed: true, .. }));
         // What is not committed is rolled back with the lease.

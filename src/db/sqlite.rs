@@ -24,7 +24,7 @@ use super::damage::Damage;
 use super::error::{from_sqlite, lost_thread};
 use super::found;
 use super::value::{Row, Sql, Value, sqlite_text};
-use super::{Engine, Tx, Usage, Work};
+use super::{Engine, Signer, Tx, Usage, Work};
 use crate::kernel::actor::Actor;
 use crate::kernel::deadline::{self, Written};
 use crate::kernel::error::{Cause, Error, Result, Storage};
@@ -33,7 +33,6 @@ use crate::kernel::time::Clock;
 const READERS: usize = 4;
 /// Units and reads that may wait before callers are told that we are overloaded.
 const QUEUE: usize = 4096;
-
 /// How long somebody else's lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,10 +47,11 @@ pub struct Sqlite {
     path: PathBuf,
     files: Arc<Files>,
     pub(super) damage: Arc<Damage>,
+    pub(super) signer: Signer,
 }
 
 struct Pending<I, T> {
-    actor: Actor,
+    author: (Actor, Signer),
     input: Arc<I>,
     work: Work<I, T>,
     outcome: Option<Result<T>>,
@@ -66,7 +66,7 @@ impl<I: Send + Sync, T: Send> Unit for Pending<I, T> {
     }
 
     fn run(&mut self, connection: &mut Connection) -> Result<(), Cause> {
-        let mut tx = Tx { engine: Engine::Sqlite(connection), actor: self.actor };
+        let mut tx = Tx { engine: Engine::Sqlite(connection), actor: self.author.0, signer: self.author.1.clone() };
         // Every step of a unit is done when its future is polled: a unit that waits for anything else has a bug.
         let polled = catch_unwind(AssertUnwindSafe(|| (self.work)(&mut tx, &self.input).now_or_never()));
         let outcome = match polled {
@@ -141,7 +141,8 @@ impl Sqlite {
                 }
             })?;
         }
-        Ok(Self { writer: units, readers: reads, clock, path, files, damage: Arc::default() })
+        let (damage, signer) = Default::default();
+        Ok(Self { writer: units, readers: reads, clock, path, files, damage, signer })
     }
 
     /// Keeps other processes from serving from the same file, until it is dropped.
@@ -185,7 +186,8 @@ impl Sqlite {
         let (reply, answer) = oneshot::channel();
         let decided = Arc::new(AtomicBool::new(false));
         let mut waiting = Waiting { decided: decided.clone(), written: Some(deadline::writing()) };
-        let unit = Box::new(Pending { actor, input, work, outcome: None, decided, reply });
+        let unit =
+            Box::new(Pending { author: (actor, self.signer.clone()), input, work, outcome: None, decided, reply });
         self.writer.try_send(unit).map_err(|_| Error::Busy(Duration::from_secs(1)))?;
         let outcome = answer.await.map_err(|_| lost_thread())?;
         if !matches!(outcome, Ok(_) | Err(Error::Storage(Storage::OutcomeUnknown(_)))) {

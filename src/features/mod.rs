@@ -3,11 +3,13 @@
 //! only.
 
 pub mod accounts;
+pub mod audit;
 pub mod clients;
 pub mod codes;
 pub mod identities;
 pub mod links;
 pub mod mails;
+pub mod managers;
 pub mod oauth;
 pub mod participants;
 pub mod programs;

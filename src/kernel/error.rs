@@ -146,6 +146,11 @@ refusals! {
     ClientBusy "client_busy" "A batch of this client is under way";
     ProgramNotFound "program_not_found" "There is no such program";
     ConsentNotFound "consent_not_found" "You have allowed this client nothing";
+    SessionNotFound "session_not_found" "You have no session with this id";
+    IdentityNotFound "identity_not_found" "No account elsewhere with this id is linked to yours";
+    LastManager "last_manager" "There is no other manager";
+    UserNotFound "user_not_found" "There is nobody with this id";
+    LastWayIn "last_way_in" "Without this you could not log in any more";
     SignInExpired "sign_in_expired" "This sign-in is not good any more; begin again";
     LinkExpired "link_expired" "This link is not good any more; ask for a new one";
     LogInAgain "log_in_again" "Your account has no password; log in again and repeat this within five minutes";

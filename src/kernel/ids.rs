@@ -61,6 +61,10 @@ id!(
     NodeId
 );
 id!(
+    /// One row of the audit.
+    AuditId
+);
+id!(
     /// One HTTP request, as the caller and the log name it.
     RequestId
 );
@@ -77,7 +81,7 @@ fn made_at(now: Time) -> Uuid {
 }
 
 /// Reads 36 characters with hyphens or 32 without, in either case; nothing else that UUID readers accept.
-fn uuid(text: &str) -> Option<Uuid> {
+pub fn uuid(text: &str) -> Option<Uuid> {
     matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok())?
 }
 

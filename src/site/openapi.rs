@@ -177,8 +177,10 @@ pub fn base() -> OpenApi {
         .tags(Some([
             tag("Accounts", "Registration, log-in, one's own account"),
             tag("Codes", "What a referrer shares. At most one of an owner's codes is active."),
-            tag("Referrals", "Who brought whom"),
             tag("Links", "What people send to those whom they invite, and what came of it"),
+            tag("Referrals", "Who brought whom"),
+            tag("People", "Who takes part; for managers"),
+            tag("Audit", "Who did what; for managers"),
             tag("Programs", "What a referral program is like; for managers, and for programs to read"),
             tag("Participants", "People whom a host's app has among its own accounts; for its back end"),
             tag("Clients", "Which programs there are; for managers"),

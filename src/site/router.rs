@@ -16,7 +16,9 @@ use super::cors::Cors;
 use super::guard::{Guard, guard};
 use super::{docs, health, openapi};
 use crate::app::App;
-use crate::features::{accounts, clients, codes, links, oauth, participants, programs, referrals, signin, tokens};
+use crate::features::{
+    accounts, clients, codes, identities, links, managers, oauth, participants, programs, referrals, signin, tokens,
+};
 use crate::kernel::error::Refusal;
 use crate::web::problem::Problem;
 
@@ -25,10 +27,14 @@ fn documented() -> OpenApiRouter<Arc<App>> {
     let mut router = OpenApiRouter::with_openapi(openapi::base())
         .merge(accounts::api::router())
         .merge(clients::api::consents::router())
+        .merge(tokens::api::sessions::router())
+        .merge(identities::api::router())
+        .merge(managers::api::exports::own())
         .merge(tokens::api::router())
         .merge(codes::api::router())
-        .merge(referrals::api::router())
         .merge(links::api::router())
+        .merge(referrals::api::router())
+        .merge(managers::api::router())
         .merge(programs::api::router())
         .merge(participants::api::router())
         .merge(clients::api::router())

@@ -247,6 +247,9 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::ParticipantNotFound
         | R::ProgramNotFound
         | R::ConsentNotFound
+        | R::SessionNotFound
+        | R::IdentityNotFound
+        | R::UserNotFound
         | R::NotFound => StatusCode::NOT_FOUND,
         R::LinkExpired => StatusCode::GONE,
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -261,6 +264,8 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::AlreadyJoined
         | R::ParticipantErased
         | R::ClientPublic
+        | R::LastWayIn
+        | R::LastManager
         | R::IdempotencyInFlight => StatusCode::CONFLICT,
         R::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -340,6 +345,15 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::ClientBusy => "A client has one batch under way at a time. Send the next when the one before is answered.",
         R::ProgramNotFound => "There is one program, `default`.",
         R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
+        R::SessionNotFound => "The session is somebody else's, has ended before, or was never there.",
+        R::IdentityNotFound => "The identity is somebody else's, was unlinked before, or was never linked.",
+        R::LastManager => {
+            "Without this manager nobody could run the program. Make another one first; the operator can do without."
+        }
+        R::UserNotFound => "No account has this id, or it was erased.",
+        R::LastWayIn => {
+            "Your account has no password, and no other identity of yours belongs to a provider that people can sign in with here. Set a password or link another identity first."
+        }
         R::SignInExpired => {
             "The way to another provider and back took longer than ten minutes, was gone before, or belongs to another browser."
         }

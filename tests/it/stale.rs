@@ -103,7 +103,11 @@ async fn an_account_is_erased_only_with_the_password_of_today(setup: Setup) {
     let test = setup.start().await;
     let (user, former, today) = changed(&test, "olga").await;
     let erase: Work<(UserId, String), bool> = |tx, (user, hash)| {
-        Box::pin(async move { Ok(accounts::store::erase(tx, *user, Some(hash), Time(1)).await?.is_some()) })
+        Box::pin(async move {
+            Ok(accounts::store::erase(tx, *user, &accounts::store::Warrant::Own(Some(hash.clone())), Time(1))
+                .await?
+                .is_some())
+        })
     };
     let erased =
         async |hash: String| test.app().db.write(Actor::SERVICE, (user, hash), erase).await.expect("an answer");
@@ -116,14 +120,17 @@ async fn an_account_is_erased_only_with_the_password_of_today(setup: Setup) {
 on_every_setup!(nothing_is_left_that_could_let_an_erased_person_in);
 async fn nothing_is_left_that_could_let_an_erased_person_in(setup: Setup) {
     let test = setup.start().await;
+    test.manager("boss").await;
     let manager = test.manager("olga").await;
     manager.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect(204);
     assert_eq!(test.number("select count(*) from users where erased_at is not null").await, 1);
-    let left = "select count(*) from users \
-                where password_hash is not null or is_manager or discoverable or email_proven_at is not null";
+    let left = "select count(*) from users where erased_at is not null and \
+                (password_hash is not null or is_manager or discoverable or email_proven_at is not null)";
     assert_eq!(test.number(left).await, 0);
-    assert_eq!(test.number("select count(*) from logins").await, 0);
-    assert_eq!(test.number("select count(*) from token_families where ended_at is null").await, 0);
+    let theirs = "user_id in (select id from users where erased_at is not null)";
+    assert_eq!(test.number(&format!("select count(*) from logins where {theirs}")).await, 0);
+    let open = format!("select count(*) from token_families where {theirs} and ended_at is null");
+    assert_eq!(test.number(&open).await, 0);
 }
 
 on_every_setup!(a_program_that_was_removed_begins_nothing);

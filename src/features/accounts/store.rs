@@ -100,6 +100,17 @@ sql! {
     SET_VERDICT = "update users set email_verdict = $2, email_checked_at = $3
                    where id = $1 and email_verdict = 'pending' and erased_at is null";
     SET_CREATED_AT = "update users set created_at = $2 where id = $1";
+    /// Who can act as a manager, in one order, so that two who change this wait for each other and not in a circle.
+    HOLD_MANAGERS = {
+        sqlite: "select id from users where is_manager and disabled_at is null and erased_at is null order by id",
+        postgres: "select id from users where is_manager and disabled_at is null and erased_at is null order by id
+                   for no key update",
+    };
+    HOLD_ACCOUNT = {
+        sqlite: "select is_manager, disabled_at is not null from users where id = $1 and erased_at is null",
+        postgres: "select is_manager, disabled_at is not null from users where id = $1 and erased_at is null
+                   for no key update",
+    };
     SET_MANAGER = "update users set is_manager = $2 where id = $1 and erased_at is null";
     SET_DISABLED = "update users set disabled_at = $2 where id = $1 and erased_at is null";
     /// Whether the address was proven before is told; the row is locked either way.
@@ -130,12 +141,16 @@ sql! {
                          is_manager = false, discoverable = false,
                          external_id = null, display_name = null, language = null, erased_at = $2
                   where id = $1 and erased_at is null";
+    /// Only if the password is still the one that was checked; with $3 whatever it is.
     LOCK_USER = {
         sqlite: "select email_key from users
-                 where id = $1 and password_hash is not distinct from $2 and erased_at is null",
+                 where id = $1 and (password_hash is not distinct from $2 or $3) and erased_at is null",
         postgres: "select email_key from users
-                   where id = $1 and password_hash is not distinct from $2 and erased_at is null for update",
+                   where id = $1 and (password_hash is not distinct from $2 or $3) and erased_at is null for update",
     };
+    INSERT_ERASED = "insert into erased (user_id, at) values ($1, $2) on conflict (user_id) do nothing";
+    /// So many behind a person and a time.
+    ERASED_LOG = "select user_id, at from erased where (at, user_id) > ($1, $2) order by at, user_id limit $3";
 }
 
 #[derive(Clone)]
@@ -294,13 +309,50 @@ pub async fn set_handle(tx: &mut Tx<'_>, user: UserId, handle: &Handle, chosen_a
     tx.run(&SET_HANDLE, &params![user, handle.as_str(), chosen_at]).await.map(drop)
 }
 
-/// Removes all that tells who a person was, if the password hash is still theirs, and says which address key was
-/// theirs; the row stays, for others' lists count it.
-pub async fn erase(tx: &mut Tx<'_>, user: UserId, password_hash: Option<&str>, now: Time) -> Result<Option<String>> {
-    let Some(row) = tx.row(&LOCK_USER, &params![user, password_hash]).await? else { return Ok(None) };
+/// Who asks for an erasure.
+#[derive(Clone)]
+pub enum Warrant {
+    /// The person, with the stored hash that a password was checked against, if there was one.
+    Own(Option<String>),
+    /// Somebody who may.
+    Others,
+}
+
+/// Removes all that tells who a person was, if the warrant is still good, and says which address key was theirs; the
+/// row stays, for others' lists count it.
+pub async fn erase(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time) -> Result<Option<String>> {
+    let (hash, any) = match warrant {
+        Warrant::Own(hash) => (hash.clone(), false),
+        Warrant::Others => (None, true),
+    };
+    let Some(row) = tx.row(&LOCK_USER, &params![user, hash, any]).await? else { return Ok(None) };
     tx.run(&DELETE_LOGINS, &params![user]).await?;
     tx.run(&ERASE_USER, &params![user, now]).await?;
+    tx.run(&INSERT_ERASED, &params![user, now]).await?;
     row.get(0).map(Some)
+}
+
+/// Those who were erased, behind one of them, the oldest first.
+pub async fn erased_log(db: &Db, behind: (Time, UserId), most: i64) -> Result<Vec<(UserId, Time)>> {
+    let rows = db.scan(&ERASED_LOG, params![behind.0, behind.1, most]).await?;
+    rows.iter().map(|row| Ok((row.user(0)?, row.time(1)?))).collect()
+}
+
+/// Who can act as a manager; that stays so until the unit of work has ended.
+pub async fn hold_managers(tx: &mut Tx<'_>) -> Result<Vec<UserId>> {
+    tx.rows(&HOLD_MANAGERS, &params![]).await?.iter().map(|row| row.user(0)).collect()
+}
+
+/// What an account is, until the unit of work has ended.
+pub struct HeldAccount {
+    pub is_manager: bool,
+    pub disabled: bool,
+}
+
+/// Nothing when there is none, or it was erased.
+pub async fn hold_account(tx: &mut Tx<'_>, user: UserId) -> Result<Option<HeldAccount>> {
+    let row = tx.row(&HOLD_ACCOUNT, &params![user]).await?;
+    row.map(|row| Ok(HeldAccount { is_manager: row.get(0)?, disabled: row.get(1)? })).transpose()
 }
 
 fn read_credentials(row: &Row) -> Result<Credentials> {

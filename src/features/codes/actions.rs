@@ -245,6 +245,18 @@ pub async fn end_all(tx: &mut Tx<'_>, owner: UserId, erased: bool) -> Result<i64
     Ok(slot.version + 1)
 }
 
+/// Revokes an owner's active code as part of a unit of work, and says which it was and the version to be told after it;
+/// nothing when there is none.
+pub async fn end_active(tx: &mut Tx<'_>, owner: UserId) -> Result<Option<(i64, i64)>> {
+    let mut slot = store::lock(tx, owner).await?;
+    let Some(id) = slot.active().map(|active| active.id) else { return Ok(None) };
+    after_joins(tx, &mut slot).await?;
+    store::revoke(tx, owner, slot.issued, slot.now).await?;
+    store::empty(tx, &slot).await?;
+    announce_code(tx, owner, slot.version + 1).await?;
+    Ok(Some((id, slot.version + 1)))
+}
+
 /// Makes every node read an owner's code again, after something else about the owner has changed.
 pub async fn refresh(tx: &mut Tx<'_>, owner: UserId) -> Result<i64> {
     let slot = store::lock(tx, owner).await?;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
+use uuid::Uuid;
+
+use super::model::{LinkedIdentity, PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use super::store;
 use crate::app::App;
 use crate::db::{Tx, Work};
+use crate::idempotency::Sent;
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::{StateHash, TicketHash, VisitorHash};
 use crate::kernel::error::{Refusal, Result};
@@ -66,6 +69,37 @@ pub async fn owner(app: &App, issuer: &str, subject: &str) -> Result<Option<User
 /// Makes an identity a user's, as part of a unit of work. False when it is somebody else's, or the user is erased.
 pub async fn link(tx: &mut Tx<'_>, issuer: &str, subject: &str, user: UserId, now: Time) -> Result<bool> {
     Ok(store::link(tx, issuer, subject, user, now).await? || store::holder(tx, issuer, subject).await? == Some(user))
+}
+
+/// With which accounts elsewhere a user signs in, the oldest first.
+pub async fn of(app: &App, user: UserId) -> Result<Vec<LinkedIdentity>> {
+    store::identities_of(&app.db, user).await
+}
+
+struct Unlinking {
+    user: UserId,
+    id: Uuid,
+    /// The issuers of the providers that people can sign in with.
+    usable: Vec<String>,
+}
+
+/// Takes an identity away from a user who has another way in.
+pub async fn unlink(app: &App, sent: Sent<()>, user: UserId, id: Uuid) -> Result<()> {
+    let issuers = app.providers.list().filter_map(|(name, _)| app.providers.settings(name));
+    let usable = issuers.map(|settings| settings.issuer.clone()).collect();
+    let unlink: Work<Unlinking, ()> = |tx, unlinking| Box::pin(unlink_one(tx, unlinking));
+    app.write_for(sent, user, Unlinking { user, id, usable }, unlink).await
+}
+
+async fn unlink_one(tx: &mut Tx<'_>, input: &Unlinking) -> Result<()> {
+    let Unlinking { user, id, usable } = input;
+    let (has_password, identities) = store::hold_ways_in(tx, *user).await?;
+    let (this, others): (Vec<_>, Vec<_>) = identities.into_iter().partition(|identity| identity.id(*user) == *id);
+    let this = this.first().ok_or(Refusal::IdentityNotFound)?;
+    if !has_password && !others.iter().any(|other| usable.contains(&other.issuer)) {
+        return Err(Refusal::LastWayIn.into());
+    }
+    store::unlink(tx, *user, this).await
 }
 
 /// Takes everything away that says who a user is elsewhere, as part of a unit of work.

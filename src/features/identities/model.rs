@@ -1,6 +1,9 @@
-//! Sign-ins with other providers that are under way.
+//! Sign-ins with other providers that are under way, and what comes of them.
 
-use crate::kernel::digest::{TicketHash, VisitorHash};
+use uuid::{Builder, Uuid};
+
+use crate::kernel::digest::{TicketHash, VisitorHash, sha256};
+use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::outbound::identity_provider::model::Identity;
 
@@ -37,4 +40,46 @@ pub struct UnclaimedIdentityKey {
     pub visitor_hash: VisitorHash,
     /// Whether the provider's word counts that the address is theirs.
     pub email_proven: bool,
+}
+
+/// An account elsewhere that a user signs in with.
+#[derive(Clone, Debug)]
+pub struct LinkedIdentity {
+    pub issuer: String,
+    pub subject: String,
+    pub linked_at: Time,
+}
+
+impl LinkedIdentity {
+    /// What its user calls it by: the subject is nobody's business who only sees an address of ours.
+    pub fn id(&self, user: UserId) -> Uuid {
+        let length = self.issuer.len().to_be_bytes();
+        let text = [user.0.as_bytes(), &length[..], self.issuer.as_bytes(), self.subject.as_bytes()].concat();
+        let digest = sha256(&text);
+        Builder::from_custom_bytes(digest.first_chunk().copied().unwrap_or_default()).into_uuid()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_identity_is_of_the_whole_of_it_and_of_its_user() {
+        let (one, other) = (UserId::new(), UserId::new());
+        let identity = |issuer: &str, subject: &str| LinkedIdentity {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            linked_at: Time(0),
+        };
+        let id = identity("https://a.example", "b").id(one);
+        assert_eq!(id, identity("https://a.example", "b").id(one));
+        for different in [
+            identity("https://a.example", "b").id(other),
+            identity("https://a.example", "c").id(one),
+            identity("https://a.exampleb", "").id(one),
+        ] {
+            assert_ne!(different, id);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Where identities and people on their way are kept.
 
-use super::model::{PendingSignIn, UnclaimedIdentity};
+use super::model::{LinkedIdentity, PendingSignIn, UnclaimedIdentity};
 use crate::db::{Db, Row, Tx};
 use crate::kernel::digest::{StateHash, TicketHash, VisitorHash};
 use crate::kernel::error::Result;
@@ -43,6 +43,15 @@ sql! {
     FORGET_ARRIVALS_OF = "delete from sign_ins where exists (
             select 1 from identities i
             where i.user_id = $1 and i.issuer = sign_ins.issuer and i.subject = sign_ins.subject)";
+    IDENTITIES_OF = "select issuer, subject, linked_at from identities where user_id = $1
+                     order by linked_at, issuer, subject";
+    /// Against everybody who takes or gives the user another way in. Whether there is a password.
+    HOLD_WAYS_IN = {
+        sqlite: "select password_hash is not null from users where id = $1",
+        postgres: "select password_hash is not null from users where id = $1 for no key update",
+    };
+    FORGET_ARRIVALS_BY = "delete from sign_ins where issuer = $1 and subject = $2";
+    UNLINK = "delete from identities where user_id = $1 and issuer = $2 and subject = $3";
     UNLINK_ALL = "delete from identities where user_id = $1";
 }
 
@@ -145,6 +154,29 @@ pub async fn link(tx: &mut Tx<'_>, issuer: &str, subject: &str, user: UserId, no
 pub async fn unlink_all(tx: &mut Tx<'_>, user: UserId) -> Result<u64> {
     tx.run(&FORGET_ARRIVALS_OF, &params![user]).await?;
     tx.run(&UNLINK_ALL, &params![user]).await
+}
+
+/// The oldest first.
+pub async fn identities_of(db: &Db, user: UserId) -> Result<Vec<LinkedIdentity>> {
+    db.rows(&IDENTITIES_OF, params![user]).await?.iter().map(read_linked).collect()
+}
+
+/// As [`identities_of`], with whether the user has a password; nobody changes either until the unit of work has ended.
+pub async fn hold_ways_in(tx: &mut Tx<'_>, user: UserId) -> Result<(bool, Vec<LinkedIdentity>)> {
+    let row = tx.row(&HOLD_WAYS_IN, &params![user]).await?;
+    let has_password = row.map_or(Ok(false), |row| row.get(0))?;
+    let identities = tx.rows(&IDENTITIES_OF, &params![user]).await?;
+    Ok((has_password, identities.iter().map(read_linked).collect::<Result<_>>()?))
+}
+
+fn read_linked(row: &Row) -> Result<LinkedIdentity> {
+    Ok(LinkedIdentity { issuer: row.get(0)?, subject: row.get(1)?, linked_at: row.time(2)? })
+}
+
+/// Whoever is under way with it is forgotten, too.
+pub async fn unlink(tx: &mut Tx<'_>, user: UserId, identity: &LinkedIdentity) -> Result<()> {
+    tx.run(&FORGET_ARRIVALS_BY, &params![&identity.issuer, &identity.subject]).await?;
+    tx.run(&UNLINK, &params![user, &identity.issuer, &identity.subject]).await.map(drop)
 }
 
 fn read_arrival(row: &Row) -> Result<UnclaimedIdentity> {

@@ -9,9 +9,10 @@ use crate::db::{Tx, Work};
 use crate::features::accounts::actions::participants::{self as people, Told};
 use crate::features::accounts::actions::profile::Erased;
 use crate::features::accounts::model::participant::{Brought, Details, ExternalId};
+use crate::features::audit::model::Event;
 use crate::features::codes::actions::issued::{self, Replacement};
 use crate::features::referrals::model::Status;
-use crate::features::{clients, programs};
+use crate::features::{audit, clients, programs};
 use crate::idempotency::Sent;
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::ExternalIdHash;
@@ -142,6 +143,7 @@ pub async fn erase(app: &App, host: Host, sent: Sent<(UserId, Erased)>, external
 struct NewCode {
     external: ExternalIdHash,
     replacement: Replacement,
+    now: Time,
 }
 
 /// Ends a participant's code and issues another, as when it has leaked. A participant who was disabled gets none.
@@ -154,7 +156,7 @@ pub async fn replace_code(
     let _turns = turns(app, host, external).await?;
     let days = programs::actions::current(app).await?.code_days;
     let replacement = Replacement { draw: issued::draw(app)?, days, most: app.limits.codes_a_day() };
-    let new = NewCode { external: external.hash(), replacement };
+    let new = NewCode { external: external.hash(), replacement, now: app.clock.now() };
     let sent = sent.of(|(participant, _): &(Participant, Option<i64>)| participant);
     let (participant, version) = app.write(sent, new, |tx, new| Box::pin(replace(tx, new))).await?;
     if let Some(version) = version {
@@ -166,5 +168,8 @@ pub async fn replace_code(
 async fn replace(tx: &mut Tx<'_>, new: &NewCode) -> Result<(Participant, Option<i64>)> {
     let user = people::hold(tx, &new.external).await?;
     let replaced = issued::replace(tx, user, &new.replacement).await?;
+    if replaced.is_some() {
+        audit::actions::record(tx, new.now, Event::CodeReplaced(user)).await?;
+    }
     Ok((within(tx, &new.external).await?, replaced.map(|(_, version)| version)))
 }

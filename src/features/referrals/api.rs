@@ -25,7 +25,7 @@ use crate::web::page::{Listing, PageParams, PageQuery};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list_own)).routes(routes!(list)).routes(routes!(list_named))
+    OpenApiRouter::new().routes(routes!(list_own)).routes(routes!(list_named)).routes(routes!(list))
 }
 
 /// Somebody who came with a referrer's code.

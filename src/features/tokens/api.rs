@@ -1,5 +1,7 @@
 //! Log-out and the keys that others verify our tokens with.
 
+pub mod sessions;
+
 use std::sync::Arc;
 
 use axum::Json;

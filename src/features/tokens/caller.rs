@@ -123,6 +123,7 @@ impl Acts for Manager {
 pub struct Manager {
     pub actor: Actor,
     pub user: UserId,
+    pub session: SessionId,
 }
 
 impl FromRequestParts<Arc<App>> for Manager {
@@ -132,7 +133,7 @@ impl FromRequestParts<Arc<App>> for Manager {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Subject::Person(user) = caller.subject else { return Err(Refusal::PersonRequired.into()) };
         manage(&caller, user, app).await?;
-        Ok(Self { actor: anonymous(parts).manager(user), user })
+        Ok(Self { actor: anonymous(parts).manager(user), user, session: caller.session })
     }
 }
 

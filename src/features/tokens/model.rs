@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 use crate::crypto::keyring::RefreshKey;
 use crate::kernel::caller::FIRST_PARTY;
@@ -18,6 +19,30 @@ words! {
     pub enum TokenType as "TokenType" {
         Bearer = "Bearer",
     }
+}
+
+words! {
+    /// What a session is: tokens of a program (or of a log-in by name and password), or a browser at this service's own
+    /// pages.
+    pub enum SessionKind as "SessionKind" {
+        Tokens = "tokens",
+        Browser = "browser",
+    }
+}
+
+/// A session that can still be used, as its person sees it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub id: Uuid,
+    pub kind: SessionKind,
+    /// Nothing for a browser.
+    pub client: Option<String>,
+    pub scope: Option<String>,
+    pub created_at: Time,
+    /// When the person last proved who they are.
+    pub authenticated_at: Time,
+    pub used_at: Time,
+    pub expires_at: Time,
 }
 
 /// What has let a person in; it must still hold when their session begins.

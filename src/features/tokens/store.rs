@@ -1,5 +1,7 @@
 //! Where sessions and signing keys are kept.
 
+pub mod sessions;
+
 use std::path::Path;
 
 use uuid::Uuid;
@@ -390,6 +392,11 @@ pub fn keys_of_file(path: &Path) -> Result<(Vec<StoredKey>, Vec<StoredSecret>)> 
 /// Whether somebody runs the program.
 pub async fn is_manager(db: &Db, user: UserId) -> Result<bool> {
     db.row(&IS_MANAGER, params![user]).await?.map_or(Ok(false), |row| row.get(0))
+}
+
+/// As [`is_manager`], as part of a unit of work.
+pub async fn is_manager_in(tx: &mut Tx<'_>, user: UserId) -> Result<bool> {
+    tx.row(&IS_MANAGER, &params![user]).await?.map_or(Ok(false), |row| row.get(0))
 }
 
 /// The newest first.

@@ -7,4 +7,5 @@ mod names;
 mod passwords;
 mod profile;
 mod registration;
+mod sessions;
 mod statement;

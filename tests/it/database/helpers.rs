@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::{
-    accounts, clients, codes, identities, links, mails, oauth, participants, programs, referrals, tokens,
+    accounts, audit, clients, codes, identities, links, mails, managers, oauth, participants, programs, referrals,
+    tokens,
 };
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
@@ -22,17 +23,20 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/db/migrate.rs", migrate::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
     ("src/features/accounts/store/participants.rs", accounts::store::participants::STATEMENTS),
+    ("src/features/audit/store.rs", audit::store::STATEMENTS),
     ("src/features/clients/store/consents.rs", clients::store::consents::STATEMENTS),
     ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
     ("src/features/identities/store.rs", identities::store::STATEMENTS),
     ("src/features/links/store.rs", links::store::STATEMENTS),
     ("src/features/mails/store.rs", mails::store::STATEMENTS),
+    ("src/features/managers/store.rs", managers::store::STATEMENTS),
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
     ("src/features/participants/store.rs", participants::store::STATEMENTS),
     ("src/features/programs/store.rs", programs::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
+    ("src/features/tokens/store/sessions.rs", tokens::store::sessions::STATEMENTS),
     ("src/idempotency.rs", idempotency::STATEMENTS),
     ("src/jobs.rs", jobs::STATEMENTS),
     ("src/readiness.rs", readiness::STATEMENTS),

@@ -12,21 +12,30 @@ const VERBS: &[&str] = &[
     "complete",
     "confirm",
     "create",
+    "disable",
+    "enable",
+    "end",
     "erase",
+    "export",
     "find",
     "get",
     "introspect",
     "list",
     "look_up",
+    "make",
     "register",
     "remove",
     "replace",
     "request",
     "resend",
     "revoke",
+    "search",
+    "unlink",
+    "unmake",
     "update",
     "upsert",
     "validate",
+    "verify",
     "withdraw",
 ];
 
@@ -102,8 +111,19 @@ fn every_operation_is_called_by_a_verb_and_a_noun_and_by_no_name_twice() {
 fn tags_and_operations_come_in_the_order_in_which_one_needs_them() {
     let document = document();
     let tags: Vec<&str> = document["tags"].as_array().expect("tags").iter().map(|tag| text(tag, "name")).collect();
-    let expected =
-        ["Accounts", "Codes", "Referrals", "Links", "Programs", "Participants", "Clients", "OAuth", "Operating"];
+    let expected = [
+        "Accounts",
+        "Codes",
+        "Links",
+        "Referrals",
+        "People",
+        "Audit",
+        "Programs",
+        "Participants",
+        "Clients",
+        "OAuth",
+        "Operating",
+    ];
     assert_eq!(tags, expected);
     let operations = operations(&document);
     let places: Vec<usize> = operations

@@ -25,6 +25,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("get_user_info_by_post", "it writes nothing"),
     ("look_up_code", "it writes nothing"),
     ("validate_code", "it writes nothing"),
+    ("search_users", "it writes nothing"),
     ("upsert_participants", "each item is known by its external id, and a client has one batch under way"),
 ];
 /// Those that end the session they are sent in: whoever comes later is not logged in any more.
@@ -98,6 +99,45 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
             let user = test.user(&name).await;
             user.create_code("REVOKE2099ABC").await.expect(201);
             (user, template.replace("{code}", "REVOKE2099ABC"), None, owned("code_slots", "t.version"))
+        }
+        "end_session" => {
+            let user = test.user(&name).await;
+            let other = test.client().logged_in(&name).await;
+            let sessions = other.get("/api/v1/me/sessions").await.expect(200).json();
+            let sessions = sessions["items"].as_array().expect("sessions").clone();
+            let ended = sessions.iter().find(|session| session["current"] == true).expect("its own");
+            let path = template.replace("{session_id}", ended["id"].as_str().expect("an id"));
+            let effect = "select count(*) from token_families where ended_at is not null".to_owned();
+            (user, path, None, effect)
+        }
+        "unlink_identity" => {
+            let user = test.user(&name).await;
+            let sql =
+                "insert into identities (issuer, subject, user_id, linked_at) select 'https://id.example', '7', id";
+            test.sql(&format!("{sql}, 1 from users where username = '{name}'")).await;
+            let linked = user.get("/api/v1/me/identities").await.expect(200).json();
+            let path = template.replace("{identity_id}", linked["items"][0]["id"].as_str().expect("an id"));
+            (user, path, None, "select -count(*) from identities".to_owned())
+        }
+        "disable_user" | "enable_user" | "erase_user" | "revoke_user_code" | "make_manager" | "unmake_manager" => {
+            let subject = test.user(&format!("of{name}")).await;
+            let manager = test.manager(&name).await;
+            let why = json!({"reason": "other"});
+            match id {
+                "enable_user" => {
+                    let path = format!("/api/v1/users/{}/disable", subject.id);
+                    manager.post(&path, &why).await.expect(204);
+                }
+                "revoke_user_code" => _ = subject.create_code("TAKEN2099ABC").await.expect(201),
+                "unmake_manager" => {
+                    test.sql(&format!("update users set is_manager = true where username = 'of{name}'")).await
+                }
+                _ => {}
+            }
+            let path = template.replace("{user_id}", &subject.id).replace("{referrer_id}", &subject.id);
+            let body = if id.ends_with("manager") { proof } else { why };
+            // What is done once is noted once.
+            (manager, path, Some(body), "select count(*) from audit where subject_kind = 'user'".to_owned())
         }
         "withdraw_consent" => {
             let user = test.user(&name).await;

@@ -101,11 +101,15 @@ async fn without_its_master_key_the_service_says_what_to_do_and_does_not_start(s
     operator.unset("REFERRAL_MASTER_KEY_FILE");
     operator.run(&["serve"]).refused(&["REFERRAL_MASTER_KEY_FILE", "is sealed", "--emergency"]);
     told(&operator.run(&["check"]), &["WRONG signing keys", "is sealed"]);
-    // People are managed without it: nothing is signed.
-    operator.run(&["admin", "promote", "user"]).well();
+    // What is done with people is noted, and what is noted is signed.
+    operator.run(&["admin", "promote", "user"]).refused(&["audit is signed", "REFERRAL_MASTER_KEY"]);
+    operator.run(&["admin", "search"]).well();
     told(&operator.run(&["keys", "list"]).well(), &["signing"]);
     operator.run(&["keys", "rotate"]).refused(&["is sealed"]);
 
     told(&operator.run(&["keys", "rotate", "--emergency"]).well(), &["could not be opened", "signs now"]);
     operator.serve().client().log_in("user", PASSWORD).await.expect(200);
+    operator.run(&["admin", "promote", "user"]).well();
+    let verified = operator.run(&["admin", "audit", "verify"]).well();
+    assert!(verified.stdout.contains("all as they were noted"), "{verified:?}");
 }

@@ -54,7 +54,7 @@ async fn a_participant_who_was_made_an_account_logs_in_and_keeps_their_address(s
         let name = test.query(&format!("select username from users where external_id = '{external}'")).await;
         let name = name[0][0].clone().expect("a name");
         let found = administration::find(test.app(), &name).await.expect("a look").expect("somebody");
-        administration::reset_password(test.app(), &found, PASSWORD).await.expect("a unit").expect("a good password");
+        administration::reset_password(test.app(), &found, PASSWORD).await.expect("a good password");
         let person = test.client().log_in(&name, PASSWORD).await.expect(200);
         let mut client = test.client();
         client.take_tokens(&person);

@@ -4,4 +4,5 @@ mod accounts;
 mod addresses;
 mod first_visit;
 mod helpers;
+mod identities;
 mod refused;

@@ -50,6 +50,11 @@ impl Operation {
             "update_profile" => vec![json!({"discoverable": true}), json!({"handle": "admin", "discoverable": true})],
             "change_password" => vec![json!({"current_password": "not the password", "new_password": "Zaunkoenig-7"})],
             "erase_account" => vec![json!({"password": "not the password"})],
+            "search_users" => vec![json!({
+                "q": "olga", "state": "active", "verdict": "unchecked", "manager": false, "cursor": "azpvbGdh",
+            })],
+            "disable_user" | "enable_user" | "revoke_user_code" | "erase_user" => vec![json!({"reason": "whatever"})],
+            "make_manager" | "unmake_manager" => vec![json!({"password": "not the password"})],
             "create_code" => vec![json!({"code": "AMSEL2099XYZ", "expires_at": "2001-01-01"})],
             "look_up_code" => vec![json!({"email": "nobody@example.com"})],
             "validate_code" => vec![json!({"code": "AMSEL2099XYZ"})],
@@ -112,7 +117,10 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                     .replace("{referrer_id}", &user.id)
                     .replace("{client_id}", "nobody")
                     .replace("{program}", "default")
-                    .replace("{external_id}", "nobody"),
+                    .replace("{external_id}", "nobody")
+                    .replace("{user_id}", &user.id)
+                    .replace("{session_id}", "nobody")
+                    .replace("{identity_id}", "nobody"),
                 for_people: ways.iter().any(|way| way["machine"].is_null() && way["bearer"].is_null()),
                 fields: schema["properties"].as_object().cloned().unwrap_or_default(),
             });

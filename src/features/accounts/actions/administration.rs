@@ -1,14 +1,16 @@
 //! What the operator does with people's accounts, from the command line.
 
+use super::management;
 use super::registration::{Invitation, register};
 use crate::app::App;
-use crate::db::Work;
+use crate::db::Tx;
 use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, Registration, login_keys};
 use crate::features::accounts::store;
-use crate::features::{codes, identities, tokens};
+use crate::features::audit::model::Event;
+use crate::features::{audit, identities, tokens};
 use crate::kernel::actor::Actor;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, FieldError, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
 
@@ -29,51 +31,49 @@ pub async fn create_manager(app: &App, new: Registration) -> Result<UserId> {
     Ok(made.id)
 }
 
+/// Those who were erased, behind one of them, the oldest first.
+pub async fn erased_log(app: &App, behind: (Time, UserId), most: i64) -> Result<Vec<(UserId, Time)>> {
+    store::erased_log(&app.db, behind, most).await
+}
+
 /// Gives or takes the manager's role.
-pub async fn set_manager(app: &App, user: UserId, is_manager: bool) -> Result<bool> {
-    let set: Work<(UserId, bool), bool> = |tx, (user, on)| Box::pin(store::set_manager(tx, *user, *on));
-    app.db.write(Actor::OPERATOR, (user, is_manager), set).await
+pub async fn set_manager(app: &App, user: UserId, is_manager: bool) -> Result<()> {
+    management::set_manager(app, Actor::OPERATOR.into(), user, is_manager, None).await
 }
 
 /// Sets a password without the old one, ends every session and unlinks other identity providers. The rules for
 /// passwords hold.
-pub async fn reset_password(app: &App, user: &Credentials, new: &str) -> Result<Result<(), String>> {
+pub async fn reset_password(app: &App, user: &Credentials, new: &str) -> Result<()> {
     let least = app.config.accounts.min_password_length;
-    if let Err(reason) = password::check(new, least, &user.username, &user.email) {
-        return Ok(Err(reason));
-    }
+    password::check(new, least, &user.username, &user.email)
+        .map_err(|rule| Error::Invalid(vec![FieldError::new("body", "password", "password", rule)]))?;
     let hash = app.hasher.hash(new, app.random()?).await?;
-    let reset: Work<(UserId, String, Time), Vec<SessionId>> = |tx, (user, hash, now)| {
-        Box::pin(async move {
-            store::reset_password(tx, *user, hash).await?;
-            // Who was in may have linked a way back.
-            identities::actions::forget(tx, *user).await?;
-            tokens::actions::end_all(tx, *user, *now).await
-        })
-    };
-    let ended = app.db.write(Actor::OPERATOR, (user.id, hash, app.clock.now()), reset).await?;
+    let new = NewPassword { user: user.id, hash, now: app.clock.now() };
+    let ended = app.db.write(Actor::OPERATOR, new, |tx, new| Box::pin(replace_password(tx, new))).await?;
     app.sessions_ended(&ended).await;
-    Ok(Ok(()))
+    Ok(())
+}
+
+struct NewPassword {
+    user: UserId,
+    hash: String,
+    now: Time,
+}
+
+async fn replace_password(tx: &mut Tx<'_>, new: &NewPassword) -> Result<Vec<SessionId>> {
+    store::reset_password(tx, new.user, &new.hash).await?;
+    audit::actions::record(tx, new.now, Event::PasswordReset(new.user)).await?;
+    // Who was in may have linked a way back.
+    identities::actions::forget(tx, new.user).await?;
+    tokens::actions::end_all(tx, new.user, new.now).await
 }
 
 /// Keeps somebody out: sessions end, the active code dies, log-in is refused.
 pub async fn disable(app: &App, user: UserId) -> Result<()> {
-    let disable: Work<(UserId, Time), (Vec<SessionId>, i64)> = |tx, (user, now)| {
-        Box::pin(async move {
-            store::set_disabled(tx, *user, Some(*now)).await?;
-            let version = codes::actions::end_all(tx, *user, false).await?;
-            Ok((tokens::actions::end_all(tx, *user, *now).await?, version))
-        })
-    };
-    let (ended, version) = app.db.write(Actor::OPERATOR, (user, app.clock.now()), disable).await?;
-    app.sessions_ended(&ended).await;
-    app.code_changed(user, version).await;
-    Ok(())
+    management::disable(app, Actor::OPERATOR.into(), user, None).await
 }
 
 /// Lets somebody in again; their codes stay dead.
 pub async fn enable(app: &App, user: UserId) -> Result<()> {
-    let enable: Work<UserId, ()> =
-        |tx, user| Box::pin(async move { store::set_disabled(tx, *user, None).await.map(drop) });
-    app.db.write(Actor::OPERATOR, user, enable).await
+    management::enable(app, Actor::OPERATOR.into(), user, None).await
 }

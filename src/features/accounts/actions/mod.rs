@@ -4,6 +4,7 @@ pub mod administration;
 pub mod email_check;
 pub mod handles;
 pub mod mails;
+pub mod management;
 pub mod participants;
 pub mod profile;
 pub mod registration;

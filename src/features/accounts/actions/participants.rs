@@ -6,11 +6,12 @@ use crate::db::Tx;
 use crate::features::accounts::model::login_name;
 use crate::features::accounts::model::participant::{Brought, Details, ExternalId, drawn_name};
 use crate::features::accounts::store::participants::{self as store, HeldParticipant, NewParticipant};
-use crate::features::accounts::store::{NewUser, insert_login};
+use crate::features::accounts::store::{NewUser, Warrant, hold_managers, insert_login};
+use crate::features::audit::model::Event;
 use crate::features::codes::actions::issued::{self, Draw};
 use crate::features::codes::model::OwnedCode;
 use crate::features::referrals::model::Status;
-use crate::features::{codes, referrals};
+use crate::features::{audit, codes, referrals};
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -157,6 +158,10 @@ async fn held(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<HeldParticip
 /// Erases a participant, and says what is to be made known of it.
 pub async fn erase(tx: &mut Tx<'_>, external: &ExternalIdHash, now: Time) -> Result<(UserId, Erased)> {
     let held = held(tx, external).await?;
-    let erased = remove(tx, held.id, held.password_hash.as_deref(), now).await?;
+    if held.is_manager && hold_managers(tx).await? == [held.id] {
+        return Err(Refusal::LastManager.into());
+    }
+    let erased = remove(tx, held.id, &Warrant::Others, now).await?.ok_or(Refusal::ParticipantNotFound)?;
+    audit::actions::record(tx, now, Event::UserErased(held.id, None)).await?;
     Ok((held.id, erased))
 }

@@ -5,7 +5,9 @@ use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, User};
-use crate::features::accounts::store;
+use crate::features::accounts::store::{self, Warrant};
+use crate::features::audit;
+use crate::features::audit::model::Event;
 use crate::features::referrals::model::Referrer;
 use crate::features::{clients, codes, identities, mails, referrals, tokens};
 use crate::idempotency::Sent;
@@ -79,7 +81,7 @@ async fn apply(tx: &mut Tx<'_>, user: UserId, change: &Change, now: Time) -> Res
 }
 
 /// The account, with the stored hash that the proof was checked against, if it is by a password.
-async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Credentials, Option<String>)> {
+pub(super) async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Credentials, Option<String>)> {
     let found = store::credentials_of(&app.db, user).await?;
     match proof {
         Proof::Password(typed) => {
@@ -103,6 +105,7 @@ pub async fn change_password(app: &App, sent: Sent<()>, user: UserId, proof: &Pr
             if !store::set_password(tx, *user, old.as_deref(), new).await? {
                 return Err(Refusal::WrongPassword.into());
             }
+            audit::actions::record(tx, *now, Event::PasswordChanged(*user)).await?;
             tokens::actions::end_all(tx, *user, *now).await
         })
     };
@@ -132,24 +135,31 @@ impl Erased {
 /// stays without a face, so that nobody's numbers move.
 pub async fn erase(app: &App, sent: Sent<()>, user: UserId, proof: &Proof) -> Result<()> {
     let (_, stored) = prove(app, user, proof).await?;
-    let remove: Work<(UserId, Option<String>, Time), Erased> =
-        |tx, (user, stored, now)| Box::pin(remove(tx, *user, stored.as_deref(), *now));
-    let input = (user, stored, app.clock.now());
+    let remove: Work<(UserId, Warrant, Time), Erased> =
+        |tx, (user, warrant, now)| Box::pin(remove_own(tx, *user, warrant, *now));
+    let input = (user, Warrant::Own(stored), app.clock.now());
     let erased = app.write_in_turn(sent.settled(&())?, Key::User(user.0), input, remove).await?;
     erased.announce(app, user).await;
     Ok(())
 }
 
-/// Removes all that tells who a person was, as part of a unit of work.
-pub(super) async fn remove(tx: &mut Tx<'_>, user: UserId, stored: Option<&str>, now: Time) -> Result<Erased> {
-    let Some(email_key) = store::erase(tx, user, stored, now).await? else {
-        return Err(Refusal::WrongPassword.into());
-    };
+async fn remove_own(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time) -> Result<Erased> {
+    if store::hold_managers(tx).await? == [user] {
+        return Err(Refusal::LastManager.into());
+    }
+    let erased = remove(tx, user, warrant, now).await?.ok_or(Refusal::WrongPassword)?;
+    audit::actions::record(tx, now, Event::UserErased(user, None)).await?;
+    Ok(erased)
+}
+
+/// Removes all that tells who a person was, as part of a unit of work; nothing when the warrant is not good any more.
+pub(super) async fn remove(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time) -> Result<Option<Erased>> {
+    let Some(email_key) = store::erase(tx, user, warrant, now).await? else { return Ok(None) };
     identities::actions::forget(tx, user).await?;
     mails::actions::forget_user(tx, user).await?;
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
     let version = codes::actions::end_all(tx, user, true).await?;
     clients::actions::consents::forget_user(tx, user).await?;
     let sessions = tokens::actions::end_all(tx, user, now).await?;
-    Ok(Erased { sessions, version, email_key })
+    Ok(Some(Erased { sessions, version, email_key }))
 }

@@ -5,6 +5,8 @@ use crate::crypto::mail_key::LinkToken;
 use crate::db::{Tx, Work};
 use crate::features::accounts::model::{Credentials, password};
 use crate::features::accounts::store;
+use crate::features::audit;
+use crate::features::audit::model::Event;
 use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::{NewMail, UsedLink};
 use crate::features::{clients, identities, tokens};
@@ -78,6 +80,7 @@ async fn set(tx: &mut Tx<'_>, reset: &Reset) -> Result<Vec<SessionId>> {
     let Some(first) = store::reset_password_of(tx, used.user, &used.address_key, &reset.hash, reset.now).await? else {
         return Err(Refusal::LinkExpired.into());
     };
+    audit::actions::record(tx, reset.now, Event::PasswordReset(used.user)).await?;
     if first {
         identities::actions::forget(tx, used.user).await?;
         clients::actions::consents::forget_user(tx, used.user).await?;

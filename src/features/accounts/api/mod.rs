@@ -30,6 +30,7 @@ use crate::kernel::caller::FIRST_PARTY;
 use crate::kernel::email::{Email, mask};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::handle::{Handle, InvitationKey};
+use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::name::Username;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
@@ -260,6 +261,12 @@ words! {
     }
 }
 
+impl Role {
+    pub fn all_of(is_manager: bool) -> Vec<Self> {
+        if is_manager { vec![Self::User, Self::Manager] } else { vec![Self::User] }
+    }
+}
+
 /// Oneself.
 #[derive(Serialize, ToSchema)]
 struct Me {
@@ -308,7 +315,7 @@ impl Me {
         let user = profile.user;
         Self {
             id: user.id.0,
-            roles: if user.is_manager { vec![Role::User, Role::Manager] } else { vec![Role::User] },
+            roles: Role::all_of(user.is_manager),
             discoverable: user.discoverable,
             email_verdict: user.verdict,
             created_at: user.created_at,
@@ -419,7 +426,7 @@ async fn change_password(
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
     app.limits.prove(caller.user).await?;
-    let current = proof(&app, &caller, &mut fields, "current_password").await?;
+    let current = proof(&app, caller.user, caller.session, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
     me::change_password(&app, caller.answered(&Reply::nothing())?, caller.user, &current, &new).await?;
@@ -436,7 +443,7 @@ struct Erasure {
     password: Option<String>,
 }
 
-problems!(EraseProblems: person body keyed[WrongPassword, LogInAgain, RateLimited]);
+problems!(EraseProblems: person body keyed[WrongPassword, LogInAgain, LastManager, RateLimited]);
 
 /// Erase your account
 ///
@@ -451,7 +458,7 @@ async fn erase(
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
     app.limits.prove(caller.user).await?;
-    let password = proof(&app, &caller, &mut fields, "password").await?;
+    let password = proof(&app, caller.user, caller.session, &mut fields, "password").await?;
     let sent = caller.answered(&Reply::nothing())?;
     me::erase(&app, sent, caller.user, &fields.all(password)?).await?;
     Ok(Reply::nothing())
@@ -460,16 +467,17 @@ async fn erase(
 /// What shows that it is the account's owner who asks: their password or, where there is none, a fresh log-in by a
 /// client of our own. A log-in by another program proves that the person wanted that program to have an account, not
 /// that they want theirs to end.
-async fn proof(
+pub async fn proof(
     app: &App,
-    caller: &Person<need::Account>,
+    user: UserId,
+    session: SessionId,
     fields: &mut Fields,
     field: &str,
 ) -> Result<Option<Proof>, Problem> {
-    if me::has_password(app, caller.user).await? {
+    if me::has_password(app, user).await? {
         return Ok(fields.text(field).map(Proof::Password));
     }
-    match tokens::actions::fresh_client(app, caller.session).await? {
+    match tokens::actions::fresh_client(app, session).await? {
         Some(client) if [FIRST_PARTY, DOCS].contains(&client.as_str()) => Ok(Some(Proof::FreshLogIn)),
         _ => Err(Refusal::LogInAgain.into()),
     }

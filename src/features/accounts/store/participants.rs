@@ -19,11 +19,11 @@ sql! {
     /// Whoever has a password or another provider's identity has made it an account of their own.
     LOCK_PARTICIPANT = {
         sqlite: "select u.id, u.erased_at is not null, u.email, u.email_key, u.display_name, u.language,
-                        u.email_proven_at is not null, u.password_hash,
+                        u.email_proven_at is not null, u.is_manager,
                         u.password_hash is not null or exists (select 1 from identities i where i.user_id = u.id)
                  from users u where u.external_hash = $1",
         postgres: "select u.id, u.erased_at is not null, u.email, u.email_key, u.display_name, u.language,
-                          u.email_proven_at is not null, u.password_hash,
+                          u.email_proven_at is not null, u.is_manager,
                           u.password_hash is not null or exists (select 1 from identities i where i.user_id = u.id)
                    from users u where u.external_hash = $1 for update of u",
     };
@@ -72,7 +72,7 @@ pub struct HeldParticipant {
     pub name: Option<String>,
     pub language: Option<String>,
     pub email_proven: bool,
-    pub password_hash: Option<String>,
+    pub is_manager: bool,
     /// Whether the person has made it an account of their own.
     pub is_own_account: bool,
 }
@@ -87,7 +87,7 @@ pub async fn lock(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<Option<H
         name: row.get(4)?,
         language: row.get(5)?,
         email_proven: row.get(6)?,
-        password_hash: row.get(7)?,
+        is_manager: row.get(7)?,
         is_own_account: row.get(8)?,
     }))
 }

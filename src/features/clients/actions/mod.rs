@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::db::{Tx, Work};
+use crate::features::audit;
+use crate::features::audit::model::{Event, Part};
 use crate::features::clients::model::{Change, ClientRegistration, DOCS, Fault, OAuthClient, hash_secret};
 use crate::features::clients::store;
 use crate::features::tokens;
@@ -41,13 +43,18 @@ pub async fn register(app: &App, sent: Sent<Made>, new: ClientRegistration) -> R
         trusts_addresses: new.trusts_addresses,
         created_at: app.clock.now(),
     };
-    let insert: Work<(Uuid, OAuthClient, Option<UserId>), ()> =
-        |tx, (id, client, by)| Box::pin(store::insert(tx, *id, client, *by));
+    let enter: Work<(Uuid, OAuthClient, Option<UserId>), ()> =
+        |tx, (id, client, by)| Box::pin(insert(tx, *id, client, *by));
     let input = (id, client.clone(), sent.actor().user());
     let made = Made { client, secret };
-    app.write(sent.settled(&made)?, input, insert).await?;
+    app.write(sent.settled(&made)?, input, enter).await?;
     tracing::info!(client = made.client.id, name = made.client.name, "a client was registered");
     Ok(made)
+}
+
+async fn insert(tx: &mut Tx<'_>, id: Uuid, client: &OAuthClient, by: Option<UserId>) -> Result<()> {
+    store::insert(tx, id, client, by).await?;
+    audit::actions::record(tx, client.created_at, Event::ClientRegistered(id)).await
 }
 
 fn refuse(faults: Vec<Fault>) -> Result<()> {
@@ -110,10 +117,21 @@ pub async fn change(app: &App, sent: Sent<OAuthClient>, id: &str, change: Change
     };
     refuse(whole.faults())?;
     let uuid = client.uuid.ok_or(Refusal::ClientNotFound)?;
-    let update: Work<(Uuid, Change), OAuthClient> = |tx, (id, change)| {
-        Box::pin(async move { store::update(tx, *id, change).await?.ok_or_else(|| Refusal::ClientNotFound.into()) })
-    };
-    app.write(sent, (uuid, change), update).await
+    let work: Work<(Uuid, Change, Time), OAuthClient> = |tx, (id, change, now)| Box::pin(update(tx, *id, change, *now));
+    app.write(sent, (uuid, change, app.clock.now()), work).await
+}
+
+async fn update(tx: &mut Tx<'_>, id: Uuid, change: &Change, now: Time) -> Result<OAuthClient> {
+    let changed = store::update(tx, id, change).await?.ok_or(Refusal::ClientNotFound)?;
+    let parts = [
+        (change.name.is_some(), Part::Name),
+        (change.redirect_uris.is_some(), Part::RedirectUris),
+        (change.scopes.is_some(), Part::Scope),
+        (change.trusts_addresses.is_some(), Part::TrustsAddresses),
+    ];
+    let parts = parts.into_iter().filter(|(is, _)| *is).map(|(_, part)| part).collect();
+    audit::actions::record(tx, now, Event::ClientChanged(id, parts)).await?;
+    Ok(changed)
 }
 
 /// Gives a confidential client another secret; the old one is no good from here on.
@@ -123,13 +141,16 @@ pub async fn new_secret(app: &App, sent: Sent<String>, id: &str) -> Result<Strin
         return Err(Refusal::ClientPublic.into());
     };
     let text = new_text(app)?;
-    let set: Work<(Uuid, ClientSecretHash), ()> = |tx, (id, hash)| {
-        Box::pin(async move {
-            if store::set_secret(tx, *id, hash).await? { Ok(()) } else { Err(Refusal::ClientNotFound.into()) }
-        })
-    };
-    app.write(sent.settled(&text)?, (uuid, hash_secret(&text)), set).await?;
+    let set: Work<(Uuid, ClientSecretHash, Time), ()> = |tx, (id, hash, now)| Box::pin(set_secret(tx, *id, hash, *now));
+    app.write(sent.settled(&text)?, (uuid, hash_secret(&text), app.clock.now()), set).await?;
     Ok(text)
+}
+
+async fn set_secret(tx: &mut Tx<'_>, id: Uuid, hash: &ClientSecretHash, now: Time) -> Result<()> {
+    if !store::set_secret(tx, id, hash).await? {
+        return Err(Refusal::ClientNotFound.into());
+    }
+    audit::actions::record(tx, now, Event::ClientSecretReplaced(id)).await
 }
 
 /// Removes a client: its tokens end on every node, and what people allowed it is forgotten.
@@ -152,6 +173,7 @@ async fn delete(tx: &mut Tx<'_>, input: &Removal) -> Result<Vec<SessionId>> {
     if !store::delete(tx, input.uuid, input.now).await? {
         return Err(Refusal::ClientNotFound.into());
     }
+    audit::actions::record(tx, input.now, Event::ClientRemoved(input.uuid)).await?;
     consents::forget_client(tx, &input.id).await?;
     tokens::actions::end_all_of_client(tx, &input.id, input.now).await
 }

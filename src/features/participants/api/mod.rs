@@ -203,7 +203,7 @@ async fn get(
     Ok(Json(actions::get(&app, &named(&external)?).await?.into()))
 }
 
-problems!(EraseProblems: program_writer query keyed[ParticipantNotFound, RateLimited]);
+problems!(EraseProblems: program_writer query keyed[ParticipantNotFound, LastManager, RateLimited]);
 
 /// Erase a participant
 ///

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::db::{Tx, Work};
+use crate::features::audit;
+use crate::features::audit::model::Event;
 use crate::features::tokens::model::{BrowserSession, Credential};
 use crate::features::tokens::store::{self, NewBrowserSession};
 use crate::kernel::actor::Actor;
@@ -29,9 +31,17 @@ pub async fn begin(
     let expires_at = now.plus(app.config.tokens.absolute());
     let (id, most) = (BrowserSessionId::new(), app.limits.sessions());
     let new = NewBrowserSession { id, secret_hash, user, now, expires_at, credential, most };
-    let insert: Work<NewBrowserSession, bool> = |tx, new| Box::pin(store::insert_browser_session(tx, new));
-    let begun = app.write_in_turn(actor.person(user), Key::User(user.0), new, insert).await?;
+    let begin: Work<NewBrowserSession, bool> = |tx, new| Box::pin(insert(tx, new));
+    let begun = app.write_in_turn(actor.person(user), Key::User(user.0), new, begin).await?;
     if begun { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
+}
+
+async fn insert(tx: &mut Tx<'_>, new: &NewBrowserSession) -> Result<bool> {
+    let inserted = store::insert_browser_session(tx, new).await?;
+    if inserted && store::is_manager_in(tx, new.user).await? {
+        audit::actions::record(tx, new.now, Event::ManagerLoggedIn(new.user)).await?;
+    }
+    Ok(inserted)
 }
 
 /// Makes sure, as part of a unit of work, that somebody is logged in and stays so until it has ended: whoever ends all

@@ -10,6 +10,8 @@ use crate::cache::changes::announce_keys;
 use crate::config::Tokens;
 use crate::crypto::keyring::{Key, Keyring, LEEWAY, StoredKey, StoredSecret};
 use crate::db::{Db, Tx, Work};
+use crate::features::audit;
+use crate::features::audit::model::Event;
 use crate::features::tokens::store;
 use crate::kernel::actor::Actor;
 use crate::kernel::caller::IdTokenAlgorithm;
@@ -44,6 +46,9 @@ pub async fn follow(app: &App, mut changed: watch::Receiver<()>) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         hand_out(app);
+        if let Err(error) = audit::actions::keys::read(app).await {
+            tracing::warn!(%error, "cannot read the keys of the audit");
+        }
         if let Some(kid) = app.keyring.locked() {
             let sentence = locked(app.keyring.seals(), &kid);
             tracing::error!("{sentence}. This node cannot sign with it");
@@ -65,6 +70,7 @@ pub async fn open(app: &App) -> Result<(), OperatorError> {
     }
     seal(app).await?;
     hand_out(app);
+    audit::actions::keys::open(app).await?;
     Ok(())
 }
 
@@ -292,6 +298,9 @@ pub async fn rotate(app: &App, emergency: bool) -> Result<Rotated, OperatorError
         // Nodes have another master key: they could not sign with what is made here.
         return Err(OperatorError::Refused(locked(app.keyring.seals(), kid)));
     }
+    if emergency {
+        audit::actions::keys::replace_lost(app).await?;
+    }
     let mut made = vec![generate(app, IdTokenAlgorithm::EdDsa).await?];
     if app.keyring.has(IdTokenAlgorithm::Rs256) {
         made.push(generate(app, IdTokenAlgorithm::Rs256).await?);
@@ -316,12 +325,14 @@ async fn replace(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<RotationOutcome
     if rotation.emergency {
         for stored in living(&keys) {
             store::retire_key(tx, stored.generation, rotation.now).await?;
+            audit::actions::record(tx, rotation.now, Event::KeyRetired(stored.key.kid.clone())).await?;
         }
     } else if let Some(next) = living(&keys).find(|stored| stored.active_from > rotation.now) {
         return Ok(RotationOutcome::TooSoon(next.key.kid.clone(), next.active_from));
     }
     for key in &rotation.made {
         store::insert_key(tx, key, rotation.now, rotation.active_from).await?;
+        audit::actions::record(tx, rotation.now, Event::KeyMade(key.kid.clone())).await?;
     }
     if let Some(key) = &rotation.refresh_key {
         store::forget_refresh_keys(tx).await?;
@@ -353,6 +364,7 @@ async fn retire_unneeded(tx: &mut Tx<'_>, input: &Retirement) -> Result<Option<S
         Err(sentence) => return Ok(Some(sentence)),
     };
     store::retire_key(tx, generation, input.now).await?;
+    audit::actions::record(tx, input.now, Event::KeyRetired(input.kid.clone())).await?;
     announce_keys(tx, input.change).await?;
     Ok(None)
 }

@@ -2,6 +2,7 @@
 
 pub mod browser_sessions;
 pub mod keys;
+pub mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::app::App;
 use crate::cache::changes::{MEMORY, announce_keys, announce_session, announce_sessions};
 use crate::crypto::keyring::RefreshKey;
 use crate::db::{Tx, Work};
+use crate::features::audit;
+use crate::features::audit::model::Event;
 use crate::features::tokens::model::{Family, Grant, RefreshToken};
 use crate::features::tokens::store;
 pub use crate::features::tokens::store::{NewFamily, Origin};
@@ -20,7 +23,7 @@ use crate::kernel::caller::{Caller, Claims, FIRST_PARTY, IdTokenAlgorithm, Subje
 use crate::kernel::digest::{AccessTokenHash, RefreshTokenHash};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{KeyChangeId, SessionId, TokenId, UserId};
-use crate::kernel::scope::Scopes;
+use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 use crate::limits::turns::Key;
 
@@ -94,6 +97,11 @@ impl Begun {
 /// Stores a family as part of a unit of work; nothing when what it comes from does not hold any more.
 pub async fn begin_family(tx: &mut Tx<'_>, new: &NewFamily) -> Result<Option<Begun>> {
     let Some(scopes) = store::insert_family(tx, new).await? else { return Ok(None) };
+    if let Origin::Password(user, _) = &new.origin
+        && scopes.has(Scope::Admin)
+    {
+        audit::actions::record(tx, new.now, Event::ManagerLoggedIn(*user)).await?;
+    }
     let user = match new.origin {
         Origin::Password(user, _) | Origin::Browser(user, _) => Some(user),
         Origin::Program(_) => None,

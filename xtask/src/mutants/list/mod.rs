@@ -3,6 +3,7 @@
 mod codes;
 mod links;
 mod mails;
+mod managing;
 mod oauth;
 mod participants;
 mod people;
@@ -24,6 +25,7 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "tokens", mutants: tokens::MUTANTS },
     Topic { name: "oauth", mutants: oauth::MUTANTS },
     Topic { name: "sign-in", mutants: sign_in::MUTANTS },
+    Topic { name: "managing", mutants: managing::MUTANTS },
     Topic { name: "running", mutants: running::MUTANTS },
     Topic { name: "retries", mutants: retries::MUTANTS },
 ];

@@ -151,8 +151,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "erased-by-a-password-of-yesterday-sqlite",
         file: STORE,
         swap: Sql(
-            "where id = $1 and password_hash is not distinct from $2 and erased_at is null\",",
-            "where id = $1 and (password_hash is not distinct from $2 or password_hash is distinct from $2) and erased_at is null\",",
+            "where id = $1 and (password_hash is not distinct from $2 or $3) and erased_at is null\",",
+            "where id = $1 and (password_hash is not distinct from $2 or $3 or true) and erased_at is null\",",
         ),
         tests: Sqlite(&["stale::an_account_is_erased_only_with_the_password_of_today"]),
         why: "who knew the former password of an account erases it",
@@ -161,8 +161,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "erased-by-a-password-of-yesterday-postgres",
         file: STORE,
         swap: Sql(
-            "where id = $1 and password_hash is not distinct from $2 and erased_at is null for update",
-            "where id = $1 and (password_hash is not distinct from $2 or password_hash is distinct from $2) and erased_at is null for update",
+            "where id = $1 and (password_hash is not distinct from $2 or $3) and erased_at is null for update",
+            "where id = $1 and (password_hash is not distinct from $2 or $3 or true) and erased_at is null for update",
         ),
         tests: Postgres(&["stale::an_account_is_erased_only_with_the_password_of_today"]),
         why: "who knew the former password of an account erases it",

@@ -1,0 +1,165 @@
+//! Lists as files (RFC 4180), for managers: read and sent part by part, however long they are.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::exports;
+use crate::app::App;
+use crate::features::audit::model::List;
+use crate::features::managers::actions::{self, ReferralLine, UserLine};
+use crate::features::managers::model::safe_cell;
+use crate::features::tokens::caller::Manager;
+use crate::kernel::error::{Error, Result};
+use crate::problems;
+use crate::web::extract::Query;
+use crate::web::problem::Problem;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().merge(exports::others()).routes(routes!(users)).routes(routes!(referrals))
+}
+
+/// How a file is to be.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the handlers read")]
+struct FileQuery {
+    /// Begin with a byte order mark, by which Excel knows UTF-8.
+    #[param(default = false, example = false, required = false)]
+    excel: bool,
+}
+
+const USERS: [&str; 9] =
+    ["id", "username", "email", "state", "manager", "email_verdict", "created_at", "referrer_id", "referral_status"];
+const REFERRALS: [&str; 5] = ["referee_id", "referrer_id", "code", "status", "joined_at"];
+
+problems!(UsersProblems: manager query[RateLimited]);
+
+/// Take out the list of people
+///
+/// For managers: CSV by RFC 4180, UTF-8, in the order of ids. A text that a spreadsheet would take for a formula has an
+/// apostrophe before it. Times are UTC. At most 60 changes a minute, of whatever kind (`limits.writes_per_user`): it is
+/// noted.
+#[utoipa::path(get, path = "/api/v1/exports/users.csv", tag = "People", operation_id = "export_users",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), params(FileQuery),
+    responses((status = 200, description = "The file", content_type = "text/csv", body = String,
+        example = json!("id,username,email,state,manager,email_verdict,created_at,referrer_id,referral_status\r\n")),
+        UsersProblems))]
+async fn users(State(app): State<Arc<App>>, manager: Manager, query: Query) -> Result<Response, Problem> {
+    let excel = query.flag("excel")?;
+    actions::note_list(&app, manager.actor, manager.user, List::Users).await?;
+    Ok(file("users.csv", excel, &USERS, Uuid::nil(), move |behind| {
+        let app = app.clone();
+        async move {
+            let part = actions::users_part(&app, behind).await?;
+            let next = part.last().map(|last| last.person.id.0);
+            Ok((written(part.iter().map(user_line))?, next))
+        }
+    })?)
+}
+
+fn user_line(line: &UserLine) -> Vec<String> {
+    let person = &line.person;
+    vec![
+        person.id.to_string(),
+        safe_cell(&person.username).into_owned(),
+        safe_cell(&person.email).into_owned(),
+        person.state.word().to_owned(),
+        person.is_manager.to_string(),
+        person.verdict.word().to_owned(),
+        person.created_at.to_string(),
+        line.referrer.map(|id| id.to_string()).unwrap_or_default(),
+        line.status.clone().unwrap_or_default(),
+    ]
+}
+
+problems!(ReferralsProblems: manager query[RateLimited]);
+
+/// Take out the list of referrals
+///
+/// For managers: CSV as that of people, in the order of the lists. Of a referrer who was erased the code is empty. At
+/// most 60 changes a minute, of whatever kind (`limits.writes_per_user`): it is noted.
+#[utoipa::path(get, path = "/api/v1/exports/referrals.csv", tag = "People", operation_id = "export_referrals",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), params(FileQuery),
+    responses((status = 200, description = "The file", content_type = "text/csv", body = String,
+        example = json!("referee_id,referrer_id,code,status,joined_at\r\n")), ReferralsProblems))]
+async fn referrals(State(app): State<Arc<App>>, manager: Manager, query: Query) -> Result<Response, Problem> {
+    let excel = query.flag("excel")?;
+    actions::note_list(&app, manager.actor, manager.user, List::Referrals).await?;
+    Ok(file("referrals.csv", excel, &REFERRALS, i64::MIN, move |behind| {
+        let app = app.clone();
+        async move {
+            let part = actions::referrals_part(&app, behind).await?;
+            let next = part.last().map(|last| last.number);
+            Ok((written(part.iter().map(referral_line))?, next))
+        }
+    })?)
+}
+
+fn referral_line(line: &ReferralLine) -> Vec<String> {
+    vec![
+        line.referee.to_string(),
+        line.referrer.to_string(),
+        safe_cell(line.code.as_deref().unwrap_or_default()).into_owned(),
+        line.status.clone(),
+        line.joined_at.to_string(),
+    ]
+}
+
+/// Lines as RFC 4180 has them.
+fn written(lines: impl Iterator<Item = Vec<String>>) -> Result<Bytes> {
+    let broken = |error: &dyn std::fmt::Display| Error::Internal(format!("cannot write a line: {error}"));
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for line in lines {
+        writer.write_record(&line).map_err(|error| broken(&error))?;
+    }
+    writer.into_inner().map(Bytes::from).map_err(|error| broken(&error))
+}
+
+/// A file that is read part by part, as its receiver takes it: the next part is read when the one before is sent.
+fn file<K, F>(
+    name: &'static str,
+    excel: bool,
+    heading: &[&str],
+    first: K,
+    part: impl Fn(K) -> F + Clone + Send + 'static,
+) -> Result<Response>
+where
+    K: Send + 'static,
+    F: Future<Output = Result<(Bytes, Option<K>)>> + Send,
+{
+    let mut begin = if excel { b"\xEF\xBB\xBF".to_vec() } else { Vec::new() };
+    begin.extend(written(std::iter::once(heading.iter().map(|cell| (*cell).to_owned()).collect()))?);
+    let parts = stream::unfold((Some(Bytes::from(begin)), Some(first)), move |(begin, behind)| {
+        let part = part.clone();
+        async move {
+            if let Some(begin) = begin {
+                return Some((Ok(begin), (None, behind)));
+            }
+            match part(behind?).await {
+                Ok((_, None)) => None,
+                Ok((lines, next)) => Some((Ok(lines), (None, next))),
+                Err(error) => {
+                    // What was sent cannot be taken back: the receiver sees that the end is missing.
+                    tracing::warn!(%error, file = name, "a list could not be read to its end");
+                    Some((Err(io::Error::other("the list could not be read to its end")), (None, None)))
+                }
+            }
+        }
+    });
+    let headers = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+    ];
+    Ok((headers, Body::from_stream(parts)).into_response())
+}

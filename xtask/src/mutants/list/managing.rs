@@ -1,0 +1,123 @@
+//! Running the program: what managers may, and what is noted of it.
+
+use super::super::{Both, Code, Mutant, Sql, Unit};
+
+const AUDIT: &str = "src/features/audit/model/mod.rs";
+const PLACES: &str = "src/features/audit/model/chain.rs";
+const VERIFY: &str = "src/features/audit/actions/verify.rs";
+const NOTING: &str = "src/features/audit/actions/mod.rs";
+const CHAIN: &str = "src/features/audit/actions/chain.rs";
+const MANAGEMENT: &str = "src/features/accounts/actions/management.rs";
+const SESSIONS: &str = "src/features/tokens/store/sessions.rs";
+const IDENTITIES: &str = "src/features/identities/actions.rs";
+const CELLS: &str = "src/features/managers/model/mod.rs";
+
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a-mac-is-not-looked-at",
+        file: AUDIT,
+        swap: Code("hmac::verify(key, &text, &self.mac).is_ok()", "true"),
+        tests: Both(&["audit::chain::law_15_what_was_noted_is_not_changed_unseen"]),
+        why: "a row that SQL has added passes for one of ours",
+    },
+    Mutant {
+        name: "a-hash-is-not-looked-at",
+        file: PLACES,
+        swap: Code("row.hash.as_deref() == Some(&hash[..])", "true"),
+        tests: Both(&["audit::chain::law_15_what_was_noted_is_not_changed_unseen"]),
+        why: "rows change places unseen",
+    },
+    Mutant {
+        name: "a-gap-is-passed-over",
+        file: PLACES,
+        swap: Code("seq > next", "false"),
+        tests: Unit(&[
+            "features::audit::model::chain::tests::the_first_row_that_is_not_as_it_was_is_found_with_what_became_of_it",
+        ]),
+        why: "what was removed is called swapped",
+    },
+    Mutant {
+        name: "an-end-that-was-cut-off-is-not-missed",
+        file: PLACES,
+        swap: Code("self.place.seq < head.seq", "false"),
+        tests: Both(&[
+            "audit::chain::an_end_that_was_cut_off_is_seen_by_the_head_and_by_one_that_was_pinned_elsewhere",
+        ]),
+        why: "the last row is called changed, and it is not there",
+    },
+    Mutant {
+        name: "what-stands-behind-the-head-is-not-looked-at",
+        file: VERIFY,
+        swap: Code("store::behind_head(&app.db).await?", "None::<i64>"),
+        tests: Both(&["audit::chain::law_15_what_was_noted_is_not_changed_unseen"]),
+        why: "rows that were added behind the end are not seen",
+    },
+    Mutant {
+        name: "any-head-was-pinned",
+        file: VERIFY,
+        swap: Code("asked.pinned == Some(verifier.place.hash)", "true"),
+        tests: Both(&[
+            "audit::chain::an_end_that_was_cut_off_is_seen_by_the_head_and_by_one_that_was_pinned_elsewhere",
+        ]),
+        why: "a head that was kept elsewhere proves nothing",
+    },
+    Mutant {
+        name: "the-job-tells-of-no-stranger",
+        file: CHAIN,
+        swap: Code("!row.record.is_signed_by(&chaining.keys)", "false"),
+        tests: Both(&["audit::chain::law_15_what_was_noted_is_not_changed_unseen"]),
+        why: "nobody hears of a row that SQL has added",
+    },
+    Mutant {
+        name: "exported-as-often-as-one-likes",
+        file: NOTING,
+        swap: Code("now.is_soon_after(last, EXPORT_EVERY)", "false"),
+        tests: Both(&["managers::exports::one_takes_out_all_that_is_kept_of_oneself_once_an_hour"]),
+        why: "whoever has a token for a moment reads all, again and again",
+    },
+    Mutant {
+        name: "the-last-manager-goes",
+        file: MANAGEMENT,
+        swap: Code("managers == [user]", "false"),
+        tests: Both(&["managers::roles::a_manager_gives_the_role_with_their_password_and_takes_it_and_one_stays"]),
+        why: "nobody can run the program",
+    },
+    Mutant {
+        name: "who-was-a-manager-acts-as-one",
+        file: MANAGEMENT,
+        swap: Code("!managers.contains(&manager)", "false"),
+        tests: Both(&["managers::roles::who_has_ceased_to_be_a_manager_while_waiting_does_nothing"]),
+        why: "of two managers who take each other's role both do, and there is none",
+    },
+    Mutant {
+        name: "anybodys-session-is-ended",
+        file: SESSIONS,
+        swap: Sql(
+            "update token_families set ended_at = $3 where id = $1 and user_id = $2",
+            "update token_families set ended_at = $3 where id = $1 and (user_id = $2 or true)",
+        ),
+        tests: Both(&["accounts::sessions::a_person_sees_their_sessions_and_ends_one_on_every_node"]),
+        why: "who knows the id of a session ends it",
+    },
+    Mutant {
+        name: "the-last-way-in-goes",
+        file: IDENTITIES,
+        swap: Code("!has_password", "false"),
+        tests: Both(&["signin::identities::an_identity_is_unlinked_unless_it_is_the_last_way_in"]),
+        why: "people lock themselves out",
+    },
+    Mutant {
+        name: "an-identity-that-nobody-can-use-is-a-way-in",
+        file: IDENTITIES,
+        swap: Code("usable.contains(&other.issuer)", "true"),
+        tests: Both(&["signin::identities::an_identity_is_unlinked_unless_it_is_the_last_way_in"]),
+        why: "people lock themselves out with an identity of a provider that is gone",
+    },
+    Mutant {
+        name: "a-formula-stays-one",
+        file: CELLS,
+        swap: Code("first.is_some_and(formula)", "false"),
+        tests: Unit(&["features::managers::model::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
+        why: "a name runs a program on a manager's machine",
+    },
+];
