@@ -125,7 +125,8 @@ sql! {
         postgres: "select 1 from users
                    where id = $1 and password_hash = $2 and disabled_at is null and erased_at is null for share",
     };
-    HANDLE = "select handle, coalesce(display_name, username) from users where id = $1 and erased_at is null";
+    HANDLE = "select handle, coalesce(display_name, case when external_id is null then username end, '')
+              from users where id = $1 and erased_at is null";
     LOCK_HANDLE = {
         sqlite: "select handle, handle_chosen_at is not null from users
                  where id = $1 and disabled_at is null and erased_at is null",
@@ -292,7 +293,8 @@ pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Resul
     Ok(tx.row(&HOLD_PASSWORD, &params![user, stored]).await?.is_some())
 }
 
-/// A person's handle, if they have one yet, and their name; nothing when they are not there any more.
+/// A person's handle, if they have one yet, and the name that they show, if one is known; nothing when they are not
+/// there any more.
 pub async fn handle(db: &Db, user: UserId) -> Result<Option<(Option<Handle>, String)>> {
     let Some(row) = db.row(&HANDLE, params![user]).await? else { return Ok(None) };
     Ok(Some((row.get::<Option<String>>(0)?.map(Handle::stored), row.get(1)?)))

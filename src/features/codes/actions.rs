@@ -7,11 +7,13 @@ pub use self::issued::sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{HeldCode, OwnedCode, Slot};
+use self::issued::Draw;
+use super::model::{HeldCode, OwnedCode, Slot, ValidCode};
 use super::store;
 use crate::app::App;
 use crate::cache::changes::announce_code;
 use crate::db::{Tx, Work};
+use crate::features::programs;
 use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::caller::Subject;
@@ -186,23 +188,34 @@ pub async fn active_of(app: &App, owner: UserId) -> Result<Option<ActiveCode>> {
 }
 
 /// Whether a code or a handle would refer somebody now, and whose it is.
-pub async fn validate(app: &App, typed: &str) -> Result<Option<ActiveCode>> {
-    match InvitationKey::of(typed) {
-        Some(key) => store::active_by_key(&app.db, key).await,
-        None => Ok(None),
+pub async fn validate(app: &App, typed: &str) -> Result<Option<ValidCode>> {
+    let Some(key) = InvitationKey::of(typed) else { return Ok(None) };
+    if let Some(code) = store::active_by_key(&app.db, key).await? {
+        return Ok(Some(ValidCode { owner_name: code.username, expires_at: Some(Time(code.expires_at)) }));
     }
+    let InvitationKey::Handle(key) = key else { return Ok(None) };
+    let owner = store::find_handle(&app.db, key).await?.filter(|owner| owner.is_due);
+    let Some(owner) = owner else { return Ok(None) };
+    let renews = programs::actions::current(app).await?.auto_renew;
+    Ok(renews.then_some(ValidCode { owner_name: owner.name, expires_at: None }))
 }
 
 /// Holds a code for a registration: it stays what it is until the commit. A handle stands for the code that is active
-/// then.
-pub async fn hold(tx: &mut Tx<'_>, key: InvitationKey) -> Result<HeldCode> {
+/// then, and for the next where the service had issued one whose time is over: that is made with `renewal`.
+pub async fn hold(tx: &mut Tx<'_>, key: InvitationKey, renewal: Option<&Draw>) -> Result<HeldCode> {
     let refused = || Error::from(Refusal::CodeNotUsable);
     let (owner, named) = match key {
         InvitationKey::Code(key) => {
             let (id, owner, _) = store::find(tx, key).await?.ok_or_else(refused)?;
             (owner, Some(id))
         }
-        InvitationKey::Handle(key) => (store::owner_of_handle(tx, key).await?.ok_or_else(refused)?, None),
+        InvitationKey::Handle(key) => {
+            let owner = store::owner_of_handle(tx, key).await?.ok_or_else(refused)?;
+            if let Some(draw) = renewal.filter(|_| owner.is_due) {
+                return issued::renew(tx, (key, owner.id), draw).await?.ok_or_else(refused);
+            }
+            (owner.id, None)
+        }
     };
     let slot = store::lock_shared(tx, owner).await?.ok_or_else(refused)?;
     match slot.active() {
@@ -214,9 +227,12 @@ pub async fn hold(tx: &mut Tx<'_>, key: InvitationKey) -> Result<HeldCode> {
     }
 }
 
-/// Whose code this is, and which of their codes, whether or not it is still good.
-pub async fn origin(tx: &mut Tx<'_>, key: CodeKey) -> Result<Option<(UserId, i64)>> {
-    Ok(store::find(tx, key).await?.map(|(_, owner, ordinal)| (owner, ordinal)))
+/// Whose code or handle this is, whether or not it is still good, and which of their codes, if it is one.
+pub async fn origin(tx: &mut Tx<'_>, key: InvitationKey) -> Result<Option<(UserId, Option<i64>)>> {
+    match key {
+        InvitationKey::Code(key) => Ok(store::find(tx, key).await?.map(|(_, owner, ordinal)| (owner, Some(ordinal)))),
+        InvitationKey::Handle(key) => Ok(store::owner_of_handle(tx, key).await?.map(|owner| (owner.id, None))),
+    }
 }
 
 /// Takes a handle for its owner, for ever, as part of a unit of work; false when it was taken before.

@@ -284,10 +284,10 @@ struct CodeQuestion {
 struct Validity {
     #[schema(example = true)]
     valid: bool,
-    /// The name its owner shows; null when the code is not good.
+    /// The name its owner shows; null when the code is not good, or when the host of a participant has told none.
     #[schema(required, example = "owner")]
     username: Option<String>,
-    /// UTC; null when the code is not good.
+    /// UTC; null when the code is not good, and for a handle whose code has expired and is renewed by the registration.
     #[schema(required, value_type = Option<String>, format = DateTime, example = "2030-10-10T12:00:00Z")]
     expires_at: Option<Time>,
 }
@@ -311,8 +311,8 @@ async fn validate(
     let found = actions::validate(&app, &fields.all(typed)?).await?;
     Ok(Json(Validity {
         valid: found.is_some(),
-        expires_at: found.as_ref().map(|code| Time(code.expires_at)),
+        expires_at: found.as_ref().and_then(|code| code.expires_at),
         // A name that is an address is shown like one.
-        username: found.map(|code| mask(&code.username)),
+        username: found.map(|code| mask(&code.owner_name)).filter(|name| !name.is_empty()),
     }))
 }

@@ -68,6 +68,15 @@ pub struct HeldCode {
     pub now: Time,
 }
 
+/// What would refer somebody now.
+#[derive(Clone, Debug)]
+pub struct ValidCode {
+    /// What its owner shows; empty for a participant of whom the host has told no name.
+    pub owner_name: String,
+    /// Nothing for a handle whose next code is made with the registration.
+    pub expires_at: Option<Time>,
+}
+
 /// How long an issued code lives that is to live about so many days: within a tenth of that, so that many that were
 /// issued at once do not expire at once. Where in between, chance says.
 pub fn issued_life(days: i64, chance: u32) -> Duration {

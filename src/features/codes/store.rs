@@ -70,7 +70,17 @@ sql! {
                     on conflict (code_hash) do nothing returning id";
     CLAIM_HANDLE = "insert into handle_strings (handle_hash, owner_id) values ($1, $2)
                     on conflict (handle_hash) do nothing";
-    FIND_HANDLE = "select owner_id from handle_strings where handle_hash = $1";
+    /// Whose handle it is, by the name that they show, and whether their last code is one that the next follows: the
+    /// service had made it, its time is over, and nobody has ended it or keeps its owner out.
+    FIND_HANDLE = "select h.owner_id,
+                          coalesce(u.display_name, case when u.external_id is null then u.username end, ''),
+                          coalesce(c.by_service and c.revoked_at is null and u.disabled_at is null
+                                   and u.erased_at is null and (s.code_id is null or s.expires_at <= referral_now()),
+                                   false)
+                   from handle_strings h join users u on u.id = h.owner_id
+                   left join code_slots s on s.owner_id = h.owner_id
+                   left join codes c on c.owner_id = s.owner_id and c.ordinal = s.issued
+                   where h.handle_hash = $1";
     FIND_STRING = "select id, owner_id, ordinal from code_strings where code_hash = $1";
     INSERT_CODE = "insert into codes (owner_id, ordinal, id, code, created_at, expires_at, by_service)
                    values ($1, $2, $3, $4, $5, $6, $7)";
@@ -95,12 +105,17 @@ sql! {
                      from code_slots s join users u on u.id = s.owner_id
                      where s.owner_id = $1 and s.expires_at > referral_now()";
     /// As `FIND_BY_HASH`, of the code that is active, whichever that is.
-    FIND_BY_HANDLE = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
+    FIND_BY_HANDLE = "select u.id, u.email,
+                             coalesce(u.display_name, case when u.external_id is null then u.username end, ''),
+                             s.version, s.code_id, s.code, s.expires_at, u.discoverable
                       from handle_strings h
                       join code_slots s on s.owner_id = h.owner_id
                       join users u on u.id = h.owner_id
                       where h.handle_hash = $1 and u.disabled_at is null and s.expires_at > referral_now()";
-    FIND_BY_HASH = "select u.id, u.email, u.username, s.version, s.code_id, s.code, s.expires_at, u.discoverable
+    /// The name is the one that they show: empty for a participant of whom the host has told none.
+    FIND_BY_HASH = "select u.id, u.email,
+                           coalesce(u.display_name, case when u.external_id is null then u.username end, ''),
+                           s.version, s.code_id, s.code, s.expires_at, u.discoverable
                     from code_strings c
                     join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
                     join users u on u.id = c.owner_id
@@ -230,9 +245,27 @@ pub async fn claim_handle(tx: &mut Tx<'_>, key: HandleKey, owner: UserId) -> Res
     Ok(tx.run(&CLAIM_HANDLE, &params![&key.0, owner]).await? == 1)
 }
 
+/// Somebody by their handle.
+pub struct HandleOwner {
+    pub id: UserId,
+    /// What they show; empty for a participant of whom the host has told no name.
+    pub name: String,
+    /// Whether their last code is over and may be followed by the next.
+    pub is_due: bool,
+}
+
 /// Whose handle it is.
-pub async fn owner_of_handle(tx: &mut Tx<'_>, key: HandleKey) -> Result<Option<UserId>> {
-    tx.row(&FIND_HANDLE, &params![&key.0]).await?.map(|row| row.user(0)).transpose()
+pub async fn owner_of_handle(tx: &mut Tx<'_>, key: HandleKey) -> Result<Option<HandleOwner>> {
+    tx.row(&FIND_HANDLE, &params![&key.0]).await?.map(|row| handle_owner(&row)).transpose()
+}
+
+/// As [`owner_of_handle`], outside of units of work.
+pub async fn find_handle(db: &Db, key: HandleKey) -> Result<Option<HandleOwner>> {
+    db.row(&FIND_HANDLE, params![&key.0]).await?.map(|row| handle_owner(&row)).transpose()
+}
+
+fn handle_owner(row: &Row) -> Result<HandleOwner> {
+    Ok(HandleOwner { id: row.user(0)?, name: row.get(1)?, is_due: row.get(2)? })
 }
 
 /// When an owner's code with this number was made.

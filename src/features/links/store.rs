@@ -12,19 +12,22 @@ use crate::{params, sql};
 use super::model::{DayFigures, Days, ReferrerRow};
 
 sql! {
-    /// Of a handle it is whatever code sits in its owner's slot.
+    /// Of a handle it is whatever code sits in its owner's slot. The last column tells whether the next follows it when
+    /// its time is over: the service had made it, and nobody has ended it.
     FIND_BY_HANDLE = "select h.owner_id, s.version, s.code, s.expires_at,
                              coalesce(s.expires_at > referral_now(), false),
                              u.disabled_at is not null or u.erased_at is not null,
-                             coalesce(u.display_name, u.username), false
+                             coalesce(u.display_name, case when u.external_id is null then u.username end, ''),
+                             coalesce(c.by_service and c.revoked_at is null, false)
                       from handle_strings h join users u on u.id = h.owner_id
                       left join code_slots s on s.owner_id = h.owner_id
+                      left join codes c on c.owner_id = s.owner_id and c.ordinal = s.issued
                       where h.handle_hash = $1";
-    /// Of a code it is that code alone, whatever its owner has now.
+    /// Of a code it is that code alone, whatever its owner has now, and nothing follows it.
     FIND_BY_CODE = "select c.owner_id, s.version, s.code, s.expires_at,
                            coalesce(s.code_id = c.id and s.expires_at > referral_now(), false),
                            u.disabled_at is not null or u.erased_at is not null,
-                             coalesce(u.display_name, u.username), false
+                           coalesce(u.display_name, case when u.external_id is null then u.username end, ''), false
                     from code_strings c join users u on u.id = c.owner_id
                     left join code_slots s on s.owner_id = c.owner_id
                     where c.code_hash = $1";
@@ -58,7 +61,8 @@ sql! {
                  order by r.referrals desc, r.referrer_id limit $3";
 }
 
-/// Where a link leads, with the name of whose it is; nothing when nobody's is called so.
+/// Where a link leads, with the name that its owner shows (empty for a participant of whom the host has told none);
+/// nothing when nobody's is called so.
 pub async fn find(db: &Db, key: InvitationKey) -> Result<Option<(LinkTarget, String)>> {
     let sql = match key {
         InvitationKey::Handle(_) => &FIND_BY_HANDLE,

@@ -21,6 +21,9 @@ use crate::kernel::ids::{ClientId, UserId};
 use crate::kernel::time::Time;
 use crate::limits::turns::{Key, Turn};
 
+/// Handles that are drawn for a participant: of 40 random bits nearly every first one is free.
+const HANDLES: usize = 4;
+
 /// A participant as a call tells of them.
 #[derive(Clone)]
 pub struct Asked {
@@ -62,6 +65,11 @@ async fn told(app: &App, asked: Asked) -> Result<Told> {
         brought: asked.brought,
         id: UserId::new(),
         code: issued::draw(app)?,
+        handles: app.random_handles(HANDLES)?,
+        renewal: match asked.brought {
+            Brought::By(key) => issued::draw_for(app, key)?,
+            Brought::Unsaid | Brought::ByNonsense => None,
+        },
         code_days: programs::actions::current(app).await?.code_days,
         now: app.clock.now(),
     })
@@ -80,13 +88,14 @@ struct Written {
 
 async fn upsert_one(tx: &mut Tx<'_>, told: &Told) -> Result<Written> {
     match people::upsert(tx, told).await? {
-        people::Upserted::Made { user, code, referrer } => {
+        people::Upserted::Made { user, code, handle, referrer } => {
             let participant = Participant {
                 id: user.id,
                 external_id: told.external.as_str().to_owned(),
                 email: Some(user.email).filter(|email| !email.is_empty()),
                 name: told.details.name.clone().flatten(),
                 language: told.details.language.clone().flatten(),
+                handle: Some(handle),
                 code: Some(code.code),
                 referred_by: referrer.map(|referrer| (referrer, Status::Confirmed)),
             };

@@ -5,20 +5,21 @@ use crate::db::{Db, Row, Tx};
 use crate::features::referrals::model::Status;
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::handle::Handle;
 use crate::kernel::ids::UserId;
 use crate::{params, sql};
 
 sql! {
     PARTICIPANT = "select u.id, u.external_id, u.email, u.display_name, u.language,
-                          case when s.expires_at > referral_now() then s.code end, r.referrer_id, r.status
+                          case when s.expires_at > referral_now() then s.code end, r.referrer_id, r.status, u.handle
                    from users u
                    left join code_slots s on s.owner_id = u.id
                    left join referrals r on r.referee_id = u.id
                    where u.external_hash = $1 and u.external_id is not null";
     /// $1 the participant to go on behind, $2 how many.
     PARTICIPANTS = "select u.id, u.external_id, u.email, u.display_name, u.language,
-                           case when s.expires_at > referral_now() then s.code end, r.referrer_id, r.status
-                    from (select id, external_id, email, display_name, language from users
+                           case when s.expires_at > referral_now() then s.code end, r.referrer_id, r.status, u.handle
+                    from (select id, external_id, email, display_name, language, handle from users
                           where external_id is not null and id > $1 order by id limit $2) u
                     left join code_slots s on s.owner_id = u.id
                     left join referrals r on r.referee_id = u.id
@@ -55,6 +56,7 @@ fn read(row: &Row) -> Result<Participant> {
         email: Some(email).filter(|email| !email.is_empty()),
         name: row.get(3)?,
         language: row.get(4)?,
+        handle: row.get::<Option<String>>(8)?.map(Handle::stored),
         code: row.get(5)?,
         referred_by,
     })

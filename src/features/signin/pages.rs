@@ -194,6 +194,7 @@ async fn ask_to_register(browser: &Browser, status: StatusCode, asked: &Registra
         code: asked.code,
         invitation: match &asked.inviter {
             Some(Inviter::Named(name)) => Invited::By(name),
+            Some(Inviter::Unnamed) => Invited::BySomebody,
             Some(Inviter::Ended) => Invited::Ended,
             None => Invited::Not,
         },

@@ -101,6 +101,8 @@ pub enum Invited<'a> {
     Not,
     /// By the person of this name.
     By(&'a str),
+    /// By somebody whose name is not known.
+    BySomebody,
     /// By nobody any more.
     Ended,
 }

@@ -6,4 +6,5 @@ mod handles;
 mod helpers;
 mod opening;
 mod pages;
+mod renewal;
 mod sharing;

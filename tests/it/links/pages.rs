@@ -99,7 +99,7 @@ async fn friends_of_a_participant_see_the_name_that_the_host_tells(setup: Setup)
     // Without one there is the drawn name.
     host.tell("42", json!({"name": ""})).await.expect(200);
     let page = open(&mut Visit::new(&test.nodes[0].url), &path).await;
-    assert!(page.text.contains("invites you.") && !page.text.contains("Olga P."), "{page:?}");
+    assert!(page.text.contains("You have been invited.") && !page.text.contains("Olga P."), "{page:?}");
 }
 
 on_every_setup!(a_name_that_is_an_address_is_masked_for_friends);

@@ -122,7 +122,7 @@ async fn a_fold_waits_for_registrations_under_way_on_postgresql() {
     });
     let register: Work<Arc<Underway>, ()> = |tx, underway| {
         Box::pin(async move {
-            let held = hold(tx, underway.code).await?;
+            let held = hold(tx, underway.code, None).await?;
             referrals::actions::record(tx, held, underway.referee, Status::Confirmed, Time(0)).await?;
             underway.recorded.notify_one();
             underway.go_on.notified().await;

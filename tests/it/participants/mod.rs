@@ -2,6 +2,7 @@
 
 mod batch;
 mod codes;
+mod handles;
 mod people;
 mod races;
 mod upsert;

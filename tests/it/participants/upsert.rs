@@ -15,7 +15,10 @@ async fn a_participant_is_made_with_a_code_and_a_referral_that_counts_at_once(se
     let host = host_of(&manager).await.at(&node);
     let olga = host.tell("olga 1", json!({"name": "Olga"})).await.expect(201).json();
     let code = olga["code"].as_str().expect("a code of their own").to_owned();
+    let handle = olga["handle"].as_str().expect("a handle").to_owned();
     let expected = json!({
+        "handle": handle, "link": format!("http://referral.test/r/{handle}"),
+        "qr": format!("http://referral.test/r/{handle}/qr.svg"), "texts": olga["texts"],
         "id": olga["id"], "external_id": "olga 1", "email": null, "name": "Olga", "language": null, "code": code,
         "referred_by": null, "referral_status": null,
     });

@@ -25,7 +25,7 @@ pub async fn refers_nobody(client: &Client, name: &str, code: &str) {
 /// What a registration decides about a code, without the account.
 pub async fn hold(app: &App, code: &str) -> Result<(), Refusal> {
     let look: Work<InvitationKey, ()> =
-        |tx, key| Box::pin(async move { codes::actions::hold(tx, *key).await.map(drop) });
+        |tx, key| Box::pin(async move { codes::actions::hold(tx, *key, None).await.map(drop) });
     match app.db.write(Actor::SERVICE, InvitationKey::of(code).expect("a code"), look).await {
         Ok(()) => Ok(()),
         Err(Error::Refused(refusal)) => Err(refusal),

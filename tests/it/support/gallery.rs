@@ -89,6 +89,7 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     show!("register-invited", false, Register { invitation: Invited::By("olga"), code: "SPRING2030AB", ..register });
     show!("register-invited-long", false, Register { invitation: Invited::By(LONG_NAME), ..asked });
     show!("register-hostile", false, Register { invitation: Invited::By(HOSTILE), ..asked });
+    show!("register-invited-by-somebody", false, Register { invitation: Invited::BySomebody, ..register });
     show!("register-ended", false, Register { invitation: Invited::Ended, ..register });
     show!("register-wrong", true, Register { notes: &wrong, ..typed });
     show!("register-overloaded", true, Register { alert: Some(Alert::Overloaded), ..typed });

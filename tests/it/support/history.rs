@@ -52,6 +52,13 @@ pub enum Write {
         external: String,
         code: (String, String),
     },
+    /// By a host's back end: under this external id, with the handle of another of its people, whose first code is
+    /// over.
+    Renewal {
+        external: String,
+        referrer: String,
+        handle: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +82,10 @@ impl Caller {
     pub fn new(base: &str, token: Option<&str>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
         Self { http, base: base.to_owned(), token: token.map(str::to_owned) }
+    }
+
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// What the caller of a request knows after it, and the answer's body.
@@ -125,10 +136,23 @@ impl Caller {
                 let body = json!({"email": format!("{external}@example.com"), "name": "Olga", "code": code});
                 self.send(Method::PUT, &format!("/api/v1/participants/{external}"), &body).await
             }
+            Write::Renewal { external, handle, .. } => {
+                let body = json!({"handle": handle});
+                self.send(Method::PUT, &format!("/api/v1/participants/{external}"), &body).await
+            }
             Write::Hiding { .. } => self.send(Method::PATCH, "/api/v1/me", &json!({"discoverable": false})).await,
         };
         Call { write, outcome }
     }
+}
+
+/// A code that the service has issued to somebody, as it is when it is active.
+fn issued(owner: &str, ordinal: i64) -> String {
+    format!(
+        "codes c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id \
+         join code_strings t on t.id = c.id and t.owner_id = c.owner_id and t.ordinal = c.ordinal \
+         where c.owner_id = {owner} and c.ordinal = {ordinal} and c.by_service"
+    )
 }
 
 /// How much of a write is there.
@@ -230,17 +254,31 @@ impl Write {
                      where r.referee_id = {me} and c.code = '{code}' and r.referrer_id = {} and r.status = 'confirmed'",
                     user(owner)
                 );
-                let own = format!(
-                    "codes c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id \
-                     join code_strings t on t.id = c.id and t.owner_id = c.owner_id and t.ordinal = c.ordinal \
-                     where c.owner_id = {me} and c.ordinal = 1 and c.by_service"
-                );
+                let own = issued(&me, 1);
+                let linked = format!("users where external_id = '{external}' and handle is not null");
                 let by_name = "from users u join logins l on l.user_id = u.id and l.login_key = u.name_key";
                 let parts = [
                     (number(count(format!("users where external_id = '{external}'"))).await, 1),
                     (number(format!("select count(*) {by_name} where u.external_id = '{external}'")).await, 1),
                     (number(count(format!("logins where login_key = '{external}@example.com'"))).await, 1),
                     (number(count(own)).await, 1),
+                    (number(count(linked)).await, 1),
+                    (number(count(format!("handle_strings where owner_id = {me}"))).await, 1),
+                    (number(count(brought)).await, 1),
+                ];
+                Traces::of(&parts)
+            }
+            Self::Renewal { external, referrer, .. } => {
+                let count = |what: String| format!("select count(*) from {what}");
+                let id = |external: &str| format!("(select id from users where external_id = '{external}')");
+                let (me, they) = (id(external), id(referrer));
+                let brought =
+                    format!("referrals where referee_id = {me} and referrer_id = {they} and code_ordinal = 2");
+                let parts = [
+                    (number(count(format!("users where external_id = '{external}'"))).await, 1),
+                    (number(count(issued(&me, 1))).await, 1),
+                    (number(count(issued(&they, 2))).await, 1),
+                    (number(count(format!("code_strings where owner_id = {they} and ordinal = 2"))).await, 1),
                     (number(count(brought)).await, 1),
                 ];
                 Traces::of(&parts)
@@ -263,6 +301,7 @@ impl fmt::Display for Write {
             Self::Revocation { code, .. } => write!(f, "the revocation of {code}"),
             Self::Refresh { user, .. } => write!(f, "the refresh of {user}"),
             Self::Participant { external, .. } => write!(f, "the participant {external}"),
+            Self::Renewal { external, .. } => write!(f, "the participant {external} and the renewal"),
             Self::Hiding { user } => write!(f, "the hiding of {user}"),
         }
     }

@@ -73,10 +73,13 @@ impl Operation {
                 "name": "Friends", "landing_url": "https://shop.example.com/join", "code_days": 0, "auto_renew": true,
                 "share_texts": {"en": "Come along: {link}"},
             })],
-            "upsert_participant" => vec![json!({
-                "email": "nobody@example.com", "name": "Olga", "language": "en", "code": "AMSEL2099XYZ",
-                "verified": false,
-            })],
+            "upsert_participant" => vec![
+                json!({
+                    "email": "nobody@example.com", "name": "Olga", "language": "en", "code": "AMSEL2099XYZ",
+                    "verified": false,
+                }),
+                json!({"handle": "nobody1"}),
+            ],
             "upsert_participants" => vec![json!({"participants": []})],
             _ if self.fields.is_empty() => vec![],
             other => panic!("the operation {other} reads a body: add one to this table"),

@@ -29,6 +29,7 @@ pub fn entry(name: &str, code: Option<InvitationKey>) -> Entry {
             email_proven: false,
         },
         code,
+        renewal: None,
         arrival: None,
         check: false,
         status: Status::Confirmed,

@@ -14,7 +14,7 @@ use crate::limits::turns::Key;
 /// Drawing a taken handle this often means that the random source is broken, or that most are taken.
 const DRAWS: usize = 8;
 
-/// A person's handle, drawn if they have none yet, and their name.
+/// A person's handle, drawn if they have none yet, and the name that they show: empty where none is known.
 pub async fn of(app: &App, actor: Actor, user: UserId) -> Result<(Handle, String)> {
     let (handle, name) = store::handle(&app.db, user).await?.ok_or(Refusal::InvalidToken)?;
     if let Some(handle) = handle {
@@ -37,13 +37,28 @@ pub async fn draw(tx: &mut Tx<'_>, drawing: &Drawing) -> Result<Handle> {
     if let Some(handle) = handle {
         return Ok(handle);
     }
-    for candidate in &drawing.candidates {
-        if codes::actions::claim_handle(tx, candidate.key(), drawing.user).await? {
-            store::set_handle(tx, drawing.user, candidate, None).await?;
-            return Ok(candidate.clone());
+    let claimed = claim(tx, drawing.user, &drawing.candidates).await?;
+    store::set_handle(tx, drawing.user, claimed, None).await?;
+    Ok(claimed.clone())
+}
+
+/// The handle of a user who was made in this unit of work with the first of these candidates.
+pub async fn first(tx: &mut Tx<'_>, user: UserId, candidates: &[Handle]) -> Result<Handle> {
+    let claimed = claim(tx, user, candidates).await?;
+    if candidates.first() != Some(claimed) {
+        store::set_handle(tx, user, claimed, None).await?;
+    }
+    Ok(claimed.clone())
+}
+
+/// Takes the first of these that nobody has or had.
+async fn claim<'c>(tx: &mut Tx<'_>, user: UserId, candidates: &'c [Handle]) -> Result<&'c Handle> {
+    for candidate in candidates {
+        if codes::actions::claim_handle(tx, candidate.key(), user).await? {
+            return Ok(candidate);
         }
     }
-    Err(Error::Internal(format!("{} handles in a row were taken", drawing.candidates.len())))
+    Err(Error::Internal(format!("{} handles in a row were taken", candidates.len())))
 }
 
 /// Gives a person the handle that they want, once, as part of a unit of work. The one that they have, in another

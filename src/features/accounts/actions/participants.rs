@@ -1,5 +1,6 @@
 //! Participants of a host's app as people: made, changed and erased as parts of units of work.
 
+use super::handles::{self, Drawing};
 use super::profile::{Erased, remove};
 use super::registration::{refer, take_names};
 use crate::db::Tx;
@@ -15,7 +16,7 @@ use crate::features::{audit, codes, referrals};
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::handle::InvitationKey;
+use crate::kernel::handle::Handle;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -28,6 +29,10 @@ pub struct Told {
     pub brought: Brought,
     pub id: UserId,
     pub code: Draw,
+    /// What their link may be called.
+    pub handles: Vec<Handle>,
+    /// With what the code behind the handle that brought them is renewed, where that may have to be.
+    pub renewal: Option<Draw>,
     /// How long their code is to live.
     pub code_days: i64,
     pub now: Time,
@@ -38,6 +43,7 @@ pub enum Upserted {
     Made {
         user: Box<NewUser>,
         code: OwnedCode,
+        handle: Handle,
         referrer: Option<UserId>,
     },
     /// They were there. With it comes the version that the caller tells [`App::code_changed`](crate::app::App), if what
@@ -57,19 +63,21 @@ pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
         external: &told.external,
         name: details.name.as_ref().and_then(Option::as_deref),
         language: details.language.as_ref().and_then(Option::as_deref),
+        handle: told.handles.first(),
     };
     if !store::insert(tx, &new).await? {
         return change(tx, told).await;
     }
     take_names(tx, &user).await?;
+    let handle = handles::first(tx, user.id, &told.handles).await?;
     let code = issued::first(tx, user.id, &told.code, told.code_days).await?;
     // Last, so that the referrer's slot is held as shortly as can be. The host vouches: the referral counts at once.
     let referrer = match told.brought {
         Brought::Unsaid => None,
-        Brought::By(key) => Some(refer(tx, &user, InvitationKey::Code(key), Status::Confirmed).await?),
+        Brought::By(key) => Some(refer(tx, &user, (key, told.renewal.as_ref()), Status::Confirmed).await?),
         Brought::ByNonsense => return Err(Refusal::CodeNotUsable.into()),
     };
-    Ok(Upserted::Made { user: Box::new(user), code, referrer })
+    Ok(Upserted::Made { user: Box::new(user), code, handle, referrer })
 }
 
 fn new_user(told: &Told) -> Result<NewUser> {
@@ -103,6 +111,10 @@ async fn change(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
         store::set_details(tx, held.id, name.as_deref(), language.as_deref()).await?;
     }
     let version = change_address(tx, &held, told).await?;
+    // A node of the release before has made them without one. Whoever is kept out needs none.
+    if !held.has_handle && !held.disabled {
+        handles::draw(tx, &Drawing { user: held.id, candidates: told.handles.clone() }).await?;
+    }
     Ok(Upserted::Found { id: held.id, version })
 }
 
@@ -114,7 +126,9 @@ async fn has_come_so(tx: &mut Tx<'_>, user: UserId, brought: Brought) -> Result<
         Brought::By(key) => key,
     };
     let Some(came) = referrals::actions::came_with(tx, user).await? else { return Ok(false) };
-    Ok(codes::actions::origin(tx, key).await? == Some(came))
+    let Some((referrer, ordinal)) = codes::actions::origin(tx, key).await? else { return Ok(false) };
+    // A handle stands for its owner, whichever code of theirs was active.
+    Ok(referrer == came.0 && ordinal.is_none_or(|ordinal| ordinal == came.1))
 }
 
 /// The address of somebody who has made it an account of their own is theirs to change.

@@ -6,6 +6,7 @@ use crate::db::{Attempt, Db, Tx};
 use crate::features::accounts::model::disposable::is_disposable;
 use crate::features::accounts::model::{Entrance, Registration, login_name};
 use crate::features::accounts::store::{self, NewUser};
+use crate::features::codes::actions::issued::{self, Draw};
 use crate::features::identities::model::UnclaimedIdentityKey;
 use crate::features::referrals::model::Status;
 use crate::features::{codes, identities, referrals};
@@ -42,6 +43,8 @@ pub struct Entry {
     pub actor: Actor,
     pub user: NewUser,
     pub code: Option<InvitationKey>,
+    /// With what the code behind a handle is renewed, where that may have to be.
+    pub renewal: Option<Draw>,
     /// Where the person has come from, if not with a password.
     pub arrival: Option<UnclaimedIdentityKey>,
     /// Whether the verifier is to be asked.
@@ -52,7 +55,7 @@ pub struct Entry {
 impl Entry {
     /// Whether one statement writes all of it. The fields are taken apart so that a new one has to be thought of here.
     fn is_plain(&self) -> bool {
-        let Self { actor: _, user, code, arrival, check, status: _ } = self;
+        let Self { actor: _, user, code, renewal: _, arrival, check, status: _ } = self;
         // Which code a handle stands for, only the steps can tell.
         let by_handle = matches!(code, Some(InvitationKey::Handle(_)));
         let folds = code.is_some() && referrals::actions::asks_to_fold(user.id);
@@ -87,6 +90,7 @@ pub async fn register(
         Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
         Entrance::Provider(key) => (None, Some(key)),
     };
+    let renewal = code.map(|key| issued::draw_for(app, key)).transpose()?.flatten();
     let entry = Entry {
         actor: sent.actor(),
         user: NewUser {
@@ -101,6 +105,7 @@ pub async fn register(
             email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
         },
         code,
+        renewal,
         arrival,
         check: verdict == Verdict::Pending,
         status: if waits { Status::Pending } else { Status::Confirmed },
@@ -166,7 +171,7 @@ pub async fn write_in_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     }
     // Last, so that the referrer's slot is held as shortly as can be.
     if let Some(key) = entry.code {
-        refer(tx, user, key, entry.status).await?;
+        refer(tx, user, (key, entry.renewal.as_ref()), entry.status).await?;
     }
     Ok(())
 }
@@ -183,9 +188,15 @@ pub(super) async fn take_names(tx: &mut Tx<'_>, user: &NewUser) -> Result<()> {
     Ok(())
 }
 
-/// Makes the referral of a new user who comes with a code, and says who the referrer is.
-pub(super) async fn refer(tx: &mut Tx<'_>, user: &NewUser, key: InvitationKey, status: Status) -> Result<UserId> {
-    let held = codes::actions::hold(tx, key).await?;
+/// Makes the referral of a new user who comes with a code, or with a handle and what may renew the code behind it, and
+/// says who the referrer is.
+pub(super) async fn refer(
+    tx: &mut Tx<'_>,
+    user: &NewUser,
+    (key, renewal): (InvitationKey, Option<&Draw>),
+    status: Status,
+) -> Result<UserId> {
+    let held = codes::actions::hold(tx, key, renewal).await?;
     referrals::actions::record(tx, held, user.id, status, user.created_at).await?;
     Ok(held.owner)
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::kernel::code::CodeKey;
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::email::Email;
+use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
 use crate::kernel::name::Username;
 
@@ -77,8 +77,8 @@ pub struct Details {
 pub enum Brought {
     /// Nothing is said.
     Unsaid,
-    By(CodeKey),
-    /// By something that no code looks like: it is simply not found.
+    By(InvitationKey),
+    /// By something that neither a code nor a handle looks like: it is simply not found.
     ByNonsense,
 }
 

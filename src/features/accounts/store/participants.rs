@@ -5,6 +5,7 @@ use crate::db::Tx;
 use crate::features::accounts::model::participant::ExternalId;
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::error::Result;
+use crate::kernel::handle::Handle;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::{params, sql};
@@ -13,18 +14,20 @@ sql! {
     /// Of any number who make the same participant at once one does; the others wait for it and then find them.
     INSERT_PARTICIPANT = "insert into users
             (id, username, email, name_key, email_key, created_at, is_manager, discoverable, email_verdict,
-             email_proven_at, external_id, external_hash, display_name, language)
-        values ($1, $2, $3, $4, $5, $6, false, true, 'unchecked', $7, $8, $9, $10, $11)
+             email_proven_at, external_id, external_hash, display_name, language, handle)
+        values ($1, $2, $3, $4, $5, $6, false, true, 'unchecked', $7, $8, $9, $10, $11, $12)
         on conflict (external_hash) where external_hash is not null do nothing";
     /// Whoever has a password or another provider's identity has made it an account of their own.
     LOCK_PARTICIPANT = {
         sqlite: "select u.id, u.erased_at is not null, u.email, u.email_key, u.display_name, u.language,
                         u.email_proven_at is not null, u.is_manager,
-                        u.password_hash is not null or exists (select 1 from identities i where i.user_id = u.id)
+                        u.password_hash is not null or exists (select 1 from identities i where i.user_id = u.id),
+                        u.handle is not null, u.disabled_at is not null
                  from users u where u.external_hash = $1",
         postgres: "select u.id, u.erased_at is not null, u.email, u.email_key, u.display_name, u.language,
                           u.email_proven_at is not null, u.is_manager,
-                          u.password_hash is not null or exists (select 1 from identities i where i.user_id = u.id)
+                          u.password_hash is not null or exists (select 1 from identities i where i.user_id = u.id),
+                          u.handle is not null, u.disabled_at is not null
                    from users u where u.external_hash = $1 for update of u",
     };
     SET_DETAILS = "update users set display_name = $2, language = $3 where id = $1";
@@ -41,6 +44,7 @@ pub struct NewParticipant<'a> {
     pub external: &'a ExternalId,
     pub name: Option<&'a str>,
     pub language: Option<&'a str>,
+    pub handle: Option<&'a Handle>,
 }
 
 /// False when there is, or was, a participant with this external id.
@@ -58,6 +62,7 @@ pub async fn insert(tx: &mut Tx<'_>, new: &NewParticipant<'_>) -> Result<bool> {
         &new.external.hash(),
         new.name,
         new.language,
+        new.handle.map(Handle::as_str),
     ];
     Ok(tx.run(&INSERT_PARTICIPANT, &values).await? == 1)
 }
@@ -75,6 +80,8 @@ pub struct HeldParticipant {
     pub is_manager: bool,
     /// Whether the person has made it an account of their own.
     pub is_own_account: bool,
+    pub has_handle: bool,
+    pub disabled: bool,
 }
 
 pub async fn lock(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<Option<HeldParticipant>> {
@@ -89,6 +96,8 @@ pub async fn lock(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<Option<H
         email_proven: row.get(6)?,
         is_manager: row.get(7)?,
         is_own_account: row.get(8)?,
+        has_handle: row.get(9)?,
+        disabled: row.get(10)?,
     }))
 }
 

@@ -4,12 +4,13 @@ use super::{after_joins, claim, store, within_a_day};
 use crate::app::App;
 use crate::cache::changes::announce_code;
 use crate::db::Tx;
-use crate::features::codes::model::{OwnedCode, Slot, issued_life};
+use crate::features::codes::model::{HeldCode, OwnedCode, Slot, issued_life};
 use crate::features::codes::store::Expired;
 use crate::features::programs;
 use crate::kernel::actor::Actor;
 use crate::kernel::code::Code;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::handle::{HandleKey, InvitationKey};
 use crate::kernel::ids::UserId;
 
 /// Slots that one unit of the sweep takes, as `TAKE_EXPIRED` has it: so few that whoever wants one of them, or the
@@ -28,6 +29,14 @@ pub struct Draw {
 
 pub fn draw(app: &App) -> Result<Draw> {
     Ok(Draw { candidates: app.random_codes(DRAWS)?, life: u32::from_be_bytes(app.random()?) })
+}
+
+/// What a registration needs that may have to renew the code behind what it comes with: behind a code there is none.
+pub fn draw_for(app: &App, key: InvitationKey) -> Result<Option<Draw>> {
+    match key {
+        InvitationKey::Handle(_) => draw(app).map(Some),
+        InvitationKey::Code(_) => Ok(None),
+    }
 }
 
 /// Issues the first code of an owner who was made in this unit of work. It lives about so many days.
@@ -63,6 +72,25 @@ pub async fn replace(tx: &mut Tx<'_>, owner: UserId, new: &Replacement) -> Resul
     let made = put(tx, &slot, &new.draw, new.days).await?;
     announce_code(tx, owner, slot.version + 1).await?;
     Ok(Some((made, slot.version + 1)))
+}
+
+/// Holds the code of a handle's owner, whose last one is over, for a registration: the next is issued in its unit of
+/// work, as the sweep would have done. Nothing where none follows.
+pub async fn renew(tx: &mut Tx<'_>, (handle, owner): (HandleKey, UserId), draw: &Draw) -> Result<Option<HeldCode>> {
+    let slot = store::lock(tx, owner).await?;
+    // Another registration, or the sweep, was first.
+    if slot.active().is_some() {
+        return Ok(Some(HeldCode { owner, ordinal: slot.issued, now: slot.now }));
+    }
+    // What was read before the lock may be over.
+    let is_due = store::owner_of_handle(tx, handle).await?.is_some_and(|owner| owner.is_due);
+    let program = programs::actions::within(tx).await?;
+    if !is_due || !program.auto_renew {
+        return Ok(None);
+    }
+    let made = put(tx, &slot, draw, program.code_days).await?;
+    announce_code(tx, owner, slot.version + 1).await?;
+    Ok(Some(HeldCode { owner, ordinal: made.ordinal, now: slot.now }))
 }
 
 async fn put(tx: &mut Tx<'_>, slot: &Slot, draw: &Draw, days: i64) -> Result<OwnedCode> {

@@ -20,6 +20,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::handle::{Handle, InvitationKey};
 use crate::kernel::ids::UserId;
 use crate::kernel::link::{Leads, LinkTarget};
+use crate::kernel::program::Program;
 use crate::web::views::language::Language;
 
 /// Where a link leads, as this node may remember it: a look-up of the database at most. Nothing when nobody's is called
@@ -41,8 +42,12 @@ pub async fn inviter(app: &App, typed: &str) -> Result<Inviter> {
         Leads::Renewal => programs::actions::current(app).await?.auto_renew,
         Leads::Ended | Leads::Gone => false,
     };
-    // A name that is an address is shown like one.
-    Ok(if invites { Inviter::Named(mask(&name)) } else { Inviter::Ended })
+    Ok(match invites {
+        false => Inviter::Ended,
+        true if name.is_empty() => Inviter::Unnamed,
+        // A name that is an address is shown like one.
+        true => Inviter::Named(mask(&name)),
+    })
 }
 
 /// The address of somebody's link.
@@ -67,13 +72,20 @@ pub struct Share {
 pub async fn share(app: &App, actor: Actor, user: UserId, language: Language) -> Result<Share> {
     let (handle, name) = handles::of(app, actor, user).await?;
     let program = programs::actions::current(app).await?;
+    Ok(share_of(app, &program, handle, &name, language))
+}
+
+/// All that somebody with this handle needs to share their link; the name is empty where none is known.
+pub fn share_of(app: &App, program: &Program, handle: Handle, name: &str, language: Language) -> Share {
     let (own, phrases) = match language {
         Language::English => (&program.share_texts.en, &share::ENGLISH),
         Language::Russian => (&program.share_texts.ru, &share::RUSSIAN),
     };
     let link = link(app, handle.as_str());
-    let texts = share::texts(own.as_ref().map(|text| text.as_str()), &mask(&name), &link, phrases);
-    Ok(Share { link, qr: qr_link(app, handle.as_str()), texts, handle })
+    let own = own.as_ref().map(|text| text.as_str());
+    // A name that is an address is shown like one.
+    let texts = share::texts(own, &mask(name), &link, phrases);
+    Share { link, qr: qr_link(app, handle.as_str()), texts, handle }
 }
 
 /// A QR code of the link that was asked for; nothing when it leads to nobody.

@@ -14,6 +14,8 @@ use crate::kernel::time::Time;
 pub enum Inviter {
     /// By the name that others see.
     Named(String),
+    /// A participant of whom the host has told no name.
+    Unnamed,
     /// The invitation has ended, or there never was one.
     Ended,
 }

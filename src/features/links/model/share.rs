@@ -35,9 +35,10 @@ pub static RUSSIAN: Phrases = Phrases {
     subject: "Приглашение для вас",
 };
 
-/// A text for each channel.
+/// A text for each channel. One of the program's that needs a name is left to those who have one.
 pub fn texts(template: Option<&str>, name: &str, link: &str, phrases: &Phrases) -> Vec<Text> {
-    let template = template.unwrap_or(phrases.text);
+    let fits = |template: &&str| !name.is_empty() || !template.contains("{name}");
+    let template = template.filter(fits).unwrap_or(phrases.text);
     let whole = filled(template, name, link);
     let alone = filled(template, name, "");
     let alone = alone.trim().trim_end_matches([':', '-', '–', '—']).trim_end();
@@ -115,6 +116,8 @@ mod tests {
                 assert!(!url.contains('+') && url.is_ascii(), "{url}");
             }
         }
+        let nameless = &texts(Some("{name} invites: {link}"), "", LINK, &ENGLISH)[0].text;
+        assert_eq!(*nameless, format!("Join me here: {LINK}"));
         assert_eq!(filled("{name}{reward}|{other}{", "{link}", LINK), "{link}|{other}{");
     }
 

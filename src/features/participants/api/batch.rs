@@ -8,13 +8,12 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ParticipantOut, believed, host, read};
+use super::{ParticipantOut, believed, host, read, teller};
 use crate::app::App;
 use crate::features::accounts::model::participant::ExternalId;
 use crate::features::participants::actions::{self, Asked, batch};
-use crate::features::participants::model::Upserted;
 use crate::features::tokens::caller::ProgramWriter;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::problems;
 use crate::web::extract::{BatchBody, Fields};
 use crate::web::problem::{Body9457, Problem};
@@ -50,6 +49,9 @@ pub struct ParticipantOfBatch {
     /// The code of whoever invited them.
     #[schema(example = "SPRING2030AB")]
     code: Option<String>,
+    /// Their handle, instead of a code.
+    #[schema(example = json!(null))]
+    handle: Option<String>,
     /// True when the host has seen that the address is theirs.
     #[schema(default = false, example = false)]
     verified: Option<bool>,
@@ -104,7 +106,12 @@ pub async fn upsert_all(
     let trusted = !verified || actions::trusts_addresses(&app, host).await?;
     let asked = asked.into_iter().map(|asked| asked.and_then(|asked| believed(asked, trusted))).collect();
     let outcomes = batch::upsert(&app, host, asked).await?;
-    Ok(Json(BatchOut { results: outcomes.into_iter().map(|outcome| result(outcome, &caller)).collect() }))
+    let out = teller(&app).await?;
+    let results = outcomes.into_iter().map(|outcome| match outcome {
+        Ok(upserted) => made(upserted.made, out(upserted.participant)),
+        Err(error) => refused(error, &caller),
+    });
+    Ok(Json(BatchOut { results: results.collect() }))
 }
 
 fn read_item(mut fields: Fields) -> Result<Asked> {
@@ -114,16 +121,12 @@ fn read_item(mut fields: Fields) -> Result<Asked> {
     }
 }
 
-fn result(outcome: Result<Upserted>, caller: &ProgramWriter) -> BatchResult {
-    match outcome {
-        Ok(upserted) => {
-            let status = if upserted.made { StatusCode::CREATED } else { StatusCode::OK };
-            let body = BatchResultBody::Participant(Box::new(upserted.participant.into()));
-            BatchResult { status: status.as_u16(), body }
-        }
-        Err(error) => {
-            let body = Problem::from(error).told(caller.actor.request);
-            BatchResult { status: body.status, body: BatchResultBody::Problem(Box::new(body)) }
-        }
-    }
+fn made(made: bool, participant: ParticipantOut) -> BatchResult {
+    let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+    BatchResult { status: status.as_u16(), body: BatchResultBody::Participant(Box::new(participant)) }
+}
+
+fn refused(error: Error, caller: &ProgramWriter) -> BatchResult {
+    let body = Problem::from(error).told(caller.actor.request);
+    BatchResult { status: body.status, body: BatchResultBody::Problem(Box::new(body)) }
 }

@@ -20,17 +20,22 @@ use super::model::{Participant, Upserted};
 use crate::app::App;
 use crate::features::accounts::model::participant::{Brought, Details, ExternalId, parse_language};
 use crate::features::clients::model::parse_name;
+use crate::features::links::actions::share_of;
+use crate::features::links::api::ShareTextOut;
+use crate::features::programs;
 use crate::features::referrals::model::Status;
 use crate::features::tokens::caller::{ProgramReader, ProgramWriter};
-use crate::kernel::code::CodeKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, FieldError, Result};
+use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
+use crate::kernel::program::Program;
 use crate::problems;
 use crate::web::extract::{Fields, JsonBody, PathText, Query};
 use crate::web::idempotency::{Keyed, Reply};
 use crate::web::page;
 use crate::web::problem::Problem;
+use crate::web::views::language::Language;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -57,6 +62,9 @@ struct ParticipantIn {
     /// refused.
     #[schema(example = "SPRING2030AB")]
     code: Option<String>,
+    /// The handle of whoever invited them, instead of a code: it means their code that is active then.
+    #[schema(example = json!(null))]
+    handle: Option<String>,
     /// True when the host has seen that the address is theirs; of clients whose word managers take
     /// (`trusts_addresses`).
     #[schema(default = false, example = false)]
@@ -79,6 +87,18 @@ pub struct ParticipantOut {
     name: Option<String>,
     #[schema(required, example = "en")]
     language: Option<String>,
+    /// The name of their link, which stays whatever becomes of their codes. Null until the next upsert for one whom a
+    /// node of an earlier release has made.
+    #[schema(required, example = "k3j9x2mq")]
+    handle: Option<String>,
+    /// Their link: it leads to whatever code of theirs is active when it is opened.
+    #[schema(required, example = "https://referral.example.com/r/k3j9x2mq")]
+    link: Option<String>,
+    /// Its QR code, an SVG image.
+    #[schema(required, example = "https://referral.example.com/r/k3j9x2mq/qr.svg")]
+    qr: Option<String>,
+    /// What to say in their language, for each place to say it; empty without a link.
+    texts: Vec<ShareTextOut>,
     /// Their own active code, which the service has issued; null while they have none.
     #[schema(required, example = "12AF32CF8978")]
     code: Option<String>,
@@ -97,14 +117,25 @@ pub struct Bringer {
     id: Uuid,
 }
 
-impl From<Participant> for ParticipantOut {
-    fn from(participant: Participant) -> Self {
+impl ParticipantOut {
+    fn of(app: &App, program: &Program, participant: Participant) -> Self {
+        let language = Language::of(None, participant.language.as_deref());
+        let name = participant.name.as_deref().unwrap_or_default();
+        let share = participant.handle.map(|handle| share_of(app, program, handle, name, language));
+        let (handle, link, qr, texts) = match share {
+            Some(share) => (Some(share.handle), Some(share.link), Some(share.qr), share.texts),
+            None => (None, None, None, Vec::new()),
+        };
         Self {
             id: participant.id.0,
             external_id: participant.external_id,
             email: participant.email,
             name: participant.name,
             language: participant.language,
+            handle: handle.map(|handle| handle.as_str().to_owned()),
+            link,
+            qr,
+            texts: texts.into_iter().map(ShareTextOut::from).collect(),
             code: participant.code,
             referred_by: participant.referred_by.map(|(referrer, _)| Bringer { id: referrer.0 }),
             referral_status: participant.referred_by.map(|(_, status)| status),
@@ -117,14 +148,15 @@ problems!(UpsertProblems:
 
 /// Tell of a participant
 ///
-/// Makes them, with a code of their own and, if they come with somebody's code, the referral, which counts at once; or
-/// changes the one there is. Sending the same again changes nothing. At most 600 calls a second of one client
-/// (`limits.calls_per_client`), whatever address they come from.
+/// Makes them, with a link and a code of their own and, if they come with somebody's code or handle, the referral,
+/// which counts at once; or changes the one there is. Sending the same again changes nothing. At most 600 calls a
+/// second of one client (`limits.calls_per_client`), whatever address they come from.
 #[utoipa::path(put, path = "/api/v1/participants/{external_id}", tag = "Participants",
     operation_id = "upsert_participant",
     security(("machine" = ["program:write"]), ("bearer" = [])), request_body(content = ParticipantIn, examples(
         ("alone" = (summary = "Nobody has invited them", value = json!({"name": "Olga", "language": "en"}))),
-        ("invited" = (summary = "With a code", value = json!({"name": "Ivan", "code": "SPRING2030AB"}))))),
+        ("invited" = (summary = "With a code", value = json!({"name": "Ivan", "code": "SPRING2030AB"}))),
+        ("linked" = (summary = "With a handle", value = json!({"name": "Ivan", "handle": "k3j9x2mq"}))))),
     params(("external_id" = String, Path, example = "42",
         description = "How the host's app calls them: 1 to 128 bytes, kept as they are. Use no addresses")),
     responses((status = 201, description = "Made", body = ParticipantOut),
@@ -139,11 +171,18 @@ async fn upsert(
     let asked = read(fields, named(&external)?)?;
     let trusted = !asked.details.verified || actions::trusts_addresses(&app, host).await?;
     let asked = believed(asked, trusted)?;
-    let tell = |upserted: &Upserted| {
+    let out = teller(&app).await?;
+    let tell = move |upserted: &Upserted| {
         let status = if upserted.made { StatusCode::CREATED } else { StatusCode::OK };
-        Reply::json(status, &ParticipantOut::from(upserted.participant.clone()))
+        Reply::json(status, &out(upserted.participant.clone()))
     };
-    Ok(tell(&actions::upsert(&app, host, caller.sent(tell)?, asked).await?)?)
+    Ok(tell(&actions::upsert(&app, host, caller.sent(tell.clone())?, asked).await?)?)
+}
+
+/// What is told of participants, by the program as it is now.
+async fn teller(app: &Arc<App>) -> Result<impl Fn(Participant) -> ParticipantOut + Clone + Send + Sync + 'static> {
+    let (app, program) = (app.clone(), programs::actions::current(app).await?);
+    Ok(move |participant| ParticipantOut::of(&app, &program, participant))
 }
 
 /// Whoever calls, as often as they may.
@@ -170,11 +209,14 @@ fn read(mut fields: Fields, external: ExternalId) -> Result<Asked> {
     let email = fields.optionally_parsed("email", |text| or_none(text, Email::parse));
     let name = fields.optionally_parsed("name", |text| or_none(text, parse_name));
     let language = fields.optionally_parsed("language", |text| or_none(text, parse_language));
-    let code = fields.optional_text("code");
+    let (code, handle) = (fields.optional_text("code"), fields.optional_text("handle"));
+    if code.is_some() && handle.is_some() {
+        fields.refuse("handle", "code_and_handle", "Give a code or a handle, not both");
+    }
     let verified = fields.optional_flag("verified").unwrap_or(false);
-    let brought = match code.as_deref() {
+    let brought = match code.or(handle).as_deref() {
         None => Brought::Unsaid,
-        Some(text) => CodeKey::of(text).map_or(Brought::ByNonsense, Brought::By),
+        Some(text) => InvitationKey::of(text).map_or(Brought::ByNonsense, Brought::By),
     };
     let details = Details { email, name, language, verified };
     fields.all(Some(Asked { external, details, brought }))
@@ -200,7 +242,8 @@ async fn get(
     _: ProgramReader,
     PathText(external): PathText,
 ) -> Result<Json<ParticipantOut>, Problem> {
-    Ok(Json(actions::get(&app, &named(&external)?).await?.into()))
+    let participant = actions::get(&app, &named(&external)?).await?;
+    Ok(Json(teller(&app).await?(participant)))
 }
 
 problems!(EraseProblems: program_writer query keyed[ParticipantNotFound, LastManager, RateLimited]);
@@ -243,8 +286,9 @@ async fn replace_code(
     PathText(external): PathText,
 ) -> Result<Reply, Problem> {
     let host = host(&app, &caller).await?;
-    let tell = |participant: &Participant| Reply::json(StatusCode::OK, &ParticipantOut::from(participant.clone()));
-    Ok(tell(&actions::replace_code(&app, host, caller.sent(tell)?, &named(&external)?).await?)?)
+    let out = teller(&app).await?;
+    let tell = move |participant: &Participant| Reply::json(StatusCode::OK, &out(participant.clone()));
+    Ok(tell(&actions::replace_code(&app, host, caller.sent(tell.clone())?, &named(&external)?).await?)?)
 }
 
 /// A part of the participants.
@@ -293,7 +337,7 @@ async fn list(State(app): State<Arc<App>>, _: ProgramReader, query: Query) -> Re
     items.truncate(usize::try_from(size).unwrap_or(0));
     let next_cursor = items.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(last.id.0));
     Ok(Json(Participants {
-        items: items.into_iter().map(ParticipantOut::from).collect(),
+        items: items.into_iter().map(teller(&app).await?).collect(),
         total: None,
         size,
         next_cursor,

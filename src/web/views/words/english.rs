@@ -87,6 +87,7 @@ pub static ENGLISH: Words = Words {
     mail_footer: ("This mail was sent by ", " because this address was given there."),
 
     invited_by: ("", " invites you."),
+    invited: "You have been invited.",
     invitation_ended: "This invitation has ended. You can create an account without it.",
     register_title: "Create an account",
     have_account: "Already have an account?",

@@ -80,6 +80,8 @@ pub struct Words {
     pub register_title: &'static str,
     /// Around the name of who invites.
     pub invited_by: Around,
+    /// Where the name is not known.
+    pub invited: &'static str,
     pub invitation_ended: &'static str,
     pub have_account: &'static str,
 

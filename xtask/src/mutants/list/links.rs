@@ -1,6 +1,6 @@
 //! Links: handles, where they lead, what counts as a click.
 
-use super::super::{Both, Code, Mutant, Sql, Unit};
+use super::super::{Alone, Both, Code, Mutant, Sql, Unit};
 
 const KERNEL: &str = "src/kernel/handle.rs";
 const HANDLES: &str = "src/features/accounts/actions/handles.rs";
@@ -11,12 +11,116 @@ const COUNTING: &str = "src/features/links/actions/clicks.rs";
 const CRAWLERS: &str = "src/features/links/model/crawlers.rs";
 const DESTINATION: &str = "src/features/links/model/destination.rs";
 const ACTIONS: &str = "src/features/links/actions/mod.rs";
+const CODES: &str = "src/features/codes/actions.rs";
+const CODES_STORE: &str = "src/features/codes/store.rs";
+const ISSUED: &str = "src/features/codes/actions/issued.rs";
 const SIGNIN: &str = "src/features/signin/pages.rs";
 
 const PATH: &[&str] = &["features::links::model::destination::tests::what_could_be_read_as_another_host_is_no_path"];
 const BOUNDS: &[&str] = &["clicks::tests::memory_is_bounded_and_what_is_lost_is_counted"];
 
+const RENEWAL: &str = "links::renewal::of_many_who_come_by_a_handle_at_once_one_renews_and_all_are_brought";
+const LEADS: &str = "links::renewal::a_link_leads_to_a_registration_that_renews_and_then_to_the_new_code";
+const NO_RENEWAL: &str = "links::renewal::nothing_renews_what_was_ended_or_made_by_a_person_or_is_kept_out";
+
 pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a-handle-renews-nothing",
+        file: CODES,
+        swap: Code("renewal.filter(|_| owner.is_due)", "renewal.filter(|_| false)"),
+        tests: Both(&[RENEWAL]),
+        why: "between the end of a code and the sweep a link brings nobody",
+    },
+    Mutant {
+        name: "each-renews",
+        file: ISSUED,
+        swap: Code("return Ok(Some(HeldCode { owner, ordinal: slot.issued, now: slot.now }));", ""),
+        tests: Both(&[RENEWAL]),
+        why: "of many at once only one is let in, and the others are told that the code is no good",
+    },
+    Mutant {
+        name: "what-was-due-before-the-lock-renews",
+        file: ISSUED,
+        swap: Code("!is_due", "false"),
+        tests: Alone(&["links::renewal::what_ends_a_code_while_a_registration_waits_renews_nothing"]),
+        why: "a code that is revoked while a registration waits for it is followed by another",
+    },
+    Mutant {
+        name: "handles-renew-against-the-managers",
+        file: ISSUED,
+        swap: Code("!program.auto_renew", "false"),
+        tests: Both(&[NO_RENEWAL]),
+        why: "codes renew where managers want none to",
+    },
+    Mutant {
+        name: "what-was-revoked-is-due",
+        file: CODES_STORE,
+        swap: Sql("c.revoked_at is null and u.", "c.ordinal > 0 and u."),
+        tests: Both(&[NO_RENEWAL]),
+        why: "a code that has leaked and was revoked is followed by another",
+    },
+    Mutant {
+        name: "what-a-person-made-is-due",
+        file: CODES_STORE,
+        swap: Sql("coalesce(c.by_service and", "coalesce(c.ordinal > 0 and"),
+        tests: Both(&[NO_RENEWAL]),
+        why: "a code that a person made comes back under another name",
+    },
+    Mutant {
+        name: "who-is-kept-out-is-due",
+        file: CODES_STORE,
+        swap: Sql(
+            "disabled_at is null\n                                   and u.erased_at is null and (s",
+            "erased_at is null and (s",
+        ),
+        tests: Both(&[NO_RENEWAL]),
+        why: "who is kept out goes on bringing people",
+    },
+    Mutant {
+        name: "what-was-swept-is-not-due",
+        file: CODES_STORE,
+        swap: Sql(".code_id is null or s.expires_at <= referral_now()", ".expires_at <= referral_now()"),
+        tests: Both(&[NO_RENEWAL]),
+        why: "whose code was swept while the managers wanted no renewal brings nobody ever again",
+    },
+    Mutant {
+        name: "links-that-never-renew",
+        file: STORE,
+        swap: Sql("coalesce(c.by_service and c", "coalesce(not c.by_service and c"),
+        tests: Both(&[LEADS]),
+        why: "a friend is told that the invitation has ended, and it has not",
+    },
+    Mutant {
+        name: "links-of-revoked-codes-lead-on",
+        file: STORE,
+        swap: Sql(".revoked_at is null, false)", ".ordinal > 0, false)"),
+        tests: Both(&[NO_RENEWAL]),
+        why: "a friend fills in a form that brings nobody",
+    },
+    Mutant {
+        name: "links-lead-to-renewals-against-the-managers",
+        file: PAGES,
+        swap: Code("program.auto_renew", "true"),
+        tests: Both(&[NO_RENEWAL]),
+        why: "the same, where managers want no renewal",
+    },
+    Mutant {
+        name: "a-handle-that-renews-is-no-good",
+        file: CODES,
+        swap: Code("renews.then_some(ValidCode { owner_name: owner.name, expires_at: None })", "None"),
+        tests: Both(&[LEADS]),
+        why: "a page that asks first turns friends away who would be brought",
+    },
+    Mutant {
+        name: "any-handle-is-good",
+        file: CODES,
+        swap: Code(
+            "store::find_handle(&app.db, key).await?.filter(|owner| owner.is_due)",
+            "store::find_handle(&app.db, key).await?",
+        ),
+        tests: Both(&[NO_RENEWAL]),
+        why: "a page that asks first shows an inviter who brings nobody",
+    },
     Mutant {
         name: "handles-in-any-words",
         file: KERNEL,

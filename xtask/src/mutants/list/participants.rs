@@ -3,6 +3,7 @@
 use super::super::{Both, Code, Mutant, Sql, Unit};
 
 const PEOPLE: &str = "src/features/accounts/actions/participants.rs";
+const HANDLES_RS: &str = "src/features/accounts/actions/handles.rs";
 const REGISTRATION: &str = "src/features/accounts/actions/registration.rs";
 const API: &str = "src/features/participants/api/mod.rs";
 const STORE: &str = "src/features/participants/store.rs";
@@ -14,6 +15,7 @@ const GROUP: &str = "src/db/sqlite/group.rs";
 const CLIENTS: &str = "src/features/clients/model.rs";
 
 const EXPIRY: &str = "participants::codes::an_issued_code_that_expires_is_followed_by_the_next";
+const HANDLES: &str = "participants::handles::a_handle_brings_people_whatever_becomes_of_issued_codes";
 const SETTLED: &str = "participants::upsert::how_somebody_came_is_settled_when_they_are_made";
 const GROUPS: &str =
     "db::sqlite::group::tests::a_group_that_has_worked_for_long_is_committed_and_the_rest_waits_for_the_next";
@@ -37,9 +39,37 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "any-code-is-the-one-they-came-with",
         file: PEOPLE,
-        swap: Code("Ok(codes::actions::origin(tx, key).await? == Some(came))", "Ok(came.1 > 0)"),
+        swap: Code("ordinal.is_none_or(|ordinal| ordinal == came.1)", "true"),
         tests: Both(&[SETTLED]),
         why: "the same, for those who came with a code",
+    },
+    Mutant {
+        name: "any-handle-is-the-one-they-came-by",
+        file: PEOPLE,
+        swap: Code("referrer == came.0", "true"),
+        tests: Both(&[HANDLES]),
+        why: "the same, for those who came by a handle",
+    },
+    Mutant {
+        name: "a-code-and-a-handle",
+        file: API,
+        swap: Code("code.is_some() && handle.is_some()", "false"),
+        tests: Both(&[HANDLES]),
+        why: "a host that says two things is believed one of them",
+    },
+    Mutant {
+        name: "participants-of-before-stay-without-a-link",
+        file: PEOPLE,
+        swap: Code("!held.has_handle && !held.disabled", "false"),
+        tests: Both(&["participants::handles::who_was_made_without_a_link_gets_one"]),
+        why: "whom a node of the release before has made never has a link",
+    },
+    Mutant {
+        name: "a-handle-that-is-somebody-elses",
+        file: HANDLES_RS,
+        swap: Code("candidates.first() != Some(claimed)", "false"),
+        tests: Both(&["participants::handles::a_drawn_handle_that_is_taken_is_followed_by_another"]),
+        why: "two participants have one handle",
     },
     Mutant {
         name: "nonsense-is-no-code",
@@ -115,9 +145,9 @@ pub const MUTANTS: &[Mutant] = &[
         name: "codes-are-told-after-their-time",
         file: STORE,
         swap: Sql(
-            "case when s.expires_at > referral_now() then s.code end, r.referrer_id, r.status
+            "case when s.expires_at > referral_now() then s.code end, r.referrer_id, r.status, u.handle
                    from users u",
-            "case when s.expires_at > 0 then s.code end, r.referrer_id, r.status
+            "case when s.expires_at > 0 then s.code end, r.referrer_id, r.status, u.handle
                    from users u",
         ),
         tests: Both(&[EXPIRY]),
@@ -140,7 +170,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "codes-renew-whatever-managers-say",
         file: ISSUED,
-        swap: Code("program.auto_renew", "program.code_days > 0"),
+        swap: Code("renews.filter(|_| may_renew(one))", "program.as_ref().filter(|_| may_renew(one))"),
         tests: Both(&[EXPIRY]),
         why: "managers cannot let codes end",
     },
