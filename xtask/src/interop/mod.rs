@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: clients we did not write say whether the server does what it publishes.
 
 mod axe;
+mod examples;
 mod generated;
 mod http;
 mod node;
@@ -38,6 +39,8 @@ Names:
   openapi-typescript     Generates types from the document and compiles them; openapi-fetch goes a way with them
   openapi-python-client  Generates a client from the document, imports all of it and goes the same way
   axe                    Looks for what keeps people with disabilities out of the pages, in Chromium
+  fastapi                Runs examples/fastapi: a person shares a link there, and friends come by it, in Chromium
+  express                The same with examples/express
 
 Clients are installed under target/interop, at the versions named under xtask/src/interop. Python, Node.js, Chromium,
 ChromeDriver and PostgreSQL come from the system's packages, as for `cargo xtask test`.
@@ -46,7 +49,7 @@ ChromeDriver and PostgreSQL come from the system's packages, as for `cargo xtask
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 9] = [
+const CLIENTS: [(&str, Client); 11] = [
     ("schemathesis", schemathesis::run),
     ("authlib", oauth::authlib),
     ("requests-oauthlib", oauth::requests_oauthlib),
@@ -56,6 +59,8 @@ const CLIENTS: [(&str, Client); 9] = [
     ("openapi-typescript", generated::openapi_typescript),
     ("openapi-python-client", generated::openapi_python_client),
     ("axe", axe::run),
+    ("fastapi", examples::fastapi),
+    ("express", examples::express),
 ];
 
 /// Where a client's run happens.

@@ -13,24 +13,31 @@ const LOCK: &str = include_str!("npm/package-lock.json");
 /// Returns the folder that holds our scripts beside the packages they import: Node looks for packages from a script's
 /// own folder upwards, and ours are in the repository, where nothing is installed.
 pub fn environment(folder: &Path) -> Result<PathBuf, String> {
-    provide(&[NODE])?;
     let folder = folder.join("npm");
+    install(&folder, PACKAGE, LOCK)?;
+    let copied = copy_scripts(&shell::root().join("xtask/src/interop"), &folder);
+    copied.map_err(|error| format!("{} cannot be written: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Installs in a folder what a `package.json` asks for, at the versions of its lock.
+pub fn install(folder: &Path, package: &str, lock: &str) -> Result<(), String> {
+    provide(&[NODE])?;
     let file_error = |error| format!("{} cannot be written: {error}", folder.display());
-    fs::create_dir_all(&folder).map_err(file_error)?;
+    fs::create_dir_all(folder).map_err(file_error)?;
     // Written last, so that what was left half installed is installed again.
     let made = folder.join("made-of.txt");
-    if !fs::read_to_string(&made).is_ok_and(|text| text == LOCK) {
-        let files = [("package.json", PACKAGE), ("package-lock.json", LOCK)];
-        files.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text)).map_err(file_error)?;
-        // No package may run anything while it is installed.
-        let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
-        if shell::run(shell::command("npm", &npm).current_dir(&folder))? != 0 {
-            return Err("npm could not install the packages, see above".to_owned());
-        }
-        fs::write(&made, LOCK).map_err(file_error)?;
+    if fs::read_to_string(&made).is_ok_and(|text| text == lock) {
+        return Ok(());
     }
-    copy_scripts(&shell::root().join("xtask/src/interop"), &folder).map_err(file_error)?;
-    Ok(folder)
+    let files = [("package.json", package), ("package-lock.json", lock)];
+    files.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text)).map_err(file_error)?;
+    // No package may run anything while it is installed.
+    let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
+    if shell::run(shell::command("npm", &npm).current_dir(folder))? != 0 {
+        return Err("npm could not install the packages, see above".to_owned());
+    }
+    fs::write(&made, lock).map_err(file_error)
 }
 
 /// A script of ours, by its path under `xtask/src/interop`.

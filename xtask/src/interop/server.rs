@@ -80,6 +80,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The address of its database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// Registers a user that clients act as.
     pub fn register(&self, name: &str) -> Result<(), String> {
         let user = format!(r#"{{"username":"{name}","email":"{name}@example.com","password":"{PASSWORD}"}}"#);
