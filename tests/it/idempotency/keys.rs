@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::on_every_setup;
 use crate::support::app::{Setup, eventually};
-use crate::support::client::PASSWORD;
+use crate::support::client::{Client, PASSWORD};
 use crate::support::keyed::{FAR, create, is_replayed, replace, request};
 use crate::support::paths::{CODES, ME, USER};
 
@@ -29,6 +29,28 @@ async fn a_retried_replacement_makes_one_code(setup: Setup) {
     // What was answered stays answered, whatever has become of it since.
     let again = replace(&user, "order-17").await.expect(201);
     assert_eq!(again.text, first.text);
+}
+
+on_every_setup!(a_retried_choice_of_a_handle_is_one_choice);
+async fn a_retried_choice_of_a_handle_is_one_choice(setup: Setup) {
+    let test = setup.start().await;
+    let (user, other) = (test.user("user").await, test.user("other").await);
+    let choose = async |client: &Client, handle: &str, key: &str| {
+        let body = json!({"handle": handle, "discoverable": false});
+        client.send(request(client, &Method::PATCH, ME, Some(&body), key)).await
+    };
+    let first = choose(&user, "olga1", "key").await.expect(200);
+    let again = choose(&user, "olga1", "key").await.expect(200);
+    assert!(!is_replayed(&first) && is_replayed(&again));
+    assert_eq!(first.text, again.text);
+    choose(&user, "olga2", "key").await.expect_problem(422, "idempotency_key_reused");
+    choose(&user, "olga2", "another").await.expect_problem(409, "handle_chosen");
+    // What was refused has left the rest alone too, and its key unused.
+    choose(&other, "olga1", "key").await.expect_problem(409, "handle_taken");
+    assert_eq!(other.get(ME).await.expect(200).json()["discoverable"], true);
+    assert!(!is_replayed(&choose(&other, "olga2", "key").await.expect(200)));
+    assert_eq!(test.number("select count(*) from handle_strings").await, 2);
+    assert_eq!(test.number(RECORDS).await, 2);
 }
 
 on_every_setup!(a_key_that_comes_with_another_request_is_refused_and_nothing_is_done);

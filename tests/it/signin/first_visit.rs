@@ -9,6 +9,7 @@ use super::helpers::{
 use crate::on_every_setup;
 use crate::support::app::Setup;
 use crate::support::client::PASSWORD;
+use crate::support::host::host_of;
 use crate::support::hunter::{Hunter, Reply};
 use crate::support::provider::{Fault, Provider};
 use crate::support::visit::{Form, Page, Visit};
@@ -124,6 +125,28 @@ async fn a_referral_code_comes_along_by_every_way(setup: Setup) {
         let page = come(&mut visit, "corp").await.expect(200);
         assert_eq!(field(&new_account(&page), "username"), expected, "{name} {email}");
     }
+}
+
+on_every_setup!(a_handle_that_a_link_leads_with_survives_the_provider_and_renews);
+async fn a_handle_that_a_link_leads_with_survives_the_provider_and_renews(setup: Setup) {
+    let (test, _corp) = start(setup, &[]).await;
+    let host = host_of(&test.manager("manager").await).await;
+    let told = host.tell("olga", json!({"name": "Olga P."})).await.expect(201).json();
+    let handle = told["handle"].as_str().expect("a handle");
+    test.move_database_clock(403 * 24 * 3600 * 1_000_000).await;
+    let mut visit = browser_of(&test);
+    let page = visit.get(&format!("/r/{handle}")).await.expect(302);
+    let page = visit.follow(page).await.expect(200);
+    assert!(page.text.contains("<bdi>Olga P.</bdi> invites you."), "{page:?}");
+    let back = leave_by_button(&mut visit, &page, &[]).await;
+    let page = visit.get(&back).await.expect(200);
+    assert_eq!(field(&new_account(&page), "code"), handle);
+    let typed = [("username", "petr"), ("email", "petr@example.com")];
+    let page = visit.submit(&new_account(&page), &typed).await;
+    visit.follow(page).await.expect(200);
+    let brought = "select count(*) from referrals r join users u on u.id = r.referrer_id
+                   where u.external_id = 'olga' and r.code_ordinal = 2";
+    assert_eq!(test.number(brought).await, 1);
 }
 
 on_every_setup!(a_typed_code_survives_the_providers_button);
