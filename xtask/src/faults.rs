@@ -6,11 +6,15 @@ use crate::{Failure, Outcome, help, shell};
 const HELP: &str = "\
 Let what the service stands on break, and the service itself, more often and in more ways than `cargo test` does.
 
-Usage: cargo xtask faults [-- ARGS]
+Usage: cargo xtask faults [--many NUMBER] [-- ARGS]
 
 These are the tests of tests/it/faults.rs with time: the way to the database is silent, slow, refused, reset, cut or
 loses answers, in many rounds; and the service is killed at every statement of every kind of write, on both engines.
+A host moves in with 20,000 people, and codes that have expired in a night without a service are followed by others.
 It takes some minutes.
+
+Options:
+      --many NUMBER  Only the last two, with so many people, in a build for release; the figures are printed
 
 Arguments:
   ARGS  Passed on to the tests, for example `-- --nocapture` or a part of tests' names
@@ -19,6 +23,13 @@ Arguments:
 ";
 
 pub fn run(arguments: &[String]) -> Outcome {
+    let (many, arguments) = match arguments {
+        [option, rest @ ..] if option == "--many" => match rest.split_first() {
+            Some((number, rest)) if number.parse::<u32>().is_ok() => (Some(number), rest),
+            _ => return Err(Failure::Usage("how many people?".to_owned(), HELP)),
+        },
+        arguments => (None, arguments),
+    };
     let passed_on = match arguments.split_first() {
         None => &[][..],
         Some((first, rest)) if first == "--" => rest,
@@ -26,6 +37,10 @@ pub fn run(arguments: &[String]) -> Outcome {
         Some((first, _)) => return Err(Failure::Usage(format!("what is `{first}`?"), HELP)),
     };
     provide(&[POSTGRESQL, REDIS])?;
+    if let Some(many) = many {
+        let words = ["test", "--release", "--locked", "--test", "it", "--", "faults::amounts", "--nocapture"];
+        return Ok(shell::run(shell::command("cargo", &words).args(passed_on).env("FAULTS_MANY", many))?);
+    }
     let mut cargo = shell::command("cargo", &["test", "--locked", "--test", "it", "--", "faults::"]);
     Ok(shell::run(cargo.args(passed_on).env("FAULTS", "1"))?)
 }

@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask faults` lets more of it break, and more often.
 
+mod amounts;
 mod histories;
 mod kills;
 mod owners;

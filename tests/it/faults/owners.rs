@@ -9,6 +9,17 @@ pub fn thorough() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
+/// How many people there are in the tests of amounts: `FAULTS_MANY`, or as many as there is time for.
+pub fn many() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
+    let told = std::env::var("FAULTS_MANY").ok();
+    match told {
+        Some(text) => text.parse().expect("FAULTS_MANY is a number"),
+        None if thorough() => 20_000,
+        None => 2_000,
+    }
+}
+
 /// A user with a code of their own.
 pub struct Owner {
     pub name: String,
