@@ -141,6 +141,8 @@ async fn a_link_that_nobody_has_is_a_page_for_people(setup: Setup) {
         assert!(response.headers().get("set-cookie").is_none());
         let text = response.text().await.expect("a page");
         assert!(text.contains(words) && text.contains("<meta name=\"robots\" content=\"noindex\">"), "{text}");
+        // Whoever was sent here by a mistyped link has no account yet.
+        assert!(text.contains("<a class=\"button\" href=\"/oauth/register\">"), "{text}");
     }
 }
 
