@@ -15,6 +15,7 @@ use crate::crypto::audit_keys::AuditKeys;
 use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::mail_key::MailKeyring;
+use crate::crypto::sealing::MasterKeys;
 use crate::db::{Db, Options, Work};
 use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
@@ -118,7 +119,9 @@ impl App {
             changes,
             redis,
             hasher: Hasher::start(&config.hashing)?,
-            keyring: Keyring::new(config.tokens.master_key()).map_err(|error| error.to_string())?,
+            keyring: MasterKeys::new(config.tokens.master_key(), config.tokens.former_master_key())
+                .map(Keyring::new)
+                .map_err(|error| error.to_string())?,
             audit_keys: AuditKeys::default(),
             verified: moka::sync::Cache::builder().max_capacity(50_000).time_to_live(VERIFIED_FOR).build(),
             hunter: Hunter::open(&config.email)?,

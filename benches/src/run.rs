@@ -91,7 +91,7 @@ fn measure(bench: &Bench) -> Result<Report, String> {
     let main = bench.fill_postgres("main", bench.settings.scale)?;
     let file = bench.fill_sqlite("main", bench.settings.scale)?;
     report.machine.push(("people".to_owned(), described(&main.people)));
-    let parts: [(&str, rows::Part); 16] = [
+    let parts: [(&str, rows::Part); 18] = [
         // Before others write: plans follow the data.
         ("plans", rows::plans::compare),
         ("cached", rows::reads::cached),
@@ -106,6 +106,8 @@ fn measure(bench: &Bench) -> Result<Report, String> {
         ("hot", rows::registrations::hot_referrer),
         ("links", rows::program::links),
         ("participants", rows::program::participants),
+        ("audit", rows::audit::writes),
+        ("verify", rows::audit::verified),
         ("nodes", rows::nodes::two_nodes),
         ("growth", rows::growth::table),
         ("build", rows::process::build),

@@ -9,6 +9,7 @@ use crate::cache::redis::Redis;
 use crate::config::{Config, Policy, Reading};
 use crate::crypto::hashing::Hasher;
 use crate::crypto::keyring::Keyring;
+use crate::crypto::sealing::MasterKeys;
 use crate::db::{Db, Options, about, file, migrate};
 use crate::features::tokens::actions::keys::{self, locked};
 use crate::jobs;
@@ -177,7 +178,8 @@ async fn notes(config: &Config) -> Vec<String> {
 }
 
 async fn database(config: &Config, master_key: bool, said: &mut Said) {
-    let keyring = Keyring::new(config.tokens.master_key().filter(|_| master_key)).ok();
+    let today = config.tokens.master_key().filter(|_| master_key);
+    let keyring = MasterKeys::new(today, config.tokens.former_master_key()).map(Keyring::new).ok();
     let version = if let Some(path) = file(&config.database.url) {
         let complaints = about::file_complaints(path);
         for text in &complaints {

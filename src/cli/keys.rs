@@ -6,8 +6,9 @@ use clap::Subcommand;
 
 use super::say;
 use crate::app::App;
-use crate::features::mails;
+use crate::crypto::sealing::ResealError;
 use crate::features::tokens::actions::keys::{self, AFTERLIFE, Listed, State};
+use crate::features::{mails, managers};
 use crate::kernel::time::Time;
 
 /// Run them with the settings of the service, its master key included. Nodes that run follow within seconds.
@@ -26,6 +27,11 @@ pub enum Keys {
         #[arg(long)]
         emergency: bool,
     },
+    /// Seal all keys under another master key
+    ///
+    /// Give the new one as tokens.master_key and the one of before as tokens.former_master_key. Nodes that run go on;
+    /// each needs the new one at its next start.
+    Reseal,
     /// Take a former key out of what is published and believed, once nothing that it has signed is good any more
     Retire {
         /// The key's name, as `list` prints it
@@ -38,6 +44,7 @@ pub async fn run(app: Arc<App>, command: Keys) -> Result<(), String> {
     match command {
         Keys::List => list(&app).await,
         Keys::Rotate { emergency } => rotate(&app, emergency).await,
+        Keys::Reseal => reseal(&app).await,
         Keys::Retire { kid } => {
             keys::retire(&app, &kid).await.map_err(text)?;
             say(&format!("{kid} is retired"));
@@ -82,6 +89,27 @@ async fn rotate(app: &App, emergency: bool) -> Result<(), String> {
             "{kid} could not be opened: nodes that run with another master key than this command did cannot sign with \
              the new keys. Restart them with this one"
         ));
+    }
+    Ok(())
+}
+
+async fn reseal(app: &App) -> Result<(), String> {
+    let count = managers::actions::reseal::run(app).await.map_err(|error| match error {
+        ResealError::NoMasterKey => "there is no master key to seal them under: give the new one as tokens.master_key \
+                                     (REFERRAL_MASTER_KEY or REFERRAL_MASTER_KEY_FILE)"
+            .to_owned(),
+        ResealError::Locked(kid) => format!(
+            "neither master key opens the key {kid}: give the one that it was sealed under as tokens.former_master_key \
+             (REFERRAL_FORMER_MASTER_KEY or REFERRAL_FORMER_MASTER_KEY_FILE). Nothing was changed"
+        ),
+        ResealError::Failed(error) => text(error),
+    })?;
+    match count {
+        0 => say("all keys are sealed under this master key already"),
+        count => say(&format!(
+            "{count} keys are sealed under the new master key: restart each node with it, one after the other, and \
+             take tokens.former_master_key away then"
+        )),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::features::accounts::actions::{administration, management};
 use crate::features::audit::model::Reason;
 use crate::features::managers::actions;
 use crate::features::managers::api::exports::Export;
-use crate::features::managers::api::people::PersonProfile;
+use crate::features::managers::api::profile::PersonProfile;
 use crate::features::managers::model::{Filter, Search};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Refusal};

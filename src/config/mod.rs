@@ -165,6 +165,7 @@ pub struct Tokens {
     refresh_idle_days: u64,
     refresh_absolute_days: u64,
     master_key: String,
+    former_master_key: String,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -180,6 +181,11 @@ impl Tokens {
     /// What signing keys are sealed under.
     pub fn master_key(&self) -> Option<[u8; 32]> {
         STANDARD.decode(&self.master_key).ok()?.try_into().ok()
+    }
+
+    /// What they were sealed under before, while the master key changes.
+    pub fn former_master_key(&self) -> Option<[u8; 32]> {
+        STANDARD.decode(&self.former_master_key).ok()?.try_into().ok()
     }
 
     pub fn access(&self) -> Duration {
@@ -337,6 +343,9 @@ impl Config {
         wrong.range("tokens.refresh_absolute_days", self.tokens.refresh_absolute_days, 1, 365);
         if !self.tokens.master_key.is_empty() && self.tokens.master_key().is_none() {
             wrong.add("tokens.master_key", "is not 32 bytes in base64: make one with `openssl rand -base64 32`");
+        }
+        if !self.tokens.former_master_key.is_empty() && self.tokens.former_master_key().is_none() {
+            wrong.add("tokens.former_master_key", "is not 32 bytes in base64: it is the master key of before");
         }
         wrong.range("database.connections", self.database.connections as u64, 1, 1000);
         wrong.range("database.mapped_mib", self.database.mapped_mib.into(), 0, 2047);

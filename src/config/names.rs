@@ -12,6 +12,7 @@ pub const SHORT: &[(&str, &str, &str)] = &[
     ("REFERRAL_PUBLIC_URL", "http", "public_url"),
     ("REFERRAL_METRICS_LISTEN", "http", "metrics_listen"),
     ("REFERRAL_MASTER_KEY", "tokens", "master_key"),
+    ("REFERRAL_FORMER_MASTER_KEY", "tokens", "former_master_key"),
     ("HUNTER_API_KEY", "email", "hunter_api_key"),
     ("HUNTER_URL", "email", "hunter_url"),
     ("SMTP_URL", "mail", "smtp_url"),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 
-use super::sealing::Sealer;
+use super::sealing::{MasterKeys, ResealError, Resealed};
 use crate::kernel::caller::{Claims, IdTokenAlgorithm};
 use crate::kernel::digest::sha256;
 use crate::kernel::error::{Error, Result};
@@ -190,7 +190,7 @@ pub type RefreshKey = hmac::Key;
 /// Of each algorithm the newest key whose time has come signs; all that are not retired are published, and for access
 /// tokens those of Ed25519 are believed.
 pub struct Keyring {
-    sealer: Option<Sealer>,
+    master: MasterKeys,
     keys: RwLock<Arc<Keys>>,
     /// Held while the database is read, so that what was read first is never taken over last.
     reading: Mutex<()>,
@@ -242,14 +242,14 @@ const TYPE: &str = "at+jwt";
 const ID_TYPE: &str = "JWT";
 
 impl Keyring {
-    /// An empty one, for keys sealed under this master key if there is one.
-    pub fn new(master_key: Option<[u8; 32]>) -> Result<Self> {
-        Ok(Self {
-            sealer: master_key.map(|key| Sealer::new(&key)).transpose()?,
-            keys: RwLock::default(),
-            reading: Mutex::default(),
-            making: Mutex::default(),
-        })
+    /// An empty one, for keys sealed under these master keys if there are any.
+    pub fn new(master: MasterKeys) -> Self {
+        Self { master, keys: RwLock::default(), reading: Mutex::default(), making: Mutex::default() }
+    }
+
+    /// As [`MasterKeys::resealed`].
+    pub fn resealed(&self, kid: &str, secret: &[u8], sealed: bool) -> Result<Option<Resealed>, ResealError> {
+        self.master.resealed(kid, secret, sealed)
     }
 
     /// Takes over the keys that are read from the database.
@@ -312,12 +312,12 @@ impl Keyring {
 
     /// Nothing when it is sealed under a master key that this is not.
     pub fn unsealed(&self, kid: &str, secret: &[u8], sealed: bool) -> Option<Vec<u8>> {
-        if sealed { self.sealer.as_ref()?.open(kid, secret) } else { Some(secret.to_vec()) }
+        self.master.opened(kid, secret, sealed)
     }
 
     /// The key as the database should have it: sealed, if there is a master key.
     pub fn sealed(&self, key: Key) -> Result<Key> {
-        match &self.sealer {
+        match &self.master.today {
             Some(sealer) if !key.sealed => {
                 let private_key = sealer.seal(&key.kid, &key.private_key)?;
                 Ok(Key { private_key, sealed: true, ..key })
@@ -328,7 +328,7 @@ impl Keyring {
 
     /// As [`sealed`](Self::sealed).
     pub fn sealed_secret(&self, key: StoredSecret) -> Result<StoredSecret> {
-        match &self.sealer {
+        match &self.master.today {
             Some(sealer) if !key.sealed => {
                 let secret = sealer.seal(&key.kid, &key.secret)?;
                 Ok(StoredSecret { secret, sealed: true, ..key })
@@ -355,7 +355,7 @@ impl Keyring {
     }
 
     pub fn seals(&self) -> bool {
-        self.sealer.is_some()
+        self.master.today.is_some()
     }
 
     /// The name of a key that cannot be opened, if there is one.

@@ -4,6 +4,28 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 
 use crate::kernel::error::{Error, Result};
 
+/// A secret as it lies in the database, and as it is to.
+pub struct Resealed {
+    pub kid: String,
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
+}
+
+/// Why secrets are not sealed anew.
+#[derive(Debug)]
+pub enum ResealError {
+    NoMasterKey,
+    /// Neither master key opens the one of this name.
+    Locked(String),
+    Failed(Error),
+}
+
+impl From<Error> for ResealError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 pub struct Sealer(RandomizedNonceKey);
 
 impl Sealer {
@@ -29,6 +51,40 @@ impl Sealer {
         let mut text = text.to_vec();
         let opened = self.0.open_in_place(Nonce::from(nonce), Aad::from(kid), &mut text).ok()?;
         Some(opened.to_vec())
+    }
+}
+
+/// The operator's master keys.
+pub struct MasterKeys {
+    /// Keys are sealed under it.
+    pub today: Option<Sealer>,
+    /// Opens what was sealed under the one of before, while the master key changes.
+    former: Option<Sealer>,
+}
+
+impl MasterKeys {
+    pub fn new(today: Option<[u8; 32]>, former: Option<[u8; 32]>) -> Result<Self> {
+        let sealer = |key: Option<[u8; 32]>| key.map(|key| Sealer::new(&key)).transpose();
+        Ok(Self { today: sealer(today)?, former: sealer(former)? })
+    }
+
+    /// A secret as it was before it was sealed; nothing when it was sealed under another master key.
+    pub fn opened(&self, kid: &str, secret: &[u8], sealed: bool) -> Option<Vec<u8>> {
+        if !sealed {
+            return Some(secret.to_vec());
+        }
+        [&self.today, &self.former].into_iter().flatten().find_map(|sealer| sealer.open(kid, secret))
+    }
+
+    /// A secret as it is to lie in the database, if it lies there otherwise: open, or under the former master key.
+    pub fn resealed(&self, kid: &str, secret: &[u8], sealed: bool) -> Result<Option<Resealed>, ResealError> {
+        let sealer = self.today.as_ref().ok_or(ResealError::NoMasterKey)?;
+        if sealed && sealer.open(kid, secret).is_some() {
+            return Ok(None);
+        }
+        let plain = self.opened(kid, secret, sealed).ok_or_else(|| ResealError::Locked(kid.to_owned()))?;
+        let after = sealer.seal(kid, &plain).map_err(ResealError::Failed)?;
+        Ok(Some(Resealed { kid: kid.to_owned(), before: secret.to_vec(), after }))
     }
 }
 

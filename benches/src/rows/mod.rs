@@ -1,5 +1,6 @@
 //! What is measured.
 
+pub mod audit;
 pub mod growth;
 pub mod hashing;
 pub mod nodes;

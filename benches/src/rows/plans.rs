@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use referral::db::Sql;
-use referral::features::{accounts, clients, codes, identities, oauth, referrals, tokens};
+use referral::features::{accounts, audit, clients, codes, identities, managers, oauth, referrals, tokens};
 use referral::{cache, jobs};
 
 use crate::measure::{Goal, Spread};
@@ -14,12 +14,14 @@ use crate::run::{Bench, Place};
 
 const STORES: &[(&str, &[&Sql])] = &[
     ("accounts", accounts::store::STATEMENTS),
+    ("audit", audit::store::STATEMENTS),
     ("changes", cache::changes::STATEMENTS),
     ("clients", clients::store::STATEMENTS),
     ("codes", codes::store::STATEMENTS),
     ("consents", clients::store::consents::STATEMENTS),
     ("identities", identities::store::STATEMENTS),
     ("jobs", jobs::STATEMENTS),
+    ("managers", managers::store::STATEMENTS),
     ("oauth", oauth::store::STATEMENTS),
     ("referrals", referrals::store::STATEMENTS),
     ("tokens", tokens::store::STATEMENTS),
@@ -33,6 +35,8 @@ const HOT: &[&str] = &[
     "accounts.REGISTER",
     "accounts.INSERT_USER",
     "accounts.INSERT_LOGIN",
+    "audit.INSERT_AUDIT",
+    "audit.STANDING",
     "changes.RECORD",
     "changes.SINCE",
     "codes.LOCK_SLOT",
@@ -50,6 +54,8 @@ const HOT: &[&str] = &[
     "codes.HAS_EXPIRED",
     "jobs.CLAIM",
     "jobs.ENQUEUE",
+    "managers.BY_PREFIX",
+    "managers.EVERYBODY",
     "referrals.INSERT",
     "referrals.REFERRER_OF",
     "referrals.COUNT",

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::model::Record;
 use super::model::chain::{Chained, Head};
 use crate::crypto::keyring::StoredSecret;
+use crate::crypto::sealing::Resealed;
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::Time;
@@ -190,8 +191,9 @@ pub async fn insert_key(tx: &mut Tx<'_>, key: &StoredSecret, now: Time) -> Resul
 }
 
 /// False when it is another one by now.
-pub async fn reseal_key(tx: &mut Tx<'_>, kid: &str, before: &[u8], after: &[u8]) -> Result<bool> {
-    Ok(tx.run(&RESEAL_AUDIT_KEY, &params![kid, after, before]).await? == 1)
+pub async fn reseal_key(tx: &mut Tx<'_>, key: &Resealed) -> Result<bool> {
+    let values = params![&key.kid, key.after.clone(), key.before.clone()];
+    Ok(tx.run(&RESEAL_AUDIT_KEY, &values).await? == 1)
 }
 
 fn no_head() -> Error {

@@ -2,6 +2,7 @@
 
 use super::model::{NewMail, StoredMail, UsedLink};
 use crate::crypto::keyring::StoredSecret;
+use crate::crypto::sealing::Resealed;
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{MailId, UserId};
@@ -40,6 +41,8 @@ sql! {
     INSERT_KEY = "insert into mail_key (one, kid, secret, sealed, created_at) values (1, $1, $2, $3, $4)
                   on conflict (one) do nothing";
     REPLACE_KEY = "update mail_key set kid = $1, secret = $2, sealed = $3, created_at = $4";
+    /// Only if it is still the one that was looked at.
+    RESEAL_KEY = "update mail_key set secret = $2, sealed = true where kid = $1 and secret = $3";
     SEAL_KEY = "update mail_key set secret = $2, sealed = true where kid = $1 and not sealed";
 }
 
@@ -114,4 +117,10 @@ pub async fn replace_key(tx: &mut Tx<'_>, key: &StoredSecret, now: Time) -> Resu
 
 pub async fn seal_key(tx: &mut Tx<'_>, key: &StoredSecret) -> Result<()> {
     tx.run(&SEAL_KEY, &params![&key.kid, key.secret.clone()]).await.map(drop)
+}
+
+/// False when it is another one by now.
+pub async fn reseal_key(tx: &mut Tx<'_>, key: &Resealed) -> Result<bool> {
+    let values = params![&key.kid, key.after.clone(), key.before.clone()];
+    Ok(tx.run(&RESEAL_KEY, &values).await? == 1)
 }

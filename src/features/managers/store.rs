@@ -1,9 +1,10 @@
 //! People, as those who run the program look for them. Nothing is written here.
 
-use super::model::{AccountState, Details, Filter, Person};
+use super::model::{AccountState, Clicks, Details, Filter, Person, SentMail};
 use crate::db::{Db, Row, Sql, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
+use crate::kernel::mail::MailKind;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 use crate::{params, sql};
@@ -71,11 +72,16 @@ sql! {
               order by u.id desc limit $2";
     DETAILS = "select id, username, email, created_at, is_manager, disabled_at is not null, erased_at is not null,
                       email_verdict, discoverable, password_hash is not null, disabled_at, erased_at, email_checked_at,
-                      email_proven_at
+                      email_proven_at, handle, external_id, display_name, language
                from users where id = $1";
+    CLICKS_OF = "select cast(coalesce(sum(clicks), 0) as bigint), cast(coalesce(sum(visitors), 0) as bigint)
+                 from clicks_daily where owner_id = $1";
+    MAILS_OF = "select kind, language, created_at, sent_at, used_at from mails where user_id = $1
+                order by created_at desc, id desc limit $2";
     /// So many people behind one, by id, with who brought them.
     USERS_PART = "select u.id, u.username, u.email, u.created_at, u.is_manager, u.disabled_at is not null,
-                         u.erased_at is not null, u.email_verdict, r.referrer_id, r.status
+                         u.erased_at is not null, u.email_verdict, r.referrer_id, r.status, u.external_id,
+                         u.display_name
                   from users u left join referrals r on r.referee_id = u.id
                   where u.id > $1 order by u.id limit $2";
     /// So many referrals behind one, by number.
@@ -136,7 +142,32 @@ pub async fn details(db: &Db, user: UserId) -> Result<Option<Details>> {
         erased_at: time(11)?,
         email_checked_at: time(12)?,
         email_proven_at: time(13)?,
+        handle: row.get(14)?,
+        external_id: row.get(15)?,
+        name: row.get(16)?,
+        language: row.get(17)?,
     }))
+}
+
+pub async fn clicks(db: &Db, user: UserId) -> Result<Clicks> {
+    let row = db.row(&CLICKS_OF, params![user]).await?;
+    let row = row.ok_or_else(|| Error::inconsistent("clicks_daily", "owner_id", user))?;
+    Ok(Clicks { clicks: row.get(0)?, visitors: row.get(1)? })
+}
+
+/// The newest first.
+pub async fn mails(db: &Db, user: UserId, most: i64) -> Result<Vec<SentMail>> {
+    let mail = |row: &Row| {
+        let word: String = row.get(0)?;
+        Ok(SentMail {
+            kind: MailKind::parse(&word).ok_or_else(|| Error::inconsistent("mails", "kind", word))?,
+            language: row.get(1)?,
+            created_at: row.time(2)?,
+            sent_at: row.get::<Option<i64>>(3)?.map(Time),
+            used_at: row.get::<Option<i64>>(4)?.map(Time),
+        })
+    };
+    db.rows(&MAILS_OF, params![user, most]).await?.iter().map(mail).collect()
 }
 
 fn person(row: &Row) -> Result<Person> {
@@ -157,11 +188,22 @@ pub struct UserLine {
     pub person: Person,
     pub referrer: Option<Uuid>,
     pub status: Option<String>,
+    pub external_id: Option<String>,
+    pub name: Option<String>,
 }
 
 pub async fn users_part(db: &Db, behind: Uuid, most: i64) -> Result<Vec<UserLine>> {
     let rows = db.scan(&USERS_PART, params![behind, most]).await?;
-    rows.iter().map(|row| Ok(UserLine { person: person(row)?, referrer: row.get(8)?, status: row.get(9)? })).collect()
+    let line = |row: &Row| {
+        Ok(UserLine {
+            person: person(row)?,
+            referrer: row.get(8)?,
+            status: row.get(9)?,
+            external_id: row.get(10)?,
+            name: row.get(11)?,
+        })
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Who came with whose code.

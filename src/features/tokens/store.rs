@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::model::{BrowserSession, Credential, Family, RefreshToken};
 use crate::crypto::keyring::{Key, StoredKey, StoredSecret};
+use crate::crypto::sealing::Resealed;
 use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::caller::IdTokenAlgorithm;
 use crate::kernel::digest::{RefreshTokenHash, VisitorHash};
@@ -169,6 +170,10 @@ sql! {
                   where generation = $1 and retired_at is null";
     SEAL_KEY = "update signing_keys set private_half = $2, sealed = true
                 where generation = $1 and not sealed and retired_at is null";
+    /// Only if it is still the one that was looked at.
+    RESEAL_KEY = "update signing_keys set private_half = $2, sealed = true
+                  where kid = $1 and private_half = $3 and retired_at is null";
+    RESEAL_REFRESH_KEY = "update refresh_keys set secret = $2, sealed = true where kid = $1 and secret = $3";
     REFRESH_KEYS = "select kid, secret, sealed from refresh_keys order by generation desc";
     INSERT_REFRESH_KEY = "insert into refresh_keys (generation, kid, secret, sealed, created_at)
         select coalesce(max(generation), 0) + 1, $1, $2, $3, $4 from refresh_keys";
@@ -472,4 +477,16 @@ pub async fn retire_key(tx: &mut Tx<'_>, generation: i64, now: Time) -> Result<(
 /// False when another node came first.
 pub async fn seal_key(tx: &mut Tx<'_>, generation: i64, sealed: &[u8]) -> Result<bool> {
     Ok(tx.run(&SEAL_KEY, &params![generation, sealed]).await? == 1)
+}
+
+/// False when it is another one by now.
+pub async fn reseal_key(tx: &mut Tx<'_>, key: &Resealed) -> Result<bool> {
+    let values = params![&key.kid, key.after.clone(), key.before.clone()];
+    Ok(tx.run(&RESEAL_KEY, &values).await? == 1)
+}
+
+/// As [`reseal_key`].
+pub async fn reseal_refresh_key(tx: &mut Tx<'_>, key: &Resealed) -> Result<bool> {
+    let values = params![&key.kid, key.after.clone(), key.before.clone()];
+    Ok(tx.run(&RESEAL_REFRESH_KEY, &values).await? == 1)
 }

@@ -1,12 +1,16 @@
 //! What is left of an erased account: the numbers of others, and nothing of the person.
 
+use referral::features::audit::actions::chain;
+use referral::features::audit::actions::verify::{self, Asked};
 use referral::kernel::email::Email;
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::PASSWORD;
+use crate::support::host::host_of;
 use crate::support::paths::{ME, USER};
+use crate::support::servers::Smtp;
 
 on_every_setup!(an_erased_account_is_gone_and_nobodys_numbers_move);
 async fn an_erased_account_is_gone_and_nobodys_numbers_move(setup: Setup) {
@@ -80,9 +84,23 @@ on_every_setup!(of_the_erased_no_trace_is_left);
 /// Neither name nor address nor a chosen code: not in a row, not in the bytes of SQLite's file, not in Redis.
 /// Others come and go around the erased, so that pages of the file are split and filled again.
 async fn of_the_erased_no_trace_is_left(setup: Setup) {
-    let mut test = setup.start().await;
+    let smtp = Smtp::start().await;
+    let settings = Smtp::settings(smtp.port);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut test = setup.start_with(&settings).await;
     // Of no code's letters is O, I or L: what is stored is what is looked for.
-    let traces = ["wanderfalke", "kolkrabe", "elster-domain", "bussard2030x", "habicht2030x"];
+    let traces = [
+        "wanderfalke",
+        "kolkrabe",
+        "elster-domain",
+        "bussard2030x",
+        "habicht2030x",
+        "trappe",
+        "eisvogel",
+        "zaunkoenig",
+    ];
+    let manager = test.manager("manager").await;
+    let host = host_of(&manager).await;
     let owner = test.user("owner").await;
     owner.create_code("AMSEL2030XYZ").await.expect(201);
     let mut leavers = Vec::new();
@@ -97,8 +115,23 @@ async fn of_the_erased_no_trace_is_left(setup: Setup) {
         let replaced = json!({"code": format!("{number}BUSSARD2030X"), "expires_at": "2099-01-01"});
         leaver.post("/api/v1/codes?replace=true", &replaced).await.expect(201);
         owner.get(&format!("/api/v1/codes/{address}")).await.expect(200);
+        leaver.patch(ME, &json!({"handle": format!("trappe{number}")})).await.expect(200);
+        owner.post("/api/v1/auth/reset", &json!({"email": leaver.email})).await.expect(202);
+        let own = json!({"name": format!("Zaunkoenig {number}"), "email": format!("kolkrabe-{number}@example.com"),
+            "code": "AMSEL2030XYZ"});
+        host.tell(&format!("Eisvogel-{number}"), own).await.expect(201);
         leavers.push(leaver);
     }
+    test.drain().await;
+    assert!(test.number("select count(*) from mails").await >= 12);
+    manager.post("/api/v1/users/search", &json!({"q": "0-wanderfalke"})).await.expect(200);
+    let totals = async || {
+        let list = owner.get(&format!("/api/v1/users/{}", owner.id)).await.expect(200).json();
+        let referrers = manager.get("/api/v1/referrers").await.expect(200).json();
+        let first = referrers["items"][0]["referral_count"].clone();
+        (list["total"].clone(), first, test.number("select count(*) from users").await)
+    };
+    let before = totals().await;
     if let Some(redis) = test.redis.as_ref().map(|redis| redis.url()) {
         // The cache is filled beside the answer, and not at all when Redis is slow: look until it is.
         for leaver in &leavers {
@@ -120,8 +153,15 @@ async fn of_the_erased_no_trace_is_left(setup: Setup) {
     }
 
     let mut forgotten = 0;
-    for leaver in &leavers {
-        leaver.delete_with(ME, &json!({"password": PASSWORD})).await.expect(204);
+    for (number, leaver) in leavers.iter().enumerate() {
+        // By the person, by a manager; participants by their host.
+        if number % 2 == 0 {
+            leaver.delete_with(ME, &json!({"password": PASSWORD})).await.expect(204);
+        } else {
+            let path = format!("/api/v1/users/{}", leaver.id);
+            manager.delete_with(&path, &json!({"reason": "request"})).await.expect(204);
+        }
+        host.delete(&format!("/api/v1/participants/Eisvogel-{number}")).await.expect(204);
         if let Some(redis) = &test.redis {
             forgotten += usize::from(!redis_content(&redis.url()).await.contains(&leaver.email.to_lowercase()));
         }
@@ -131,6 +171,11 @@ async fn of_the_erased_no_trace_is_left(setup: Setup) {
         assert!(forgotten > 0, "nothing was removed from Redis");
         eventually("Redis has forgotten", || async { !redis_content(&redis).await.contains("kolkrabe") }).await;
     }
+    assert_eq!(totals().await, before);
+    chain::run(test.app()).await.expect("a chain");
+    let verified = verify::run(test.app(), Asked::default()).await.expect("a look");
+    assert_eq!((verified.fault, verified.unproven), (None, 0));
+    assert_eq!(test.number("select count(*) from audit where action = 'user_erased'").await, 24);
     // Once with the node at work, once after it has stopped.
     for _ in 0..2 {
         let content = everything(&test).await;

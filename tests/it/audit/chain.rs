@@ -1,5 +1,8 @@
 //! The chain, and what it shows.
 
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use referral::features::audit::actions::verify::{self, Asked};
 use referral::features::audit::model::chain::{FaultKind, Head};
 use referral::kernel::ids::UserId;
@@ -7,6 +10,7 @@ use referral::kernel::ids::UserId;
 use super::helpers::{chained, fault, note, verified};
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
+use crate::support::thorough;
 
 /// With so many rows in their places.
 async fn with_rows(setup: Setup, rows: usize) -> TestApp {
@@ -138,26 +142,36 @@ async fn a_part_is_looked_at_from_a_number_on(setup: Setup) {
 }
 
 on_every_setup!(of_many_who_write_at_once_while_nodes_chain_each_has_one_place);
+/// For a minute in `cargo xtask faults`.
 async fn of_many_who_write_at_once_while_nodes_chain_each_has_one_place(setup: Setup) {
-    const WRITERS: usize = 16;
-    const ROWS: usize = 25;
-    let test = setup.start_two().await;
+    const WRITERS: usize = 64;
+    let least = if thorough() { Duration::from_secs(60) } else { Duration::ZERO };
+    let mut test = setup.start_two().await;
+    if setup != Setup::Sqlite {
+        test.add_node().await;
+    }
+    let apps: Vec<_> = test.nodes.iter().map(|node| node.app.clone()).collect();
+    let began = Instant::now();
     let writers = (0..WRITERS).map(|number| {
-        let app = test.nodes[number % 2].app.clone();
+        let app = apps[number % apps.len()].clone();
         tokio::spawn(async move {
-            for _ in 0..ROWS {
+            let mut rows = 0_i64;
+            while rows < 6 || began.elapsed() < least {
                 note(&app, UserId::new()).await;
+                rows += 1;
             }
+            rows
         })
     });
-    let mut writers: Vec<_> = writers.collect();
+    let writers: Vec<_> = writers.collect();
     while writers.iter().any(|writer| !writer.is_finished()) {
-        tokio::join!(chained(&test.nodes[0].app), chained(&test.nodes[1].app));
+        join_all(apps.iter().map(chained)).await;
     }
-    for writer in writers.drain(..) {
-        writer.await.expect("all is written");
+    let mut all = 0;
+    for writer in writers {
+        all += writer.await.expect("all is written");
     }
-    assert_eq!(chained(test.app()).await, (WRITERS * ROWS) as i64);
-    let found = verified(&test.nodes[1].app).await;
-    assert_eq!((found.rows, found.fault, found.unproven), ((WRITERS * ROWS) as i64, None, 0));
+    assert_eq!(chained(test.app()).await, all);
+    let found = verified(&apps[1]).await;
+    assert_eq!((found.rows, found.fault, found.unproven), (all, None, 0));
 }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::owners::{Owner, owner, registration, thorough};
+use super::owners::{Owner, owner, registration};
 use crate::support::app::Setup;
 use crate::support::client::Client;
 use crate::support::history::{Call, Caller, History, Outcome, Write};
@@ -258,12 +258,13 @@ async fn half_of_a_write_that_a_killed_service_has_left_is_found() {
 /// The other writes, and the steps of a registration on PostgreSQL, where there is time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_write_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
-    let kinds: &[Kind] = match thorough() {
+    let kinds: &[Kind] = match crate::support::thorough() {
         true => &[Kind::Replacement, Kind::Revocation, Kind::Refresh, Kind::Hiding, Kind::Participant],
         false => &[Kind::Refresh],
     };
     for kind in kinds {
-        let setups: &[Setup] = if thorough() { &[Setup::Sqlite, Setup::Postgres] } else { &[Setup::Sqlite] };
+        let setups: &[Setup] =
+            if crate::support::thorough() { &[Setup::Sqlite, Setup::Postgres] } else { &[Setup::Sqlite] };
         for setup in setups {
             let steps = killed_at_every_step(*setup, *kind, false).await;
             for place in ["before the commit", "after the commit"] {
@@ -271,7 +272,7 @@ async fn every_write_is_whole_or_not_there_at_whichever_step_the_service_is_kill
             }
         }
     }
-    if thorough() {
+    if crate::support::thorough() {
         let steps = killed_at_every_step(Setup::Postgres, Kind::Registration, true).await;
         assert!(steps.iter().any(|step| step == "before LOCK_SLOT_SHARED"), "{steps:?}");
     }

@@ -1,13 +1,7 @@
-//! Owners of codes, and whether this run is a thorough one.
+//! Owners of codes.
 
 use crate::support::client::Client;
 use crate::support::history::{Caller, Write};
-
-/// Whether there is time for all of it.
-pub fn thorough() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
-    std::env::var_os("FAULTS").is_some()
-}
 
 /// How many people there are in the tests of amounts: `FAULTS_MANY`, or as many as there is time for.
 pub fn many() -> usize {
@@ -15,7 +9,7 @@ pub fn many() -> usize {
     let told = std::env::var("FAULTS_MANY").ok();
     match told {
         Some(text) => text.parse().expect("FAULTS_MANY is a number"),
-        None if thorough() => 20_000,
+        None if crate::support::thorough() => 20_000,
         None => 2_000,
     }
 }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::owners::{Owner, owner, registration, thorough};
+use super::owners::{Owner, owner, registration};
 use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::history::{Call, Caller, History, Outcome, Write};
 use crate::support::record::Record;
@@ -158,7 +158,7 @@ async fn whatever_is_wrong_on_the_way_to_the_database_no_answer_is_untrue() {
     }
     let someone = Caller::new(&test.nodes[0].url, None);
     let mut history = History::default();
-    let rounds = if thorough() { 12 } else { 1 };
+    let rounds = if crate::support::thorough() { 12 } else { 1 };
     for round in 0..rounds {
         for (number, fault) in [
             Fault::LoseReply(b"commit\0".to_vec()),
@@ -242,7 +242,7 @@ async fn whatever_is_wrong_on_the_way_to_redis_every_answer_is_right() {
     let reader = test.user("reader").await;
     let mut history = History::default();
     let mut code = owner.code.clone();
-    for round in 0..if thorough() { 6 } else { 1 } {
+    for round in 0..if crate::support::thorough() { 6 } else { 1 } {
         for (number, fault) in [
             Fault::Reset,
             Fault::CutAfter(40 * round),

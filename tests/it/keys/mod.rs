@@ -2,5 +2,6 @@
 
 mod commands;
 mod helpers;
+mod reseal;
 mod rotation;
 mod sealed;

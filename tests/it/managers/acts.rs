@@ -28,6 +28,21 @@ async fn a_manager_sees_somebody_keeps_them_out_and_lets_them_in_again(setup: Se
     assert_eq!(seen["active_code"]["code"], "BUSSARD2030X");
     assert_eq!(seen["codes"], json!([seen["active_code"]]));
     assert_eq!(seen["sessions"].as_array().map(Vec::len), Some(1));
+    olga.patch("/api/v1/me", &json!({"handle": "olga7"})).await.expect(200);
+    test.sql("insert into clicks_daily (owner_id, day, clicks, visitors) select id, 1, 5, 2 from users where handle = 'olga7'").await;
+    test.sql("insert into clicks_daily (owner_id, day, clicks, visitors) select owner_id, 2, 7, 1 from clicks_daily")
+        .await;
+    test.sql(
+        "insert into mails (id, user_id, kind, language, address_key, created_at, expires_at, attempts) \
+         select id, id, 'reset', 'en', email_key, 2, 3, 0 from users where handle = 'olga7'",
+    )
+    .await;
+    let seen = profile(&manager, &olga.id).await;
+    let shown = ["handle", "clicks", "visitors", "external_id", "name", "language"].map(|name| seen[name].clone());
+    assert_eq!(shown, [json!("olga7"), json!(12), json!(3), Value::Null, Value::Null, Value::Null]);
+    let mail = json!({"kind": "reset", "language": "en", "created_at": "1970-01-01T00:00:00.000002Z", "sent_at": null,
+        "used_at": null});
+    assert_eq!(seen["mails"], json!([mail]));
     for nobody in ["nonsense", "0190aaaa-0000-7000-8000-000000000000"] {
         for path in ["profile", "export"] {
             let path = format!("/api/v1/users/{nobody}/{path}");

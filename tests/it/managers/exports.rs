@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::on_every_setup;
 use crate::support::app::Setup;
 use crate::support::client::{Client, PASSWORD};
+use crate::support::host::host_of;
 
 async fn lines(manager: &Client, file: &str) -> Vec<Vec<String>> {
     let answer = manager.get(&format!("/api/v1/exports/{file}")).await.expect(200);
@@ -30,6 +31,8 @@ async fn lists_are_files_that_spreadsheets_open_without_running_anything(setup: 
         let answer = test.client().post("/api/v1/auth/user", &body).await;
         assert!(answer.status == 201, "{name}: {answer:?}");
     }
+    let host = host_of(&manager).await;
+    host.tell("=cmd()", json!({"name": "@sum", "code": "AMSEL2030XYZ"})).await.expect(201);
     test.sql("update users set username = 'two\nlines, \"quoted\"' where username = '+plus'").await;
     let users = lines(&manager, "users.csv").await;
     assert_eq!(users[0][..3], ["id", "username", "email"]);
@@ -39,11 +42,14 @@ async fn lists_are_files_that_spreadsheets_open_without_running_anything(setup: 
     assert_eq!(cells[2], ["'-minus", "'=a@example.com", &owner.id]);
     assert_eq!(cells[3][0], "two\nlines, \"quoted\"");
     assert_eq!(cells[4], ["Ёлка", "'+b@example.com", &owner.id]);
+    assert_eq!(users[6][2], "", "a participant without an address");
+    assert_eq!(users[6][7..], [&*owner.id, "confirmed", "'=cmd()", "'@sum"]);
+    assert_eq!(users[1][9..], ["", ""]);
     assert_eq!(users[1][3..6], ["active", "true", "unchecked"]);
     assert!(users[1][6].ends_with('Z'));
 
     let referrals = lines(&manager, "referrals.csv").await;
-    assert_eq!(referrals.len(), 4);
+    assert_eq!(referrals.len(), 5);
     assert_eq!(referrals[1][..4], [&*users[3][0], &*owner.id, "AMSEL2030XYZ", "confirmed"]);
     let excel = manager.get("/api/v1/exports/users.csv?excel=true").await.expect(200);
     assert!(excel.text.starts_with("\u{feff}id,username"));

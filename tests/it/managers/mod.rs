@@ -2,6 +2,7 @@
 
 mod acts;
 mod audit;
+mod erasure;
 mod exports;
 mod roles;
 mod search;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::{Client, PASSWORD};
+use crate::support::host::host_of;
 
 fn path(user: &Client) -> String {
     format!("/api/v1/users/{}/manager", user.id)
@@ -112,6 +113,26 @@ async fn who_has_ceased_to_be_a_manager_while_waiting_does_nothing(setup: Setup)
     }
     boss.get("/api/v1/me").await.expect(200);
     assert_eq!(managers(&test).await, 1);
+}
+
+on_every_setup!(nobody_but_the_operator_erases_the_last_manager);
+async fn nobody_but_the_operator_erases_the_last_manager(setup: Setup) {
+    let test = setup.start().await;
+    let boss = test.manager("boss").await;
+    let host = host_of(&boss).await;
+    boss.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect_problem(409, "last_manager");
+    boss.get("/api/v1/me").await.expect(200);
+    // A participant who has been made a manager is not the host's to take away either.
+    host.tell("42", json!({"name": "Olga"})).await.expect(201);
+    test.sql("update users set is_manager = external_id is not null").await;
+    host.delete("/api/v1/participants/42").await.expect_problem(409, "last_manager");
+    assert_eq!(managers(&test).await, 1);
+    test.sql("update users set is_manager = true").await;
+    host.delete("/api/v1/participants/42").await.expect(204);
+    boss.delete_with("/api/v1/me", &json!({"password": PASSWORD})).await.expect_problem(409, "last_manager");
+    let id = UserId::parse(&boss.id).expect("an id");
+    management::erase(test.app(), Actor::OPERATOR.into(), id, None).await.expect("the operator may");
+    assert_eq!(managers(&test).await, 0);
 }
 
 on_every_setup!(who_asks_for_a_role_without_a_password_has_just_logged_in);

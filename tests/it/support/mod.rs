@@ -35,6 +35,12 @@ pub mod tokens;
 pub mod visit;
 pub mod witness;
 
+/// Whether there is time for all of it: `cargo xtask faults`.
+pub fn thorough() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
+    std::env::var_os("FAULTS").is_some()
+}
+
 /// Makes a test of the function of this name, on each of the three set-ups: SQLite, PostgreSQL, PostgreSQL with Redis.
 /// The function stands right below and gets a [`app::Setup`] to build its nodes with.
 #[macro_export]

@@ -21,8 +21,8 @@ and measures each row in turns with its yardstick. The full run takes the better
 
 Options:
   --quick         The same tables on small data, in about two minutes
-  --only=A,B      Some parts: cached, database, page, register, sqlite, raw, last, logins, memory, hot, nodes,
-                  plans, growth, build
+  --only=A,B      Some parts: cached, database, page, register, sqlite, raw, last, logins, memory, hot, links,
+                  participants, audit, verify, nodes, plans, growth, build
   --bless         Keep the query plans found, in `benches/plans`, rather than compare them (full size only)
   --rounds=N      Rounds of each row
   --millis=N      Milliseconds of load on one side in a round

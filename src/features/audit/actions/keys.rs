@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::crypto::keyring::StoredSecret;
+use crate::crypto::sealing::{ResealError, Resealed};
 use crate::db::{Tx, Work};
 use crate::features::audit::store;
 use crate::kernel::actor::Actor;
@@ -61,30 +62,37 @@ async fn add(app: &App, among: Option<usize>) -> Result<()> {
 }
 
 async fn seal(app: &App) -> Result<()> {
-    let mut changes = Vec::new();
+    let mut open = Vec::new();
     for key in store::keys(&app.db).await?.into_iter().filter(|key| !key.sealed) {
         let before = key.secret.clone();
-        changes.push(Resealed { before, after: app.keyring.sealed_secret(key)? });
+        let StoredSecret { kid, secret: after, .. } = app.keyring.sealed_secret(key)?;
+        open.push(Resealed { kid, before, after });
     }
-    if changes.is_empty() {
+    if open.is_empty() {
         return Ok(());
     }
-    let write: Work<Vec<Resealed>, u64> = |tx, changes| Box::pin(reseal(tx, changes));
-    app.db.write(Actor::SERVICE, changes, write).await.map(drop)
+    let write: Work<Vec<Resealed>, usize> = |tx, keys| Box::pin(write_resealed(tx, keys));
+    app.db.write(Actor::SERVICE, open, write).await.map(drop)
 }
 
-/// A key as it was and as it is to be.
-pub struct Resealed {
-    pub before: Vec<u8>,
-    pub after: StoredSecret,
+/// Seals anew what lies in the database otherwise than it is to. Former keys that are lost stay as they are.
+pub async fn to_reseal(app: &App) -> Result<Vec<Resealed>, ResealError> {
+    let mut resealed = Vec::new();
+    for (number, key) in store::keys(&app.db).await?.into_iter().enumerate() {
+        match app.keyring.resealed(&key.kid, &key.secret, key.sealed) {
+            Err(ResealError::Locked(_)) if number > 0 => {}
+            outcome => resealed.extend(outcome?),
+        }
+    }
+    Ok(resealed)
 }
 
 /// Stores keys as they are sealed now, as part of a unit of work, and says how many; others have been changed since.
-pub async fn reseal(tx: &mut Tx<'_>, changes: &[Resealed]) -> Result<u64> {
+pub async fn write_resealed(tx: &mut Tx<'_>, keys: &[Resealed]) -> Result<usize> {
     store::lock_keys(tx).await?;
-    let mut changed = 0;
-    for Resealed { before, after } in changes {
-        changed += u64::from(store::reseal_key(tx, &after.kid, before, &after.secret).await?);
+    let mut written = 0;
+    for key in keys {
+        written += usize::from(store::reseal_key(tx, key).await?);
     }
-    Ok(changed)
+    Ok(written)
 }

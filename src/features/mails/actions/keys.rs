@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::cache::changes::announce_keys;
 use crate::crypto::keyring::StoredSecret;
 use crate::crypto::mail_key::MailKey;
+use crate::crypto::sealing::{ResealError, Resealed};
 use crate::db::{Tx, Work};
 use crate::features::mails::store;
 use crate::features::tokens::actions::keys::locked;
@@ -98,4 +99,17 @@ async fn insert_in_place(tx: &mut Tx<'_>, input: &Replacement) -> Result<()> {
     store::insert_key(tx, &input.key, input.now).await?;
     store::replace_key(tx, &input.key, input.now).await?;
     announce_keys(tx, input.change).await
+}
+
+/// Seals the key anew if it lies in the database otherwise than it is to.
+pub async fn to_reseal(app: &App) -> Result<Option<Resealed>, ResealError> {
+    match store::key(&app.db).await? {
+        Some(key) => app.keyring.resealed(&key.kid, &key.secret, key.sealed),
+        None => Ok(None),
+    }
+}
+
+/// Stores it, as part of a unit of work; false when it has been changed since.
+pub async fn write_resealed(tx: &mut Tx<'_>, key: &Resealed) -> Result<bool> {
+    store::reseal_key(tx, key).await
 }

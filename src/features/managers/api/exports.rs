@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::audit::AuditEntry;
-use super::people::PersonProfile;
+use super::profile::PersonProfile;
 use super::user;
 use crate::app::App;
 use crate::features::managers::actions;

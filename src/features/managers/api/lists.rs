@@ -39,8 +39,19 @@ struct FileQuery {
     excel: bool,
 }
 
-const USERS: [&str; 9] =
-    ["id", "username", "email", "state", "manager", "email_verdict", "created_at", "referrer_id", "referral_status"];
+const USERS: [&str; 11] = [
+    "id",
+    "username",
+    "email",
+    "state",
+    "manager",
+    "email_verdict",
+    "created_at",
+    "referrer_id",
+    "referral_status",
+    "external_id",
+    "name",
+];
 const REFERRALS: [&str; 5] = ["referee_id", "referrer_id", "code", "status", "joined_at"];
 
 problems!(UsersProblems: manager query[RateLimited]);
@@ -53,7 +64,8 @@ problems!(UsersProblems: manager query[RateLimited]);
 #[utoipa::path(get, path = "/api/v1/exports/users.csv", tag = "People", operation_id = "export_users",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), params(FileQuery),
     responses((status = 200, description = "The file", content_type = "text/csv", body = String,
-        example = json!("id,username,email,state,manager,email_verdict,created_at,referrer_id,referral_status\r\n")),
+        example = json!("id,username,email,state,manager,email_verdict,created_at,referrer_id,referral_status,\
+            external_id,name\r\n")),
         UsersProblems))]
 async fn users(State(app): State<Arc<App>>, manager: Manager, query: Query) -> Result<Response, Problem> {
     let excel = query.flag("excel")?;
@@ -80,6 +92,8 @@ fn user_line(line: &UserLine) -> Vec<String> {
         person.created_at.to_string(),
         line.referrer.map(|id| id.to_string()).unwrap_or_default(),
         line.status.clone().unwrap_or_default(),
+        safe_cell(line.external_id.as_deref().unwrap_or_default()).into_owned(),
+        safe_cell(line.name.as_deref().unwrap_or_default()).into_owned(),
     ]
 }
 

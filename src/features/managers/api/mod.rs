@@ -4,6 +4,7 @@ pub mod audit;
 pub mod exports;
 pub mod lists;
 pub mod people;
+pub mod profile;
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use crate::web::extract::Query;
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().merge(people::router()).merge(lists::router()).merge(audit::router())
+    let people = people::router().merge(profile::router());
+    OpenApiRouter::new().merge(people).merge(lists::router()).merge(audit::router())
 }
 
 /// Whose account a path names.

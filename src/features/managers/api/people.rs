@@ -15,12 +15,8 @@ use crate::app::App;
 use crate::features::accounts::actions::management::{self, ManagerProof};
 use crate::features::accounts::api::{Role, proof};
 use crate::features::audit::model::Reason;
-use crate::features::codes::api::CodeOut;
-use crate::features::identities::api::IdentityOut;
 use crate::features::managers::actions;
 use crate::features::managers::model::{AccountState, Filter, PeopleCursor, Person, Search};
-use crate::features::referrals::model::Status;
-use crate::features::tokens::api::sessions::SessionOut;
 use crate::features::tokens::caller::Manager;
 use crate::kernel::error::Error;
 use crate::kernel::time::Time;
@@ -33,7 +29,6 @@ use crate::web::problem::Problem;
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(search))
-        .routes(routes!(profile))
         .routes(routes!(disable))
         .routes(routes!(enable))
         .routes(routes!(revoke_code))
@@ -67,8 +62,9 @@ pub struct PersonOut {
     id: Uuid,
     #[schema(example = "admin4")]
     username: String,
-    #[schema(example = "test4@test.ru")]
-    email: String,
+    /// Null for participants without one.
+    #[schema(required, example = "test4@test.ru")]
+    email: Option<String>,
     state: AccountState,
     /// At least `user`.
     #[schema(example = json!(["user"]))]
@@ -84,7 +80,7 @@ impl From<Person> for PersonOut {
         Self {
             id: person.id.0,
             username: person.username,
-            email: person.email,
+            email: Some(person.email).filter(|email| !email.is_empty()),
             state: person.state,
             roles: Role::all_of(person.is_manager),
             email_verdict: person.verdict,
@@ -147,133 +143,6 @@ async fn search(
         size: PART,
         next_cursor: next.map(|next| next.text()),
     }))
-}
-
-/// Who brought somebody.
-#[derive(Serialize, ToSchema)]
-pub struct BroughtBy {
-    #[schema(example = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff")]
-    id: Uuid,
-    #[schema(example = "owner")]
-    username: String,
-    status: Status,
-}
-
-/// What somebody has allowed a client.
-#[derive(Serialize, ToSchema)]
-pub struct AllowedClient {
-    #[schema(example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
-    client_id: String,
-    #[schema(example = "Example Shop")]
-    name: String,
-    #[schema(example = "openid profile")]
-    scope: String,
-    /// UTC.
-    #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:30:00.123456Z")]
-    granted_at: Time,
-}
-
-/// All that is known of somebody.
-#[derive(Serialize, ToSchema)]
-pub struct PersonProfile {
-    #[serde(flatten)]
-    person: PersonOut,
-    /// Whether others find their active code by their address.
-    #[schema(example = true)]
-    discoverable: bool,
-    /// Whether they log in with a password.
-    #[schema(example = true)]
-    has_password: bool,
-    /// UTC, as all times here.
-    #[schema(required, value_type = Option<String>, format = DateTime, example = json!(null))]
-    disabled_at: Option<Time>,
-    #[schema(required, value_type = Option<String>, format = DateTime, example = json!(null))]
-    erased_at: Option<Time>,
-    /// When the verdict was given.
-    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-11-23T09:30:02Z")]
-    email_checked_at: Option<Time>,
-    /// When they have shown that the address is theirs.
-    #[schema(required, value_type = Option<String>, format = DateTime, example = json!(null))]
-    email_proven_at: Option<Time>,
-    #[schema(required)]
-    referred_by: Option<BroughtBy>,
-    #[schema(minimum = 0, example = 3)]
-    referral_count: i64,
-    #[schema(required)]
-    active_code: Option<CodeOut>,
-    /// Codes made so far.
-    #[schema(minimum = 0, example = 1)]
-    code_count: i64,
-    /// The latest, oldest first: 50 in a profile, 10,000 in an export.
-    codes: Vec<CodeOut>,
-    /// Where they are logged in.
-    sessions: Vec<SessionOut>,
-    /// What they sign in with beside their password.
-    identities: Vec<IdentityOut>,
-    /// What they have allowed which clients.
-    consents: Vec<AllowedClient>,
-}
-
-impl PersonProfile {
-    pub fn of(app: &App, profile: actions::Profile) -> Self {
-        let (details, user) = (profile.details, profile.active_code);
-        let id = details.person.id;
-        Self {
-            person: details.person.into(),
-            discoverable: details.discoverable,
-            has_password: details.has_password,
-            disabled_at: details.disabled_at,
-            erased_at: details.erased_at,
-            email_checked_at: details.email_checked_at,
-            email_proven_at: details.email_proven_at,
-            referred_by: profile.referred_by.map(|by| BroughtBy {
-                id: by.id.0,
-                username: by.username,
-                status: by.status,
-            }),
-            referral_count: profile.referral_count,
-            active_code: user.map(|code| CodeOut {
-                id: code.id,
-                user_id: code.owner,
-                code: code.code,
-                expires_at: Time(code.expires_at),
-                is_active: true,
-            }),
-            code_count: profile.code_count,
-            codes: profile.codes.iter().map(CodeOut::from).collect(),
-            sessions: profile.sessions.into_iter().map(|session| SessionOut::seen(session, None)).collect(),
-            identities: profile.identities.into_iter().map(|linked| IdentityOut::of(app, id, linked)).collect(),
-            consents: profile
-                .consents
-                .into_iter()
-                .map(|consent| AllowedClient {
-                    client_id: consent.client_id,
-                    name: consent.name,
-                    scope: consent.scopes.to_string(),
-                    granted_at: consent.granted_at,
-                })
-                .collect(),
-        }
-    }
-}
-
-problems!(ProfileProblems: manager query[UserNotFound]);
-
-/// See all that is known of somebody
-///
-/// For managers. Of somebody who was erased what is kept: numbers, and their place in others' lists.
-#[utoipa::path(get, path = "/api/v1/users/{user_id}/profile", tag = "People", operation_id = "get_user",
-    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
-    params(("user_id" = String, Path, description = "Their id, with or without hyphens",
-        example = "7c273bf082434c43b88d76ab0b6d1dff")),
-    responses((status = 200, description = "What is known", body = PersonProfile), ProfileProblems))]
-async fn profile(
-    State(app): State<Arc<App>>,
-    _: Manager,
-    PathText(id): PathText,
-) -> Result<Json<PersonProfile>, Problem> {
-    let profile = actions::profile(&app, user(&id)?).await?;
-    Ok(Json(PersonProfile::of(&app, profile)))
 }
 
 /// Why something is done to somebody; a word, which is noted in the audit.

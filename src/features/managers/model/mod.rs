@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::kernel::fold::look_alike;
 use crate::kernel::ids::{UserId, uuid};
+use crate::kernel::mail::MailKind;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 use crate::words;
@@ -55,6 +56,28 @@ pub struct Details {
     pub erased_at: Option<Time>,
     pub email_checked_at: Option<Time>,
     pub email_proven_at: Option<Time>,
+    pub handle: Option<String>,
+    pub external_id: Option<String>,
+    /// What a host's app calls them by before others.
+    pub name: Option<String>,
+    pub language: Option<String>,
+}
+
+/// How often somebody's link was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Clicks {
+    pub clicks: i64,
+    pub visitors: i64,
+}
+
+/// What was written to somebody.
+#[derive(Clone, Debug)]
+pub struct SentMail {
+    pub kind: MailKind,
+    pub language: String,
+    pub created_at: Time,
+    pub sent_at: Option<Time>,
+    pub used_at: Option<Time>,
 }
 
 /// What is asked for of the list of people.

@@ -2,6 +2,7 @@
 
 pub mod browser_sessions;
 pub mod keys;
+pub mod reseal;
 pub mod sessions;
 
 use std::sync::Arc;

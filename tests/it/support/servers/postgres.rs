@@ -165,6 +165,15 @@ impl Postgres {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// All of a database, as `pg_dump` writes it.
+    pub fn dump(&self, url: &str) -> String {
+        let mut dump = Command::new(self.programs.join("pg_dump"));
+        dump.args(["--inserts", url]).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+        let output = dump.output().expect("pg_dump is beside the server: run `cargo xtask test`, which installs it");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     async fn launch(&mut self, port: impl Fn() -> u16) {
         for _ in 0..ATTEMPTS {
             self.port = port();

@@ -8,6 +8,9 @@ const VERIFY: &str = "src/features/audit/actions/verify.rs";
 const NOTING: &str = "src/features/audit/actions/mod.rs";
 const CHAIN: &str = "src/features/audit/actions/chain.rs";
 const MANAGEMENT: &str = "src/features/accounts/actions/management.rs";
+const PROFILE: &str = "src/features/accounts/actions/profile.rs";
+const PARTICIPANTS: &str = "src/features/accounts/actions/participants.rs";
+const SEALING: &str = "src/crypto/sealing.rs";
 const SESSIONS: &str = "src/features/tokens/store/sessions.rs";
 const IDENTITIES: &str = "src/features/identities/actions.rs";
 const CELLS: &str = "src/features/managers/model/mod.rs";
@@ -81,6 +84,41 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Code("managers == [user]", "false"),
         tests: Both(&["managers::roles::a_manager_gives_the_role_with_their_password_and_takes_it_and_one_stays"]),
         why: "nobody can run the program",
+    },
+    Mutant {
+        name: "the-last-manager-erases-themselves",
+        file: PROFILE,
+        swap: Code("store::hold_managers(tx).await? == [user]", "false"),
+        tests: Both(&["managers::roles::nobody_but_the_operator_erases_the_last_manager"]),
+        why: "nobody can run the program",
+    },
+    Mutant {
+        name: "a-host-erases-the-last-manager",
+        file: PARTICIPANTS,
+        swap: Code("hold_managers(tx).await? == [held.id]", "false"),
+        tests: Both(&["managers::roles::nobody_but_the_operator_erases_the_last_manager"]),
+        why: "a program takes away who runs the service",
+    },
+    Mutant {
+        name: "an-erasure-by-a-host-is-not-noted",
+        file: PARTICIPANTS,
+        swap: Code("audit::actions::record(tx, now, Event::UserErased(held.id, None)).await?;", "();"),
+        tests: Both(&["accounts::erasure::of_the_erased_no_trace_is_left"]),
+        why: "nobody knows who has erased whom",
+    },
+    Mutant {
+        name: "keys-under-the-former-master-key-pass-for-sealed",
+        file: SEALING,
+        swap: Code("sealed && sealer.open(kid, secret).is_some()", "sealed"),
+        tests: Both(&["keys::reseal::the_master_key_changes_and_nobody_notices"]),
+        why: "the former master key is taken away, and nothing opens any more",
+    },
+    Mutant {
+        name: "the-former-master-key-opens-nothing",
+        file: SEALING,
+        swap: Code("[&self.today, &self.former]", "[&self.today, &None]"),
+        tests: Both(&["keys::reseal::the_master_key_changes_and_nobody_notices"]),
+        why: "a master key that somebody knew stays for ever",
     },
     Mutant {
         name: "who-was-a-manager-acts-as-one",

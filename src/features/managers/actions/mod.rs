@@ -1,5 +1,7 @@
 //! Finding people, all that is known of one, and lists as files.
 
+pub mod reseal;
+
 use uuid::Uuid;
 
 use crate::app::App;
@@ -12,7 +14,7 @@ use crate::features::clients::actions::consents;
 use crate::features::clients::model::Consent;
 use crate::features::codes::model::OwnedCode;
 use crate::features::identities::model::LinkedIdentity;
-use crate::features::managers::model::{Details, Filter, PeopleCursor, Person, Search};
+use crate::features::managers::model::{Clicks, Details, Filter, PeopleCursor, Person, Search, SentMail};
 use crate::features::managers::store;
 pub use crate::features::managers::store::{ReferralLine, UserLine};
 use crate::features::referrals::model::Referrer;
@@ -27,10 +29,10 @@ use crate::kernel::time::Time;
 
 /// Rows of a file that are in memory at a time.
 pub const PART: i64 = 1000;
-/// Codes, and referees, and lines of the audit, that an export has.
+/// Codes, mails, referees and lines of the audit that an export has.
 const MOST_EXPORTED: i64 = 10_000;
-/// Codes that a profile has.
-const MOST_CODES: i64 = 50;
+/// Codes and mails that a profile has.
+const MOST_SHOWN: i64 = 50;
 
 /// A part of the list of people, and where it goes on.
 pub async fn search(
@@ -87,20 +89,22 @@ pub struct Profile {
     pub sessions: Vec<Session>,
     pub identities: Vec<LinkedIdentity>,
     pub consents: Vec<Consent>,
+    pub clicks: Clicks,
+    pub mails: Vec<SentMail>,
 }
 
 /// Somebody as those who run the program see them.
 pub async fn profile(app: &App, user: UserId) -> Result<Profile> {
-    known(app, user, MOST_CODES).await?.ok_or_else(|| Refusal::UserNotFound.into())
+    known(app, user, MOST_SHOWN).await?.ok_or_else(|| Refusal::UserNotFound.into())
 }
 
-async fn known(app: &App, user: UserId, most_codes: i64) -> Result<Option<Profile>> {
+async fn known(app: &App, user: UserId, most: i64) -> Result<Option<Profile>> {
     let Some(details) = store::details(&app.db, user).await? else { return Ok(None) };
     // A list of codes has numbers without gaps: behind so many come the latest.
     let first = PageRequest { start: Start::Page(1), size: 1 };
     let code_count = codes::actions::list(app, user, first).await?.total;
-    let behind = crate::kernel::page::Cursor((code_count - most_codes).max(0));
-    let latest = PageRequest { start: Start::After(behind), size: most_codes };
+    let behind = crate::kernel::page::Cursor((code_count - most).max(0));
+    let latest = PageRequest { start: Start::After(behind), size: most };
     Ok(Some(Profile {
         details,
         referred_by: referrals::actions::referrer_of(app, user).await?,
@@ -111,6 +115,8 @@ async fn known(app: &App, user: UserId, most_codes: i64) -> Result<Option<Profil
         sessions: tokens::actions::sessions::list(app, user).await?,
         identities: identities::actions::of(app, user).await?,
         consents: consents::list(app, user).await?,
+        clicks: store::clicks(&app.db, user).await?,
+        mails: store::mails(&app.db, user, most).await?,
     }))
 }
 
