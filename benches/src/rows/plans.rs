@@ -55,6 +55,7 @@ const HOT: &[&str] = &[
     "jobs.CLAIM",
     "jobs.ENQUEUE",
     "managers.BY_PREFIX",
+    "managers.MANAGERS_BY_PREFIX",
     "managers.EVERYBODY",
     "referrals.INSERT",
     "referrals.REFERRER_OF",

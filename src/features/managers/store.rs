@@ -24,10 +24,48 @@ sql! {
                      and (case when u.erased_at is not null then 'erased' when u.disabled_at is not null then 'disabled'
                                else 'active' end = $7 or $7 = '')
                  order by l.login_key limit $4",
+        // One person for each login, in their order: else PostgreSQL may read all people and sort them.
+        postgres: "select u.id, u.username, u.email, u.created_at, u.is_manager, u.is_disabled, u.is_erased,
+                          u.email_verdict, l.login_key
+                   from logins l cross join lateral (
+                       select u.id, u.username, u.email, u.created_at, u.is_manager, u.email_verdict,
+                              u.disabled_at is not null as is_disabled, u.erased_at is not null as is_erased
+                       from users u
+                       where u.id = l.user_id
+                           and (l.login_key = u.name_key or u.name_key collate \"C\" < $1
+                                or u.name_key collate \"C\" >= $2)
+                           and (u.email_verdict = $5 or $5 = '')
+                           and (case when u.is_manager then 'yes' else 'no' end = $6 or $6 = '')
+                           and (case when u.erased_at is not null then 'erased' when u.disabled_at is not null
+                                     then 'disabled' else 'active' end = $7 or $7 = '')
+                       offset 0
+                   ) u
+                   where l.login_key collate \"C\" >= $1 and l.login_key collate \"C\" < $2
+                       and l.login_key collate \"C\" > $3
+                   order by l.login_key collate \"C\" limit $4",
+    };
+    /// The same of managers, who are few: from them to their names.
+    MANAGERS_BY_PREFIX = {
+        sqlite: "select u.id, u.username, u.email, u.created_at, u.is_manager, u.disabled_at is not null,
+                        u.erased_at is not null, u.email_verdict, l.login_key
+                 from users u cross join logins l
+                 where u.is_manager and l.login_key in (u.name_key, u.email_key) and l.user_id = u.id
+                     and l.login_key >= $1 and l.login_key < $2 and l.login_key > $3
+                     and (l.login_key = u.name_key or u.name_key < $1 or u.name_key >= $2)
+                     and (u.email_verdict = $5 or $5 = '')
+                     and (case when u.is_manager then 'yes' else 'no' end = $6 or $6 = '')
+                     and (case when u.erased_at is not null then 'erased' when u.disabled_at is not null then 'disabled'
+                               else 'active' end = $7 or $7 = '')
+                 order by l.login_key limit $4",
         postgres: "select u.id, u.username, u.email, u.created_at, u.is_manager, u.disabled_at is not null,
                           u.erased_at is not null, u.email_verdict, l.login_key
-                   from logins l join users u on u.id = l.user_id
-                   where l.login_key collate \"C\" >= $1 and l.login_key collate \"C\" < $2
+                   from users u cross join lateral (
+                       select l.login_key from logins l
+                       where l.login_key in (u.name_key, u.email_key) and l.user_id = u.id
+                       offset 0
+                   ) l
+                   where u.is_manager
+                       and l.login_key collate \"C\" >= $1 and l.login_key collate \"C\" < $2
                        and l.login_key collate \"C\" > $3
                        and (l.login_key = u.name_key or u.name_key collate \"C\" < $1
                             or u.name_key collate \"C\" >= $2)
@@ -112,7 +150,8 @@ pub async fn by_prefix(
     // No text goes on with the last character there is.
     let values = params![prefix, format!("{prefix}\u{10ffff}"), behind, most];
     let values: Vec<Value> = values.into_iter().chain(words(filter)).collect();
-    found(db, &BY_PREFIX, values).await
+    let statement = if filter.manager == Some(true) { &MANAGERS_BY_PREFIX } else { &BY_PREFIX };
+    found(db, statement, values).await
 }
 
 /// So many, the newest first, behind an id.

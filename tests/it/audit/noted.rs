@@ -2,13 +2,17 @@
 
 use referral::features::accounts::actions::administration;
 use referral::features::audit::model::Detail;
+use referral::features::mails;
+use referral::features::tokens::actions::keys;
 use serde_json::json;
 
 use super::helpers::{chained, fault};
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::PASSWORD;
+use crate::support::host::host_of;
 use crate::support::oauth::register;
+use crate::support::servers::Smtp;
 use crate::support::visit::Visit;
 
 /// Action, kind of actor, actor, subject, whether there is a request: the oldest first.
@@ -105,4 +109,59 @@ async fn what_is_refused_is_not_noted(setup: Setup) {
     olga.delete_with("/api/v1/me", &json!({"password": "wrong"})).await.expect_problem(403, "wrong_password");
     olga.log_in("olga", "wrong").await.expect_problem(401, "bad_credentials");
     assert_eq!(test.number("select count(*) from audit").await, 0);
+}
+
+on_every_setup!(keys_programs_exports_and_acts_of_hosts_are_noted);
+async fn keys_programs_exports_and_acts_of_hosts_are_noted(setup: Setup) {
+    let smtp = Smtp::start().await;
+    let settings = Smtp::settings(smtp.port);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let test = setup.start_with(&settings).await;
+    let boss = test.manager("boss").await;
+    let olga = test.user("olga").await;
+    let host = host_of(&boss).await;
+    host.tell("42", json!({"name": "Ivan"})).await.expect(201);
+    host.tell("42", json!({"name": "Petr"})).await.expect(200);
+    host.post("/api/v1/participants/42/code", &json!({})).await.expect(200);
+    host.delete("/api/v1/participants/42").await.expect(204);
+    boss.patch("/api/v1/programs/default", &json!({"name": "Another"})).await.expect(200);
+    olga.get("/api/v1/me/export").await.expect(200);
+    boss.get(&format!("/api/v1/users/{}/export", olga.id)).await.expect(200);
+    boss.get("/api/v1/exports/referrals.csv").await.expect(200);
+    olga.post("/api/v1/auth/reset", &json!({"email": olga.email})).await.expect(202);
+    test.drain().await;
+    let body = json!({"token": smtp.mail_to(&olga.email).token(), "password": "Zaunkoenig-2099"});
+    olga.post("/api/v1/auth/reset/complete", &body).await.expect(204);
+    let lines = async || -> Vec<[String; 3]> {
+        noted(&test).await.into_iter().map(|[action, kind, _, subject, _]| [action, kind, subject]).collect()
+    };
+    let mut all = [
+        ["manager_logged_in", "person", "boss"],
+        ["client_registered", "manager", "client"],
+        ["code_replaced", "program", "erased"],
+        ["user_erased", "program", "erased"],
+        ["program_changed", "manager", "program"],
+        ["user_exported", "person", "olga"],
+        ["user_exported", "manager", "olga"],
+        ["list_exported", "manager", "list"],
+        ["password_reset", "person", "olga"],
+    ]
+    .map(|line| line.map(str::to_owned))
+    .to_vec();
+    assert_eq!(lines().await, all);
+
+    keys::rotate(test.app(), false).await.expect("no refusal");
+    let made = lines().await.len() - all.len();
+    assert!((1..=2).contains(&made), "a key of each kind");
+    all.extend(vec![["key_made", "operator", "key"].map(str::to_owned); made]);
+    assert_eq!(lines().await, all);
+    let before = all.len();
+    keys::rotate(test.app(), true).await.expect("no refusal");
+    mails::actions::keys::replace(test.app()).await.expect("another key");
+    let emergency = lines().await[before..].to_vec();
+    let count = |action: &str| emergency.iter().filter(|line| line[0] == action).count();
+    assert_eq!(count("key_retired"), 2 * made, "{emergency:?}");
+    assert_eq!(count("key_made"), made + 2, "that of refresh tokens and that of links in mails, too");
+    chained(test.app()).await;
+    assert_eq!(fault(test.app()).await, None);
 }

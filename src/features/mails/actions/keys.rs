@@ -11,6 +11,8 @@ use crate::crypto::keyring::StoredSecret;
 use crate::crypto::mail_key::MailKey;
 use crate::crypto::sealing::{ResealError, Resealed};
 use crate::db::{Tx, Work};
+use crate::features::audit;
+use crate::features::audit::model::Event;
 use crate::features::mails::store;
 use crate::features::tokens::actions::keys::locked;
 use crate::kernel::actor::Actor;
@@ -98,6 +100,7 @@ struct Replacement {
 async fn insert_in_place(tx: &mut Tx<'_>, input: &Replacement) -> Result<()> {
     store::insert_key(tx, &input.key, input.now).await?;
     store::replace_key(tx, &input.key, input.now).await?;
+    audit::actions::record(tx, input.now, Event::KeyMade(input.key.kid.clone())).await?;
     announce_keys(tx, input.change).await
 }
 

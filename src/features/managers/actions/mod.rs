@@ -14,7 +14,7 @@ use crate::features::clients::actions::consents;
 use crate::features::clients::model::Consent;
 use crate::features::codes::model::OwnedCode;
 use crate::features::identities::model::LinkedIdentity;
-use crate::features::managers::model::{Clicks, Details, Filter, PeopleCursor, Person, Search, SentMail};
+use crate::features::managers::model::{AccountState, Clicks, Details, Filter, PeopleCursor, Person, Search, SentMail};
 use crate::features::managers::store;
 pub use crate::features::managers::store::{ReferralLine, UserLine};
 use crate::features::referrals::model::Referrer;
@@ -53,6 +53,8 @@ pub async fn search(
             let person = details.map(|details| details.person).filter(fits);
             return Ok((person.into_iter().collect(), None));
         }
+        // Names and addresses of the erased are gone.
+        (Search::Prefix(_), _) if filter.state == Some(AccountState::Erased) => Vec::new(),
         (Search::Prefix(prefix), after) => {
             let behind = match after {
                 Some(PeopleCursor::Key(key)) => key.as_str(),

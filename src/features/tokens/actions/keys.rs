@@ -337,6 +337,7 @@ async fn replace(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<RotationOutcome
     if let Some(key) = &rotation.refresh_key {
         store::forget_refresh_keys(tx).await?;
         store::insert_refresh_key(tx, key, rotation.now).await?;
+        audit::actions::record(tx, rotation.now, Event::KeyMade(key.kid.clone())).await?;
     }
     announce_keys(tx, rotation.change).await?;
     Ok(RotationOutcome::Rotated)
