@@ -93,7 +93,7 @@ pub struct PersonProfile {
     /// What they have allowed which clients.
     consents: Vec<AllowedClient>,
     /// The name of their link.
-    #[schema(required, example = "olga7")]
+    #[schema(required, example = "k3j9x2mq")]
     handle: Option<String>,
     /// How often it was opened, as far as that is counted.
     #[schema(minimum = 0, example = 12)]
