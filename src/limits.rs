@@ -163,6 +163,11 @@ impl Limits {
         self.enabled
     }
 
+    /// Whether a mail may go to an address that somebody else has given as theirs.
+    pub async fn lets_mail(&self, email_key: &str) -> Result<bool> {
+        self.lets(&[(Quota::Mail, email_key.as_bytes())]).await
+    }
+
     /// How many codes a user may make within a day.
     pub fn codes_a_day(&self) -> Option<i64> {
         self.enabled.then_some(self.codes_per_user_and_day)

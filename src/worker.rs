@@ -137,6 +137,7 @@ async fn keep_house(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 async fn keep_in_order(app: &App, trusted: bool, thoroughly: bool) -> Result<()> {
     if trusted {
         mend_times(app).await?;
+        accounts::actions::registration::release_names(app).await?;
     }
     if !thoroughly {
         return Ok(());
@@ -372,6 +373,7 @@ async fn forget(app: &App) -> Result<()> {
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     identities::actions::housekeeping(app).await?;
+    accounts::actions::registration::release_names(app).await?;
     mails::actions::housekeeping(app, now.minus(retention.mails())).await?;
     idempotency::housekeeping(&app.db, now).await?;
     cache::changes::housekeeping(&app.db).await?;

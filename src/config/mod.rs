@@ -139,6 +139,19 @@ impl std::fmt::Debug for Redis {
 pub struct Accounts {
     pub min_password_length: usize,
     pub referees_visible_to: Visibility,
+    pub registration: RegistrationMode,
+    confirm_before_log_in: bool,
+    confirm_before_referral: bool,
+}
+
+/// What a registration tells of whether an address has an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationMode {
+    /// That it has one already.
+    Open,
+    /// Nothing: whoever has the address is told by mail.
+    Quiet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -330,6 +343,21 @@ fn within(peer: IpAddr, net: IpAddr, bits: u32) -> bool {
 }
 
 impl Config {
+    /// Whether a log-in waits until the person has shown that the address is theirs. Where no mail is sent nobody can.
+    pub fn confirms_before_log_in(&self) -> bool {
+        self.mail.is_on() && (self.accounts.confirm_before_log_in || self.is_quiet())
+    }
+
+    /// Whether a registration does not tell that an address has an account.
+    pub fn is_quiet(&self) -> bool {
+        self.accounts.registration == RegistrationMode::Quiet
+    }
+
+    /// The same of a referral.
+    pub fn confirms_before_referral(&self) -> bool {
+        self.mail.is_on() && self.accounts.confirm_before_referral
+    }
+
     /// What no type can say: ranges, and settings that must agree with each other. The texts go on behind the name.
     fn check(&self) -> Vec<Fault> {
         let mut wrong = Complaints(Vec::new());
@@ -392,6 +420,11 @@ impl Config {
         self.links.check(&self.http.public_url, &mut wrong);
         wrong.web("email.hunter_url", &self.email.hunter_url);
         self.mail.check(&mut wrong);
+        if self.is_quiet() && !self.mail.is_on() {
+            let text = "is \"quiet\", and then people hear by mail what came of their registration: set mail.smtp_url \
+                        (SMTP_URL) and mail.from, or write \"open\"";
+            wrong.add("accounts.registration", text);
+        }
         if let Err(why) = level::check(&self.log.level) {
             wrong.add("log.level", format!("is not a filter: {why}"));
         }

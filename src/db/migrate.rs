@@ -33,6 +33,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("participants", include_str!("../../migrations/0012_participants.sql")),
     ("links", include_str!("../../migrations/0013_links.sql")),
     ("audit", include_str!("../../migrations/0014_audit.sql")),
+    ("new_address", include_str!("../../migrations/0015_new_address.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -124,6 +124,7 @@ refusals! {
     InvalidRefreshToken "invalid_refresh_token" "The refresh token is not valid any more";
     WrongPassword "wrong_password" "The password is not right";
     EmailCheckPending "email_check_pending" "Your e-mail address is still being checked";
+    EmailUnconfirmed "email_unconfirmed" "Confirm your e-mail address first: the link is in the mail you got";
     EmailRefused "email_refused" "Your e-mail address was found to receive no mail";
     UsernameTaken "username_taken" "Username already taken";
     EmailTaken "email_taken" "Email already registered";

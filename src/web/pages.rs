@@ -131,6 +131,7 @@ fn message(problem: &Problem) -> Message<'static> {
     match problem.refusal {
         Refusal::EmailCheckPending => Message::EmailCheckPending,
         Refusal::EmailRefused => Message::EmailRefused,
+        Refusal::EmailUnconfirmed => Message::ConfirmFirst,
         Refusal::RateLimited => Message::TooManyTries(problem.retry_after.map_or(1, whole_seconds)),
         Refusal::Overloaded => Message::Overloaded,
         Refusal::Unavailable => Message::Unavailable,

@@ -237,6 +237,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::SignInExpired
         | R::EmailCheckPending
         | R::EmailRefused
+        | R::EmailUnconfirmed
         | R::NotYourCode
         | R::RefereesHidden => StatusCode::FORBIDDEN,
         R::CodeNotUsable
@@ -306,6 +307,9 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::WrongPassword => "The action asks for the account's current password, and this is not it.",
         R::EmailCheckPending => {
             "The operator lets people in only once their address is checked, and the check is not done. Try again in a few minutes."
+        }
+        R::EmailUnconfirmed => {
+            "The operator lets people in only once they have shown that their address is theirs. The link is in the mail that came at the registration; POST /api/v1/auth/confirm/resend sends another."
         }
         R::EmailRefused => {
             "The operator lets in only people whose address can receive mail, and this one was found not to. Ask the operator."

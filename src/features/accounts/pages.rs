@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
+use super::actions::confirmation;
 use super::actions::reset::{self, Linked};
 use crate::app::App;
 use crate::crypto::mail_key::LinkToken;
@@ -19,7 +20,7 @@ use crate::web::extract::{Fields, PathText};
 use crate::web::pages::{HOME, or_say, page, retry, say};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
-use crate::web::views::{AskForReset, Message, NewPassword, Way};
+use crate::web::views::{AskForReset, ConfirmEmail, Message, NewPassword, Way};
 use crate::web::visitor::{ProtectedForm, Visitor};
 
 pub fn router() -> Router<Arc<App>> {
@@ -93,7 +94,7 @@ async fn ask(
 async fn open_link(State(app): State<Arc<App>>, visitor: Visitor, PathText(token): PathText) -> Response {
     let answer = async {
         let (token, linked) = find(&app, &token).await?;
-        show(&app, &visitor, StatusCode::OK, &token, &linked, None, &Notes::none())
+        show(&app, &visitor, StatusCode::OK, &token, &linked, None, &Notes::none()).await
     };
     let answer = answer.await;
     or_say(&app, &visitor, visitor.words(None), answer)
@@ -105,7 +106,7 @@ async fn find(app: &App, text: &str) -> Result<(LinkToken, Linked)> {
     Ok((token, linked))
 }
 
-fn show(
+async fn show(
     app: &App,
     visitor: &Visitor,
     status: StatusCode,
@@ -114,8 +115,11 @@ fn show(
     alert: Option<Alert>,
     notes: &Notes,
 ) -> Result<Response> {
-    if linked.kind != MailKind::Reset {
-        return Err(Refusal::LinkExpired.into());
+    if linked.kind == MailKind::Confirm {
+        let (words, csrf, token) = (visitor.words(None), &*visitor.csrf(), &*token.text());
+        let wanted = if linked.is_change() { reset::wanted(app, linked).await? } else { linked.user.email.clone() };
+        let view = ConfirmEmail { words, csrf, token, email: &wanted, alert };
+        return page(app, visitor, status, &view);
     }
     let view = NewPassword {
         words: visitor.words(None),
@@ -141,17 +145,23 @@ async fn use_link(
         let (token, linked) = find(&app, &token).await?;
         let Some(form) = form.verified(&visitor) else {
             let (alert, notes) = (Some(Alert::Expired), Notes::none());
-            return show(&app, &visitor, StatusCode::FORBIDDEN, &token, &linked, alert, &notes);
+            return show(&app, &visitor, StatusCode::FORBIDDEN, &token, &linked, alert, &notes).await;
         };
         let used = async {
             app.limits.oauth_from(client).await?;
+            if linked.kind == MailKind::Confirm {
+                return confirmation::confirm(&app, visitor.actor.into(), &token, visitor.language())
+                    .await
+                    .map(|()| Message::EmailConfirmed);
+            }
             let mut fields = Fields::of(form);
             let password = fields.text("password");
             let password = fields.all(password)?;
-            reset::complete(&app, visitor.actor.into(), &token, visitor.language(), &password).await
+            reset::complete(&app, visitor.actor.into(), &token, visitor.language(), &password).await?;
+            Ok(Message::PasswordSet)
         };
         let error = match used.await {
-            Ok(()) => return say(&app, &visitor, words, StatusCode::OK, Message::PasswordSet, Way::LogIn(HOME)),
+            Ok(message) => return say(&app, &visitor, words, StatusCode::OK, message, Way::LogIn(HOME)),
             Err(error) => error,
         };
         let (alert, notes) = (Alert::of(&error), Notes::of(&error));
@@ -159,7 +169,7 @@ async fn use_link(
             return Err(error);
         }
         let problem = Problem::from(error);
-        let mut response = show(&app, &visitor, status(problem.refusal), &token, &linked, alert, &notes)?;
+        let mut response = show(&app, &visitor, status(problem.refusal), &token, &linked, alert, &notes).await?;
         retry(&mut response, problem.retry_after);
         Ok(response)
     };

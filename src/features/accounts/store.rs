@@ -6,7 +6,7 @@ use super::model::{Credentials, User};
 use crate::db::{Attempt, Db, Row, Tx, Value};
 use crate::features::referrals::model::Status;
 use crate::kernel::actor::Actor;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::handle::{Handle, InvitationKey};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
@@ -49,7 +49,7 @@ sql! {
     };
     INSERT_LOGIN = "insert into logins (login_key, user_id) values ($1, $2) on conflict (login_key) do nothing";
     CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
-                          u.created_at
+                          u.created_at, u.email_proven_at is not null
                    from logins l join users u on u.id = l.user_id where l.login_key = $1";
     /// The parameters of every kind of hash there is, each once: one step down the index for each, and one more.
     HASH_KINDS = {
@@ -83,7 +83,8 @@ sql! {
             )
             select kind from kinds where kind is not null",
     };
-    CREDENTIALS_BY_ID = "select id, username, email, password_hash, disabled_at is not null, email_verdict, created_at
+    CREDENTIALS_BY_ID = "select id, username, email, password_hash, disabled_at is not null, email_verdict, created_at,
+                                email_proven_at is not null
                          from users where id = $1 and erased_at is null";
     USER = "select id, username, email, created_at, is_manager, discoverable, email_verdict, erased_at is not null
             from users where id = $1";
@@ -92,9 +93,42 @@ sql! {
     SET_PASSWORD = "update users set password_hash = $3 where id = $1 and password_hash is not distinct from $2
                         and erased_at is null";
     /// With the address as proof: whether it was proven before is told. The row is locked either way.
-    RESET_PASSWORD_OF = "update users set password_hash = $3, email_proven_at = coalesce(email_proven_at, $4)
+    RESET_PASSWORD_OF = "update users set password_hash = $3, email_proven_at = coalesce(email_proven_at, $4),
+                                held_until = null,
+                                new_email = case when email_proven_at is null then null else new_email end,
+                                new_email_key = case when email_proven_at is null then null else new_email_key end
                          where id = $1 and email_key = $2 and erased_at is null and disabled_at is null
                          returning email_proven_at = $4";
+    /// By a link that was sent to this address.
+    CONFIRM_EMAIL = "update users set email_proven_at = coalesce(email_proven_at, $3), held_until = null
+                     where id = $1 and email_key = $2 and erased_at is null and disabled_at is null";
+    STANDING = "select email_proven_at is not null, email_verdict from users where id = $1 and erased_at is null";
+    /// Where the address is somebody else's the account has none that anything is found by.
+    HOLD_NAME = "update users set held_until = $2, email_key = case when $3 then email_key else '' end where id = $1";
+    /// Locked, so that whoever confirms at this moment is first or too late.
+    HELD_TOO_LONG = {
+        sqlite: "select id from users where held_until <= $1 order by held_until limit $2",
+        postgres: "select id from users where held_until <= $1 order by held_until limit $2 for update skip locked",
+    };
+    DELETE_LOGINS_OF_HELD = "delete from logins where user_id = $1";
+    SET_NEW_EMAIL = "update users set new_email = $2, new_email_key = $3
+                     where id = $1 and erased_at is null and disabled_at is null";
+    IS_LOGIN = "select 1 from logins where login_key = $1";
+    /// What is to be changed, locked against other changes.
+    PENDING_EMAIL = {
+        sqlite: "select email_key, new_email from users
+                 where id = $1 and new_email_key = $2 and erased_at is null and disabled_at is null",
+        postgres: "select email_key, new_email from users
+                   where id = $1 and new_email_key = $2 and erased_at is null and disabled_at is null for update",
+    };
+    /// What was known about the address before is not known about this one, which has received a mail.
+    CHANGE_EMAIL = "update users set email = new_email, email_key = new_email_key, new_email = null,
+                           new_email_key = null, email_proven_at = $2, email_verdict = 'unchecked',
+                           email_checked_at = null
+                    where id = $1";
+    DELETE_LOGIN = "delete from logins where login_key = $1 and user_id = $2";
+    EMAIL_KEYS = "select email_key, new_email_key from users where id = $1 and erased_at is null";
+    NEW_EMAIL = "select new_email from users where id = $1 and erased_at is null";
     EMAIL_KEY = "select email_key from users where id = $1 and erased_at is null";
     RESET_PASSWORD = "update users set password_hash = $2 where id = $1 and erased_at is null";
     SET_VERDICT = "update users set email_verdict = $2, email_checked_at = $3
@@ -114,7 +148,7 @@ sql! {
     SET_MANAGER = "update users set is_manager = $2 where id = $1 and erased_at is null";
     SET_DISABLED = "update users set disabled_at = $2 where id = $1 and erased_at is null";
     /// Whether the address was proven before is told; the row is locked either way.
-    PROVE_EMAIL = "update users set email_proven_at = coalesce(email_proven_at, $2),
+    PROVE_EMAIL = "update users set email_proven_at = coalesce(email_proven_at, $2), held_until = null,
                           password_hash = case when email_proven_at is null then null else password_hash end
                    where id = $1 and email_key = $3 and erased_at is null and disabled_at is null
                    returning email_proven_at = $2";
@@ -138,6 +172,7 @@ sql! {
                      and login_key in (select name_key from users where id = $1
                                        union all select email_key from users where id = $1)";
     ERASE_USER = "update users set username = 'erased', email = 'erased@erased.invalid', name_key = '', email_key = '',
+                         new_email = null, new_email_key = null, held_until = null,
                          email_proven_at = null, password_hash = null, handle = null, handle_chosen_at = null,
                          is_manager = false, discoverable = false,
                          external_id = null, display_name = null, language = null, erased_at = $2
@@ -259,6 +294,67 @@ pub async fn reset_password_of(
     row.map(|row| row.get(0)).transpose()
 }
 
+/// False when the address is not this user's any more, or the user is disabled.
+pub async fn confirm_email(tx: &mut Tx<'_>, user: UserId, email_key: &str, now: Time) -> Result<bool> {
+    Ok(tx.run(&CONFIRM_EMAIL, &params![user, email_key, now]).await? == 1)
+}
+
+/// Whether the address of a user, whom the unit of work has locked, is proven, and the verdict on it.
+pub async fn standing(tx: &mut Tx<'_>, user: UserId) -> Result<Option<(bool, Verdict)>> {
+    let row = tx.row(&STANDING, &params![user]).await?;
+    row.map(|row| Ok((row.get(0)?, verdict(&row, 1)?))).transpose()
+}
+
+/// Holds the name of somebody new for a while, whether the address was free or is somebody else's.
+pub async fn hold_name(tx: &mut Tx<'_>, user: UserId, until: Time, is_theirs: bool) -> Result<()> {
+    tx.run(&HOLD_NAME, &params![user, until, is_theirs]).await.map(drop)
+}
+
+/// At most so many for whom a name was held until now, who have not confirmed their address.
+pub async fn held_too_long(tx: &mut Tx<'_>, now: Time, most: i64) -> Result<Vec<UserId>> {
+    tx.rows(&HELD_TOO_LONG, &params![now, most]).await?.iter().map(|row| row.user(0)).collect()
+}
+
+/// Removes all that tells who a person was for whom a name was held.
+pub async fn erase_held(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<()> {
+    tx.run(&DELETE_LOGINS_OF_HELD, &params![user]).await?;
+    tx.run(&ERASE_USER, &params![user, now]).await.map(drop)
+}
+
+/// Notes which address a user wants instead of theirs.
+pub async fn set_new_email(tx: &mut Tx<'_>, user: UserId, email: &str, key: &str) -> Result<()> {
+    tx.run(&SET_NEW_EMAIL, &params![user, email, key]).await.map(drop)
+}
+
+/// Whether somebody logs in with this.
+pub async fn is_login(tx: &mut Tx<'_>, key: &str) -> Result<bool> {
+    Ok(tx.row(&IS_LOGIN, &params![key]).await?.is_some())
+}
+
+/// Gives a user the address that they wanted, if it still is this one, and says which key was theirs before; nothing
+/// when they want it no more. Whoever has the address by now keeps it.
+pub async fn change_email(tx: &mut Tx<'_>, user: UserId, new_key: &str, now: Time) -> Result<Option<String>> {
+    let Some(row) = tx.row(&PENDING_EMAIL, &params![user, new_key]).await? else { return Ok(None) };
+    let before: String = row.get(0)?;
+    tx.run(&DELETE_LOGIN, &params![&before, user]).await?;
+    if !insert_login(tx, new_key, user).await? {
+        return Err(Refusal::LinkExpired.into());
+    }
+    tx.run(&CHANGE_EMAIL, &params![user, now]).await?;
+    Ok(Some(before))
+}
+
+/// The address that a user wants instead of theirs.
+pub async fn new_email(db: &Db, user: UserId) -> Result<Option<String>> {
+    db.row(&NEW_EMAIL, params![user]).await?.map_or(Ok(None), |row| row.get(0))
+}
+
+/// The forms in which a user's address, and the one that they want instead, are compared.
+pub async fn email_keys(db: &Db, user: UserId) -> Result<Option<(String, Option<String>)>> {
+    let row = db.row(&EMAIL_KEYS, params![user]).await?;
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
 /// The form in which a user's address is compared.
 pub async fn email_key(db: &Db, user: UserId) -> Result<Option<String>> {
     db.row(&EMAIL_KEY, params![user]).await?.map(|row| row.get(0)).transpose()
@@ -366,6 +462,7 @@ fn read_credentials(row: &Row) -> Result<Credentials> {
         disabled: row.get(4)?,
         verdict: verdict(row, 5)?,
         created_at: row.time(6)?,
+        email_proven: row.get(7)?,
     })
 }
 

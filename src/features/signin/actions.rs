@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::app::App;
 use crate::db::{Tx, Work};
+use crate::features::accounts::model::ReferralRules;
 use crate::features::identities::actions::{PATIENCE, claim, forget};
 use crate::features::identities::model::{PendingSignIn, UnclaimedIdentity, UnclaimedIdentityKey};
 use crate::features::{accounts, clients, identities, tokens};
@@ -207,6 +208,7 @@ struct Joining {
     email: Email,
     issuer: String,
     subject: String,
+    rules: ReferralRules,
     now: Time,
 }
 
@@ -220,7 +222,9 @@ async fn join_by_address(
 ) -> Result<Option<UserId>> {
     let Some(email) = proven_email(app, provider, identity) else { return Ok(None) };
     let Some(user) = accounts::actions::with_email(app, &email).await? else { return Ok(None) };
-    let joining = Joining { user, email, issuer: identity.issuer.clone(), subject: identity.subject.clone(), now };
+    let rules = ReferralRules::of(&app.config);
+    let joining =
+        Joining { user, email, issuer: identity.issuer.clone(), subject: identity.subject.clone(), rules, now };
     let join: Work<Joining, Option<Vec<SessionId>>> = |tx, joining| Box::pin(take_over(tx, joining));
     let Some(ended) = app.db.write(actor.person(user), joining, join).await? else { return Ok(None) };
     app.sessions_ended(&ended).await;
@@ -229,11 +233,12 @@ async fn join_by_address(
 
 /// Nothing when the address is not the account's any more; else the sessions that have ended.
 async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<SessionId>>> {
-    let Joining { user, email, issuer, subject, now } = joining;
+    let Joining { user, email, issuer, subject, rules, now } = joining;
     let Some(first) = accounts::actions::prove_email(tx, *user, email, *now).await? else { return Ok(None) };
     // Somebody else may have made the account with this address beforehand: nothing stays that lets them in, and
     // nothing that they have allowed.
     if first {
+        accounts::actions::confirmation::count_referral(tx, *user, *rules).await?;
         forget(tx, *user).await?;
         clients::actions::consents::forget_user(tx, *user).await?;
     }

@@ -241,11 +241,14 @@ async fn registered(browser: &Browser, form: &Parameters) -> Result<Registered> 
     // An empty field of a form is one that was left out.
     let filled = form.query(|_, value| (!value.trim().is_empty()).then(|| value.to_owned()));
     let (new, invitation) = read_registration(app, Fields::of(&Parameters::parse(filled.as_bytes())), None)?;
-    registration::register(app, browser.actor().into(), new, invitation).await
+    registration::register(app, browser.actor().into(), new, invitation, browser.visitor.language()).await
 }
 
 /// Lets in who has just made an account by password.
 async fn enter_new(browser: &Browser, made: Registered) -> Result<Response> {
+    if browser.app.config.is_quiet() {
+        return browser.say(StatusCode::OK, Message::ConfirmFirst, Way::LogIn(&browser.next));
+    }
     accounts::actions::admit(&browser.app, made.id).await?;
     let none = || Error::Internal("an account that was made by password has none".into());
     let credential = Credential::Password(made.password_hash.ok_or_else(none)?);

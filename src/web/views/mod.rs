@@ -127,6 +127,18 @@ pub struct Register<'a> {
     pub notes: &'a Notes,
 }
 
+/// Showing that an address is one's own, behind the link of a mail. Sends `csrf` to `/mail/TOKEN`.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub struct ConfirmEmail<'a> {
+    pub words: &'static Words,
+    pub csrf: &'a str,
+    /// That of the link, as we write it.
+    pub token: &'a str,
+    pub email: &'a str,
+    pub alert: Option<Alert>,
+}
+
 /// What a client asks to be allowed. Sends `csrf`, `next`, `decision` (`allow` or `deny`) to `/oauth/consent`.
 #[derive(Template)]
 #[template(path = "consent.html")]
@@ -253,6 +265,10 @@ pub enum Message<'a> {
     AccessDenied,
     EmailCheckPending,
     EmailRefused,
+    /// The person has to show that the address is theirs.
+    ConfirmFirst,
+    /// They have.
+    EmailConfirmed,
     /// Seconds until the next try.
     TooManyTries(u64),
     Overloaded,
@@ -276,6 +292,7 @@ impl Message<'_> {
             Some(Alert::TooManyTries(seconds)) => Self::TooManyTries(seconds),
             Some(Alert::EmailCheckPending) => Self::EmailCheckPending,
             Some(Alert::EmailRefused) => Self::EmailRefused,
+            Some(Alert::ConfirmFirst) => Self::ConfirmFirst,
             Some(Alert::Overloaded) => Self::Overloaded,
             Some(Alert::Expired) => Self::Expired,
             Some(Alert::Unavailable) => Self::Unavailable,
@@ -327,7 +344,7 @@ macro_rules! views {
     };
 }
 
-views! { Login AskForReset NewPassword Register Consent Finish Apps Leaving MessagePage RefusalPage }
+views! { Login ConfirmEmail AskForReset NewPassword Register Consent Finish Apps Leaving MessagePage RefusalPage }
 
 /// Whether to allow it is to be thought about twice.
 fn is_weighty(scope: Scope) -> bool {
@@ -425,6 +442,7 @@ mod tests {
                 let (registered, withdrawn) = (true, Some(text));
                 render(&Apps { words, csrf: text, user: text, registered, code, apps: &[app], withdrawn })
             }),
+            html(&|| render(&ConfirmEmail { words, csrf: text, token: text, email: text, alert })),
             html(&|| render(&AskForReset { words, csrf: text, email: text, alert, notes: &notes })),
             html(&|| {
                 let (csrf, token, user) = (text, text, text);

@@ -14,6 +14,8 @@ pub enum Alert {
     TooManyTries(u64),
     EmailCheckPending,
     EmailRefused,
+    /// The person has to show first that the address is theirs.
+    ConfirmFirst,
     Overloaded,
     /// The form was made for another visit.
     Expired,
@@ -27,6 +29,7 @@ impl Alert {
             Error::Refused(Refusal::BadCredentials | Refusal::WrongPassword) => Some(Self::WrongCredentials),
             Error::Refused(Refusal::EmailCheckPending) => Some(Self::EmailCheckPending),
             Error::Refused(Refusal::EmailRefused) => Some(Self::EmailRefused),
+            Error::Refused(Refusal::EmailUnconfirmed) => Some(Self::ConfirmFirst),
             // Nothing was done, unless this request had done something before.
             Error::Refused(Refusal::Overloaded) | Error::Busy(_) | Error::Storage(Storage::TimedOut(_)) => {
                 Some(if deadline::wrote() { Self::Unavailable } else { Self::Overloaded })
@@ -46,6 +49,7 @@ impl Alert {
             Self::TooManyTries(seconds) => (words.too_many_tries)(seconds),
             Self::EmailCheckPending => words.email_check_pending.to_owned(),
             Self::EmailRefused => words.email_refused.to_owned(),
+            Self::ConfirmFirst => words.confirm_first.to_owned(),
             Self::Overloaded => words.overloaded.to_owned(),
             Self::Expired => words.form_expired.to_owned(),
             Self::Unavailable => words.unavailable.to_owned(),

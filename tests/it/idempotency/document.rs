@@ -70,10 +70,24 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
         "complete_password_reset" => {
             let user = test.user(&name).await;
             user.post("/api/v1/auth/reset", &json!({"email": user.email})).await.expect(202);
-            test.drain().await;
-            let body = json!({"token": smtp.mail_to(&user.email).token(), "password": "Zaunkoenig-2099"});
+            let body = json!({"token": link(test, smtp, &user.email).await, "password": "Zaunkoenig-2099"});
             // A link acts once: another effect would have been refused.
             (test.client(), template.to_owned(), Some(body), String::new())
+        }
+        "confirm_email" => {
+            let user = test.user(&name).await;
+            let body = json!({"token": link(test, smtp, &user.email).await});
+            let proven = "select count(*) from users where email_proven_at is not null".to_owned();
+            (test.client(), template.to_owned(), Some(body), proven)
+        }
+        "resend_confirmation" => {
+            let asked = "select count(*) from jobs where kind = 'send_mail' and done_at is null".to_owned();
+            (test.client(), template.to_owned(), Some(json!({"email": "another@example.com"})), asked)
+        }
+        "change_email" => {
+            let wish = json!({"email": "wanted@example.com", "password": PASSWORD});
+            let sent = "select count(*) from mails m join users u on u.id = m.user_id where u.username = ";
+            (test.user(&name).await, template.to_owned(), Some(wish), format!("{sent}'{name}'"))
         }
         "update_profile" => {
             let user = test.user(&name).await;
@@ -192,6 +206,12 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
         other => panic!("the write {other} has no key, or is not tried here"),
     };
     Write { client: who, method: method.clone(), path, body, effect }
+}
+
+/// The token in the newest mail to an address.
+async fn link(test: &TestApp, smtp: &Smtp, address: &str) -> String {
+    test.drain().await;
+    smtp.mails_to(address).last().unwrap_or_else(|| panic!("no mail to {address}")).token()
 }
 
 on_every_setup!(every_write_that_is_sent_eight_times_at_once_with_one_key_has_one_effect_and_one_answer);

@@ -10,7 +10,7 @@ use referral::kernel::ids::MailId;
 use referral::kernel::mail::MailKind;
 use serde_json::json;
 
-use super::helpers::{NEW, complete, reset_mail, start};
+use super::helpers::{NEW, complete, register, reset_mail, start};
 use crate::on_every_setup;
 use crate::support::app::Setup;
 use crate::support::client::PASSWORD;
@@ -20,7 +20,7 @@ use crate::support::visit::Visit;
 on_every_setup!(a_link_acts_once_however_many_use_it_at_once);
 async fn a_link_acts_once_however_many_use_it_at_once(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let token = reset_mail(&test, &smtp, "olga@example.com").await.token();
     let client = test.client();
     let posts = (0..50).map(|_| complete(&client, &token, NEW));
@@ -33,7 +33,7 @@ async fn a_link_acts_once_however_many_use_it_at_once(setup: Setup) {
 on_every_setup!(looking_at_a_link_changes_nothing);
 async fn looking_at_a_link_changes_nothing(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let token = reset_mail(&test, &smtp, "olga@example.com").await.token();
     let before = test.query("select * from mails").await;
     let client = test.client();
@@ -49,7 +49,7 @@ async fn looking_at_a_link_changes_nothing(setup: Setup) {
 on_every_setup!(a_link_is_good_for_its_time_and_no_longer);
 async fn a_link_is_good_for_its_time_and_no_longer(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let first = reset_mail(&test, &smtp, "olga@example.com").await.token();
     test.move_clock(Duration::from_secs(9 * 60));
     Visit::new(&test.nodes[0].url).get(&format!("/mail/{first}")).await.expect(200);
@@ -63,7 +63,7 @@ on_every_setup!(a_link_is_its_users_its_kinds_and_ours);
 async fn a_link_is_its_users_its_kinds_and_ours(setup: Setup) {
     let (test, smtp) = start(setup).await;
     for name in ["olga", "ivan"] {
-        test.client().register(name, None).await.expect(201);
+        register(&test, name).await;
     }
     let olgas = reset_mail(&test, &smtp, "olga@example.com").await.token();
     let ivans = reset_mail(&test, &smtp, "ivan@example.com").await.token();
@@ -89,7 +89,7 @@ on_every_setup!(a_link_dies_with_the_address_the_password_the_account_and_the_ke
 async fn a_link_dies_with_the_address_the_password_the_account_and_the_key(setup: Setup) {
     let (test, smtp) = start(setup).await;
     for name in ["moved", "twice", "disabled", "erased", "leaked"] {
-        test.client().register(name, None).await.expect(201);
+        register(&test, name).await;
     }
     let address = |name: &str| format!("{name}@example.com");
     let dead = async |token: &str| {
@@ -127,7 +127,7 @@ async fn a_link_dies_with_the_address_the_password_the_account_and_the_key(setup
 on_every_setup!(the_key_of_links_lies_sealed_and_no_table_has_a_token);
 async fn the_key_of_links_lies_sealed_and_no_table_has_a_token(setup: Setup) {
     let (mut test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let token = reset_mail(&test, &smtp, "olga@example.com").await.token();
     let open = test.query("select secret from mail_key where not sealed").await;
     assert_eq!(open.len(), 1);

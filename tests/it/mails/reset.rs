@@ -7,7 +7,7 @@ use referral::kernel::ids::UserId;
 use reqwest::header::{ACCEPT_LANGUAGE, CONTENT_TYPE};
 use serde_json::json;
 
-use super::helpers::{COMPLETE, NEW, RESET, ask, complete, reset_mail, start, start_with};
+use super::helpers::{COMPLETE, NEW, RESET, ask, complete, register, reset_mail, start, start_with};
 use crate::on_every_setup;
 use crate::support::app::{Setup, eventually};
 use crate::support::client::PASSWORD;
@@ -18,7 +18,8 @@ on_every_setup!(a_forgotten_password_is_replaced_by_a_link_and_every_session_end
 async fn a_forgotten_password_is_replaced_by_a_link_and_every_session_ends(setup: Setup) {
     let (mut test, smtp) = start(setup).await;
     test.add_node().await;
-    let olga = test.user("olga").await;
+    register(&test, "olga").await;
+    let olga = test.client().logged_in("olga").await;
     let elsewhere = olga.at(&test.nodes[1].url);
     elsewhere.get(ME).await.expect(200);
     let mail = reset_mail(&test, &smtp, "olga@example.com").await;
@@ -50,7 +51,7 @@ on_every_setup!(known_and_unknown_addresses_are_answered_alike_and_the_job_alone
 async fn known_and_unknown_addresses_are_answered_alike_and_the_job_alone_finds_out(setup: Setup) {
     let (test, smtp) = start(setup).await;
     for name in ["olga", "disabled", "erased"] {
-        test.client().register(name, None).await.expect(201);
+        register(&test, name).await;
     }
     let found = administration::find(test.app(), "disabled").await.expect("a look").expect("an account");
     administration::disable(test.app(), found.id).await.expect("disabled");
@@ -113,7 +114,7 @@ async fn who_lay_in_wait_under_an_address_is_out_when_its_owner_resets(setup: Se
 on_every_setup!(whoever_has_no_password_gets_one_by_a_link);
 async fn whoever_has_no_password_gets_one_by_a_link(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     test.sql("update users set password_hash = null").await;
     let mail = reset_mail(&test, &smtp, "olga@example.com").await;
     complete(&test.client(), &mail.token(), NEW).await.expect(204);
@@ -123,7 +124,7 @@ async fn whoever_has_no_password_gets_one_by_a_link(setup: Setup) {
 on_every_setup!(a_password_that_breaks_a_rule_leaves_the_link_good);
 async fn a_password_that_breaks_a_rule_leaves_the_link_good(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let mail = reset_mail(&test, &smtp, "olga@example.com").await;
     for bad in ["short", "password1234", "example-olga-example"] {
         let answer = complete(&test.client(), &mail.token(), bad).await.expect_problem(422, "invalid");
@@ -140,7 +141,7 @@ on_every_setup!(so_many_mails_an_hour_and_more_are_promised_and_not_sent);
 async fn so_many_mails_an_hour_and_more_are_promised_and_not_sent(setup: Setup) {
     let (test, smtp) = start_with(setup, &[("REFERRAL_LIMITS", "on")]).await;
     for name in ["olga", "ivan"] {
-        test.client().register(name, None).await.expect(201);
+        register(&test, name).await;
     }
     for _ in 0..5 {
         ask(&test.client(), "olga@example.com").await.expect(202);
@@ -171,7 +172,7 @@ async fn without_a_mail_server_nothing_is_sent_and_nothing_is_promised_on_the_pa
 on_every_setup!(the_pages_lead_from_the_log_in_to_a_new_password);
 async fn the_pages_lead_from_the_log_in_to_a_new_password(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let mut visit = Visit::new(&test.nodes[0].url);
     visit.language = "ru".to_owned();
     let page = visit.get("/oauth/apps").await.expect(200);
@@ -212,7 +213,7 @@ async fn the_pages_lead_from_the_log_in_to_a_new_password(setup: Setup) {
 on_every_setup!(a_mail_is_in_the_language_of_the_request);
 async fn a_mail_is_in_the_language_of_the_request(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     let client = test.client();
     let request = client.request(reqwest::Method::POST, RESET).header(ACCEPT_LANGUAGE, "de, ru;q=0.8");
     let request = request.header(CONTENT_TYPE, "application/json");
@@ -225,7 +226,7 @@ async fn a_mail_is_in_the_language_of_the_request(setup: Setup) {
 on_every_setup!(what_is_noted_of_mails_goes_after_its_time);
 async fn what_is_noted_of_mails_goes_after_its_time(setup: Setup) {
     let (test, smtp) = start(setup).await;
-    test.client().register("olga", None).await.expect(201);
+    register(&test, "olga").await;
     reset_mail(&test, &smtp, "olga@example.com").await;
     let day = Duration::from_secs(24 * 60 * 60);
     test.move_clock(day * 30);

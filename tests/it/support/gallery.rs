@@ -9,8 +9,8 @@ use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
 use referral::web::views::words::Words;
 use referral::web::views::{
-    AllowedApp, Apps, AskForReset, Consent, Finish, Invited, Leaving, Login, Message, MessagePage, NewPassword,
-    OwnCode, Provider, RefusalPage, Register, View, Way, render,
+    AllowedApp, Apps, AskForReset, ConfirmEmail, Consent, Finish, Invited, Leaving, Login, Message, MessagePage,
+    NewPassword, OwnCode, Provider, RefusalPage, Register, View, Way, render,
 };
 
 pub struct Shown {
@@ -56,6 +56,10 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     }
 
     let none = Notes::none();
+    let confirm = ConfirmEmail { words, csrf: "csrf", token: "TOKEN", email: "olga@example.com", alert: None };
+    show!("confirm", false, ConfirmEmail { ..confirm });
+    show!("confirm-expired", true, ConfirmEmail { alert: Some(Alert::Expired), ..confirm });
+    show!("confirm-hostile", false, ConfirmEmail { email: HOSTILE, ..confirm });
     let reset = AskForReset { words, csrf: "csrf", email: "", alert: None, notes: &none };
     show!("reset", false, AskForReset { ..reset });
     let no_address = Notes::of(&Error::field("email", "value_error", "An e-mail address must have an @-sign"));
@@ -177,6 +181,7 @@ const ALERTS: &[(&str, Alert)] = &[
     ("too-many", Alert::TooManyTries(42)),
     ("pending", Alert::EmailCheckPending),
     ("refused", Alert::EmailRefused),
+    ("unconfirmed", Alert::ConfirmFirst),
     ("overloaded", Alert::Overloaded),
     ("expired", Alert::Expired),
     ("unavailable", Alert::Unavailable),
@@ -192,6 +197,8 @@ const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
     ("provider-answer", Message::ProviderAnswer("Google"), Way::Again(NEXT)),
     ("provider-denied", Message::ProviderDenied("Google"), Way::LogIn(NEXT)),
     ("expired", Message::Expired, Way::LogIn(NEXT)),
+    ("confirm-first", Message::ConfirmFirst, Way::LogIn("/oauth/apps")),
+    ("email-confirmed", Message::EmailConfirmed, Way::LogIn("/oauth/apps")),
     ("link-expired", Message::LinkExpired, Way::Reset),
     ("link-sent", Message::LinkSent, Way::LogIn("/oauth/apps")),
     ("password-set", Message::PasswordSet, Way::LogIn("/oauth/apps")),

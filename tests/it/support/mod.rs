@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod client;
 pub mod clock;
 pub mod codes;
+pub mod counted;
 pub mod document;
 pub mod figures;
 pub mod first_schema;

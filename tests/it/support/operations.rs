@@ -46,9 +46,12 @@ impl Operation {
                 json!({"grant_type": "refresh_token", "refresh_token": "rt_nonsense"}),
             ],
             "request_password_reset" => vec![json!({"email": "nobody@example.com"})],
+            "confirm_email" => vec![json!({"token": "nonsense"})],
+            "resend_confirmation" => vec![json!({"email": "nobody@example.com"})],
             "complete_password_reset" => vec![json!({"token": "nonsense", "password": PASSWORD})],
             "update_profile" => vec![json!({"discoverable": true}), json!({"handle": "admin", "discoverable": true})],
             "change_password" => vec![json!({"current_password": "not the password", "new_password": "Zaunkoenig-7"})],
+            "change_email" => vec![json!({"email": "other@postbox.example", "password": "not the password"})],
             "erase_account" => vec![json!({"password": "not the password"})],
             "search_users" => vec![json!({
                 "q": "olga", "state": "active", "verdict": "unchecked", "manager": false, "cursor": "azpvbGdh",

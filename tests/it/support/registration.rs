@@ -33,6 +33,8 @@ pub fn entry(name: &str, code: Option<InvitationKey>) -> Entry {
         arrival: None,
         check: false,
         status: Status::Confirmed,
+        mail: None,
+        quiet: None,
     }
 }
 

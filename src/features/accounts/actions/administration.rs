@@ -1,6 +1,7 @@
 //! What the operator does with people's accounts, from the command line.
 
 use super::management;
+use super::profile::password_news;
 use super::registration::{Invitation, register};
 use crate::app::App;
 use crate::db::Tx;
@@ -8,11 +9,15 @@ use crate::features::accounts::model::password;
 use crate::features::accounts::model::{Credentials, Registration, login_keys};
 use crate::features::accounts::store;
 use crate::features::audit::model::Event;
+use crate::features::mails::actions as mails;
+use crate::features::mails::model::NewMail;
 use crate::features::{audit, identities, tokens};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, FieldError, Result};
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::mail::MailKind;
 use crate::kernel::time::Time;
+use crate::web::views::language::Language;
 
 /// The account behind a user name or address.
 pub async fn find(app: &App, typed: &str) -> Result<Option<Credentials>> {
@@ -26,7 +31,7 @@ pub async fn find(app: &App, typed: &str) -> Result<Option<Credentials>> {
 
 /// Makes an account with the manager's role.
 pub async fn create_manager(app: &App, new: Registration) -> Result<UserId> {
-    let made = register(app, Actor::OPERATOR.into(), new, Invitation::None).await?;
+    let made = register(app, Actor::OPERATOR.into(), new, Invitation::None, Language::English).await?;
     set_manager(app, made.id, true).await?;
     Ok(made.id)
 }
@@ -48,7 +53,8 @@ pub async fn reset_password(app: &App, user: &Credentials, new: &str) -> Result<
     password::check(new, least, &user.username, &user.email)
         .map_err(|rule| Error::Invalid(vec![FieldError::new("body", "password", "password", rule)]))?;
     let hash = app.hasher.hash(new, app.random()?).await?;
-    let new = NewPassword { user: user.id, hash, now: app.clock.now() };
+    let news = password_news(app, user, Language::English).await?;
+    let new = NewPassword { user: user.id, hash, now: app.clock.now(), news };
     let ended = app.db.write(Actor::OPERATOR, new, |tx, new| Box::pin(replace_password(tx, new))).await?;
     app.sessions_ended(&ended).await;
     Ok(())
@@ -58,6 +64,7 @@ struct NewPassword {
     user: UserId,
     hash: String,
     now: Time,
+    news: Option<NewMail>,
 }
 
 async fn replace_password(tx: &mut Tx<'_>, new: &NewPassword) -> Result<Vec<SessionId>> {
@@ -65,6 +72,10 @@ async fn replace_password(tx: &mut Tx<'_>, new: &NewPassword) -> Result<Vec<Sess
     audit::actions::record(tx, new.now, Event::PasswordReset(new.user)).await?;
     // Who was in may have linked a way back.
     identities::actions::forget(tx, new.user).await?;
+    mails::end_links(tx, new.user, MailKind::Reset, new.now).await?;
+    if let Some(news) = &new.news {
+        mails::write(tx, news).await?;
+    }
     tokens::actions::end_all(tx, new.user, new.now).await
 }
 

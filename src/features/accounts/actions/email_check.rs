@@ -1,10 +1,10 @@
 //! Asking the verifier about addresses, after the registration and apart from it.
 
+use super::confirmation::count_referral;
 use crate::app::App;
-use crate::config::Policy;
 use crate::db::Tx;
+use crate::features::accounts::model::ReferralRules;
 use crate::features::accounts::store;
-use crate::features::referrals;
 use crate::jobs::{Job, Outcome};
 use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
@@ -45,10 +45,10 @@ pub async fn check_email(app: &App, job: &Job) -> Result<Outcome> {
     }
 }
 
-/// Stores the verdict; a referral that waited for it is confirmed unless the address is bad and bad ones are blocked.
+/// Stores the verdict; a referral that waited for it counts unless the address is bad and bad ones are blocked, or
+/// unless it waits for something else.
 async fn record(app: &App, user: UserId, verdict: Verdict) -> Result<Outcome> {
-    let confirmed = !(verdict.is_bad() && app.config.email.check == Policy::Block);
-    let checked = Checked { user, verdict, confirmed, now: app.clock.now() };
+    let checked = Checked { user, verdict, rules: ReferralRules::of(&app.config), now: app.clock.now() };
     app.db.write(Actor::SERVICE, checked, |tx, input| Box::pin(store_verdict(tx, input))).await?;
     app.metrics.verdict(verdict.word());
     Ok(Outcome::Done(verdict.word()))
@@ -57,14 +57,13 @@ async fn record(app: &App, user: UserId, verdict: Verdict) -> Result<Outcome> {
 struct Checked {
     user: UserId,
     verdict: Verdict,
-    /// Whether a referral that waits is to count.
-    confirmed: bool,
+    rules: ReferralRules,
     now: Time,
 }
 
 async fn store_verdict(tx: &mut Tx<'_>, input: &Checked) -> Result<()> {
-    if store::set_verdict(tx, input.user, input.verdict, input.now).await? && input.confirmed {
-        referrals::actions::confirm(tx, input.user).await?;
+    if store::set_verdict(tx, input.user, input.verdict, input.now).await? {
+        count_referral(tx, input.user, input.rules).await?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::features::mails::model::{Recipient, Request};
 use crate::jobs::{Job, Outcome};
 use crate::kernel::error::Result;
 use crate::kernel::ids::MailId;
+use crate::kernel::mail::MailKind;
 
 pub async fn send(app: &App, job: &Job) -> Result<Outcome> {
     match mails::recipient(app, job).await? {
@@ -22,6 +23,9 @@ async fn send_to_account(app: &App, job: &Job, id: MailId, request: &Request) ->
     let Some((user, key)) = account_of(app, &request.email).await? else {
         return Ok(Outcome::Done("nobody to write to"));
     };
+    if request.kind == MailKind::Confirm.word() && user.email_proven {
+        return Ok(Outcome::Done("nobody to write to"));
+    }
     mails::note_asked(app, id, request, To { user: user.id, address: &user.email, key: &key }).await?;
     mails::deliver(app, job, id, &user.email).await
 }

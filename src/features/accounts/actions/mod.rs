@@ -1,6 +1,8 @@
 //! Log-in, and what shows whose an account is.
 
+pub mod address;
 pub mod administration;
+pub mod confirmation;
 pub mod email_check;
 pub mod handles;
 pub mod mails;
@@ -165,6 +167,11 @@ pub async fn admit(app: &App, user: UserId) -> Result<()> {
 fn let_in(app: &App, user: &Credentials) -> Result<()> {
     if user.disabled {
         return Err(Refusal::BadCredentials.into());
+    }
+    if app.config.confirms_before_log_in() && !user.email_proven {
+        // Where a registration tells nothing, a log-in does not tell either that there is an account to confirm.
+        let refusal = if app.config.is_quiet() { Refusal::BadCredentials } else { Refusal::EmailUnconfirmed };
+        return Err(refusal.into());
     }
     let settings = &app.config.email;
     match bars(user.verdict, settings.check, user.created_at, settings.give_up(), app.clock.now()) {

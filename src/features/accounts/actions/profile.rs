@@ -8,15 +8,19 @@ use crate::features::accounts::model::{Credentials, User};
 use crate::features::accounts::store::{self, Warrant};
 use crate::features::audit;
 use crate::features::audit::model::Event;
+use crate::features::mails::actions::{self as mails, To};
+use crate::features::mails::model::NewMail;
 use crate::features::referrals::model::Referrer;
-use crate::features::{clients, codes, identities, mails, referrals, tokens};
+use crate::features::{clients, codes, identities, referrals, tokens};
 use crate::idempotency::Sent;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::handle::Handle;
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::mail::MailKind;
 use crate::kernel::time::Time;
 use crate::limits::turns::Key;
+use crate::web::views::language::Language;
 
 /// A person with what belongs to them.
 pub struct Profile {
@@ -93,26 +97,55 @@ pub(super) async fn prove(app: &App, user: UserId, proof: &Proof) -> Result<(Cre
 }
 
 /// Changes the password, with the old one as proof, and ends every session, this one included.
-pub async fn change_password(app: &App, sent: Sent<()>, user: UserId, proof: &Proof, new: &str) -> Result<()> {
+pub async fn change_password(
+    app: &App,
+    sent: Sent<()>,
+    user: UserId,
+    proof: &Proof,
+    new: &str,
+    language: Language,
+) -> Result<()> {
     let (person, stored) = prove(app, user, proof).await?;
     let least = app.config.accounts.min_password_length;
     if let Err(reason) = password::check(new, least, &person.username, &person.email) {
         return Err(Error::Invalid(vec![FieldError::new("body", "new_password", "password", reason)]));
     }
     let hash = app.hasher.hash(new, app.random()?).await?;
-    let change: Work<(UserId, Option<String>, String, Time), Vec<SessionId>> = |tx, (user, old, new, now)| {
-        Box::pin(async move {
-            if !store::set_password(tx, *user, old.as_deref(), new).await? {
-                return Err(Refusal::WrongPassword.into());
-            }
-            audit::actions::record(tx, *now, Event::PasswordChanged(*user)).await?;
-            tokens::actions::end_all(tx, *user, *now).await
-        })
-    };
-    let input = (user, stored, hash, app.clock.now());
+    let news = password_news(app, &person, language).await?;
+    let input = NewPassword { user, stored, hash, now: app.clock.now(), news };
+    let change: Work<NewPassword, Vec<SessionId>> = |tx, input| Box::pin(replace_password(tx, input));
     let ended = app.write_in_turn(sent.settled(&())?, Key::User(user.0), input, change).await?;
     app.sessions_ended(&ended).await;
+    app.work_to_do.notify_waiters();
     Ok(())
+}
+
+struct NewPassword {
+    user: UserId,
+    stored: Option<String>,
+    hash: String,
+    now: Time,
+    news: Option<NewMail>,
+}
+
+async fn replace_password(tx: &mut Tx<'_>, input: &NewPassword) -> Result<Vec<SessionId>> {
+    if !store::set_password(tx, input.user, input.stored.as_deref(), &input.hash).await? {
+        return Err(Refusal::WrongPassword.into());
+    }
+    audit::actions::record(tx, input.now, Event::PasswordChanged(input.user)).await?;
+    mails::end_links(tx, input.user, MailKind::Reset, input.now).await?;
+    if let Some(news) = &input.news {
+        mails::write(tx, news).await?;
+    }
+    tokens::actions::end_all(tx, input.user, input.now).await
+}
+
+/// The mail that tells the owner of an account that its password was changed.
+pub(super) async fn password_news(app: &App, person: &Credentials, language: Language) -> Result<Option<NewMail>> {
+    let key = store::email_key(&app.db, person.id).await?.filter(|key| !key.is_empty());
+    let Some(key) = key else { return Ok(None) };
+    let to = To { user: person.id, address: &person.email, key: &key };
+    mails::prepare(app, MailKind::PasswordChanged, language, to).await
 }
 
 /// What is to be made known of an erasure.
@@ -156,7 +189,7 @@ async fn remove_own(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time)
 pub(super) async fn remove(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time) -> Result<Option<Erased>> {
     let Some(email_key) = store::erase(tx, user, warrant, now).await? else { return Ok(None) };
     identities::actions::forget(tx, user).await?;
-    mails::actions::forget_user(tx, user).await?;
+    mails::forget_user(tx, user).await?;
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
     let version = codes::actions::end_all(tx, user, true).await?;
     clients::actions::consents::forget_user(tx, user).await?;

@@ -2,21 +2,27 @@
 
 use crate::app::App;
 use crate::config::Policy;
-use crate::db::{Attempt, Db, Tx};
+use crate::db::{Attempt, Db, Tx, Work};
 use crate::features::accounts::model::disposable::is_disposable;
-use crate::features::accounts::model::{Entrance, Registration, login_name};
+use crate::features::accounts::model::{Entrance, ReferralRules, Registration, login_name};
 use crate::features::accounts::store::{self, NewUser};
 use crate::features::codes::actions::issued::{self, Draw};
 use crate::features::identities::model::UnclaimedIdentityKey;
+use crate::features::mails::actions::{self as mails, To};
+use crate::features::mails::model::NewMail;
 use crate::features::referrals::model::Status;
 use crate::features::{codes, identities, referrals};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind};
-use crate::kernel::actor::Actor;
+use crate::kernel::actor::{Actor, Who};
+use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result, Storage};
 use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
+use crate::kernel::mail::MailKind;
+use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
+use crate::web::views::language::Language;
 
 /// A new account.
 pub struct Registered {
@@ -50,16 +56,29 @@ pub struct Entry {
     /// Whether the verifier is to be asked.
     pub check: bool,
     pub status: Status,
+    /// By which the person shows that the address is theirs.
+    pub mail: Option<NewMail>,
+    /// Where the registration is not to tell whether the address was free.
+    pub quiet: Option<Quiet>,
+}
+
+/// How a registration goes on when the address is somebody's.
+#[derive(Clone)]
+pub struct Quiet {
+    /// Until when the name is held, whosever the address is.
+    held_until: Time,
+    /// To whoever has the address.
+    news: Option<NewMail>,
 }
 
 impl Entry {
     /// Whether one statement writes all of it. The fields are taken apart so that a new one has to be thought of here.
     fn is_plain(&self) -> bool {
-        let Self { actor: _, user, code, renewal: _, arrival, check, status: _ } = self;
+        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail, quiet } = self;
         // Which code a handle stands for, only the steps can tell.
         let by_handle = matches!(code, Some(InvitationKey::Handle(_)));
         let folds = code.is_some() && referrals::actions::asks_to_fold(user.id);
-        arrival.is_none() && !check && !folds && !by_handle
+        arrival.is_none() && !check && !folds && !by_handle && mail.is_none() && quiet.is_none()
     }
 }
 
@@ -69,6 +88,7 @@ pub async fn register(
     sent: Sent<Registered>,
     new: Registration,
     invitation: Invitation,
+    language: Language,
 ) -> Result<Registered> {
     let code = match invitation {
         Invitation::None => None,
@@ -85,16 +105,25 @@ pub async fn register(
         (false, true) => Verdict::Pending,
         (false, false) => Verdict::Unchecked,
     };
-    let waits = settings.check == Policy::Block && verdict == Verdict::Pending;
     let (password_hash, arrival) = match new.entrance {
         Entrance::Password(password) => (Some(app.hasher.hash(&password, app.random()?).await?), None),
         Entrance::Provider(key) => (None, Some(key)),
     };
     let renewal = code.map(|key| issued::draw_for(app, key)).transpose()?.flatten();
+    let (id, email_proven) = (UserId::new(), arrival.as_ref().is_some_and(|arrival| arrival.email_proven));
+    let to = To { user: id, address: new.email.as_str(), key: new.email.key() };
+    let mail = if email_proven { None } else { mails::prepare(app, MailKind::Confirm, language, to).await? };
+    let quiet = match sent.actor().who {
+        // The operator sees all addresses.
+        Who::Operator => None,
+        _ if app.config.is_quiet() && !email_proven => Some(quiet(app, &new.email, language).await?),
+        _ => None,
+    };
+    let counts = ReferralRules::of(&app.config).count(email_proven, verdict);
     let entry = Entry {
         actor: sent.actor(),
         user: NewUser {
-            id: UserId::new(),
+            id,
             username: new.username.as_str().to_owned(),
             email: new.email.as_str().to_owned(),
             name_key: login_name(&new.username),
@@ -102,13 +131,15 @@ pub async fn register(
             password_hash,
             created_at: app.clock.now(),
             verdict,
-            email_proven: arrival.as_ref().is_some_and(|arrival| arrival.email_proven),
+            email_proven,
         },
         code,
         renewal,
         arrival,
         check: verdict == Verdict::Pending,
-        status: if waits { Status::Pending } else { Status::Confirmed },
+        status: if counts { Status::Confirmed } else { Status::Pending },
+        mail,
+        quiet,
     };
     let registered = Registered {
         id: entry.user.id,
@@ -116,7 +147,7 @@ pub async fn register(
         email: entry.user.email.clone(),
         password_hash: entry.user.password_hash.clone(),
     };
-    let check = entry.check;
+    let asks_for_work = entry.check || entry.mail.is_some();
     let way = if entry.arrival.is_some() { "provider" } else { "password" };
     let referral = entry.code.is_some().then(|| entry.status.word());
     match sent.is_kept() {
@@ -131,10 +162,50 @@ pub async fn register(
     if disposable {
         app.metrics.verdict(verdict.word());
     }
-    if check {
+    if asks_for_work {
         app.work_to_do.notify_waiters();
     }
     Ok(registered)
+}
+
+/// What is prepared for an address that may be somebody's. How often its owner is told is limited.
+async fn quiet(app: &App, email: &Email, language: Language) -> Result<Quiet> {
+    let held_until = app.clock.now().plus(app.config.mail.confirm());
+    let owner = store::credentials(&app.db, email.key()).await?.filter(|owner| !owner.disabled);
+    let news = match owner {
+        Some(owner) if app.limits.lets_mail(email.key()).await? => {
+            let to = To { user: owner.id, address: &owner.email, key: email.key() };
+            mails::prepare(app, MailKind::AlreadyRegistered, language, to).await?
+        }
+        _ => None,
+    };
+    Ok(Quiet { held_until, news })
+}
+
+/// Erased in one unit: one of more would hold up others.
+const ERASED_AT_ONCE: i64 = 100;
+
+/// Erases those for whom a name was held and who have not confirmed their address in time.
+pub async fn release_names(app: &App) -> Result<u64> {
+    let mut erased = 0;
+    loop {
+        let release: Work<Time, u64> = |tx, now| Box::pin(release(tx, *now));
+        let now = app.db.write(Actor::SERVICE, app.clock.now(), release).await?;
+        erased += now;
+        if now < ERASED_AT_ONCE.unsigned_abs() {
+            return Ok(erased);
+        }
+    }
+}
+
+async fn release(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
+    let held = store::held_too_long(tx, now, ERASED_AT_ONCE).await?;
+    for user in &held {
+        store::erase_held(tx, *user, now).await?;
+        identities::actions::forget(tx, *user).await?;
+        mails::forget_user(tx, *user).await?;
+    }
+    Ok(held.len() as u64)
 }
 
 /// Writes a registration that came without a client's key. There are two ways to the same rows, and this is the one
@@ -165,9 +236,19 @@ pub async fn write_in_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     if let Some(arrival) = &entry.arrival {
         identities::actions::claim(tx, arrival, user.id, user.created_at).await?;
     }
-    take_names(tx, user).await?;
+    let is_free = match take_names(tx, user).await {
+        Err(Error::Refused(Refusal::EmailTaken)) if entry.quiet.is_some() => false,
+        taken => taken.map(|()| true)?,
+    };
+    if let Some(quiet) = &entry.quiet {
+        store::hold_name(tx, user.id, quiet.held_until, is_free).await?;
+    }
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
+    }
+    let told = if is_free { &entry.mail } else { &entry.quiet.as_ref().and_then(|quiet| quiet.news.clone()) };
+    if let Some(mail) = told {
+        mails::write(tx, mail).await?;
     }
     // Last, so that the referrer's slot is held as shortly as can be.
     if let Some(key) = entry.code {

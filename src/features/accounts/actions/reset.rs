@@ -3,7 +3,8 @@
 use crate::app::App;
 use crate::crypto::mail_key::LinkToken;
 use crate::db::{Tx, Work};
-use crate::features::accounts::model::{Credentials, password};
+use crate::features::accounts::actions::confirmation::count_referral;
+use crate::features::accounts::model::{Credentials, ReferralRules, password};
 use crate::features::accounts::store;
 use crate::features::audit;
 use crate::features::audit::model::Event;
@@ -29,7 +30,21 @@ pub async fn ask(app: &App, sent: Sent<()>, language: Language, email: &Email) -
 pub struct Linked {
     pub kind: MailKind,
     pub user: Credentials,
-    link: UsedLink,
+    pub(super) link: UsedLink,
+    /// The form in which the address is compared that the account has now, where the link is to give it another.
+    pub(super) before: Option<String>,
+}
+
+impl Linked {
+    /// Whether the link is to give the account another address.
+    pub fn is_change(&self) -> bool {
+        self.before.is_some()
+    }
+}
+
+/// The address that a link is to give the account.
+pub async fn wanted(app: &App, linked: &Linked) -> Result<String> {
+    store::new_email(&app.db, linked.user.id).await?.ok_or_else(|| Refusal::LinkExpired.into())
 }
 
 /// What a link that is good now leads to. Nothing is changed: whoever reads mails for others opens the links in them.
@@ -37,10 +52,15 @@ pub async fn linked(app: &App, token: &LinkToken) -> Result<Linked> {
     let (kind, link) = mails::look_at(app, token).await?.ok_or(Refusal::LinkExpired)?;
     let user = store::credentials_of(&app.db, link.user).await?.filter(|user| !user.disabled);
     let user = user.ok_or(Refusal::LinkExpired)?;
-    if store::email_key(&app.db, user.id).await?.as_deref() != Some(&link.address_key) {
+    let (own, wanted) = store::email_keys(&app.db, user.id).await?.ok_or(Refusal::LinkExpired)?;
+    let before = if own == link.address_key {
+        None
+    } else if kind == MailKind::Confirm && wanted.as_ref() == Some(&link.address_key) {
+        Some(own)
+    } else {
         return Err(Refusal::LinkExpired.into());
-    }
-    Ok(Linked { kind, user, link })
+    };
+    Ok(Linked { kind, user, link, before })
 }
 
 struct Reset {
@@ -49,6 +69,7 @@ struct Reset {
     hash: String,
     now: Time,
     news: Option<NewMail>,
+    rules: ReferralRules,
 }
 
 /// Sets a new password by the link of a mail, once, and ends every session. Where nobody had shown before that the
@@ -66,7 +87,14 @@ pub async fn complete(app: &App, sent: Sent<()>, token: &LinkToken, language: La
     let hash = app.hasher.hash(new, app.random()?).await?;
     let to = To { user: user.id, address: &user.email, key: &linked.link.address_key };
     let news = mails::prepare(app, MailKind::PasswordChanged, language, to).await?;
-    let reset = Reset { link: token.id, user: user.id, hash, now: app.clock.now(), news };
+    let reset = Reset {
+        link: token.id,
+        user: user.id,
+        hash,
+        now: app.clock.now(),
+        news,
+        rules: ReferralRules::of(&app.config),
+    };
     let set: Work<Reset, Vec<SessionId>> = |tx, reset| Box::pin(set(tx, reset));
     let sent = sent.by(|actor| actor.person(user.id)).settled(&())?;
     let ended = app.write_in_turn(sent, Key::User(user.id.0), reset, set).await?;
@@ -82,6 +110,7 @@ async fn set(tx: &mut Tx<'_>, reset: &Reset) -> Result<Vec<SessionId>> {
     };
     audit::actions::record(tx, reset.now, Event::PasswordReset(used.user)).await?;
     if first {
+        count_referral(tx, used.user, reset.rules).await?;
         identities::actions::forget(tx, used.user).await?;
         clients::actions::consents::forget_user(tx, used.user).await?;
     }

@@ -1,5 +1,7 @@
 //! Accounts over HTTP.
 
+mod address;
+mod confirmation;
 mod reset;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use crate::web::client_address::ClientAddress;
 use crate::web::extract::{Fields, JsonBody, JsonOrForm, PathText};
 use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
+use crate::web::views::language::Language;
 use crate::{problems, words};
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -46,6 +49,8 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(register))
         .routes(routes!(register_with_code))
         .routes(routes!(log_in))
+        .merge(address::router())
+        .merge(confirmation::router())
         .merge(reset::router())
         .routes(routes!(profile, update, erase))
         .routes(routes!(change_password))
@@ -95,8 +100,9 @@ problems!(RegisterProblems: body keyed[CodeNotUsable, UsernameTaken, EmailTaken,
 
 /// Register
 ///
-/// With a code the referral is made in the same step: either both or neither. At most 30 registrations a minute from
-/// one address (`limits.registrations_per_address`).
+/// With a code the referral is made in the same step: either both or neither. Where the operator wants it so, nobody is
+/// told whether the address was free: the answer is 202, whoever has the address gets a mail, and log-in begins with the
+/// link in it. At most 30 registrations a minute from one address (`limits.registrations_per_address`).
 #[utoipa::path(post, path = "/api/v1/auth/user", tag = "Accounts", operation_id = "register_account", security(()),
     request_body(content = NewUser, examples(
         ("alone" = (summary = "Without a code", value = json!({"username": "admin4", "email": "test4@test.ru",
@@ -105,17 +111,17 @@ problems!(RegisterProblems: body keyed[CodeNotUsable, UsernameTaken, EmailTaken,
             "password": "Q123werty!23", "code": "SPRING2030AB"}))))),
     responses((status = 201, description = "Registered", body = UserOut,
         links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))),
-        RegisterProblems))]
+        (status = 202, description = "Whoever has the address hears by mail what came of it"), RegisterProblems))]
 async fn register(
     State(app): State<Arc<App>>,
     caller: Keyed<Actor>,
     ClientAddress(client): ClientAddress,
+    language: Language,
     JsonBody(fields): JsonBody,
 ) -> Result<Reply, Problem> {
     app.limits.register_from(client).await?;
     let (new, invitation) = read_registration(&app, fields, None)?;
-    let sent = caller.sent(registered)?;
-    Ok(registered(&registration::register(&app, sent, new, invitation).await?)?)
+    answer(&app, &caller, new, invitation, language).await
 }
 
 /// Register with the code in the path
@@ -129,18 +135,34 @@ async fn register(
         "password": "Q123werty!23"})),
     responses((status = 201, description = "Registered", body = UserOut,
         links(("referees" = (operation_id = "list_referees", parameters(("referrer_id" = "$response.body#/id")))))),
-        RegisterProblems))]
+        (status = 202, description = "Whoever has the address hears by mail what came of it"), RegisterProblems))]
 async fn register_with_code(
     State(app): State<Arc<App>>,
     caller: Keyed<Actor>,
     ClientAddress(client): ClientAddress,
+    language: Language,
     PathText(code): PathText,
     JsonBody(fields): JsonBody,
 ) -> Result<Reply, Problem> {
     app.limits.register_from(client).await?;
     let (new, invitation) = read_registration(&app, fields, Some(&code))?;
-    let sent = caller.sent(registered)?;
-    Ok(registered(&registration::register(&app, sent, new, invitation).await?)?)
+    answer(&app, &caller, new, invitation, language).await
+}
+
+/// The new account; where a registration is not to tell whether the address was free, nothing.
+async fn answer(
+    app: &App,
+    caller: &Keyed<Actor>,
+    new: Registration,
+    invitation: Invitation,
+    language: Language,
+) -> Result<Reply, Problem> {
+    let tell = match app.config.is_quiet() {
+        true => |_: &Registered| Ok(Reply::empty(StatusCode::ACCEPTED)),
+        false => registered,
+    };
+    let made = registration::register(app, caller.sent(tell)?, new, invitation, language).await?;
+    Ok(tell(&made)?)
 }
 
 /// A registration with its referral code, from the fields of a body and the path.
@@ -207,7 +229,8 @@ struct TokenRequest {
     refresh_token: Option<String>,
 }
 
-problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPending, EmailRefused, RateLimited]);
+problems!(TokenProblems: body[BadCredentials, InvalidRefreshToken, EmailCheckPending, EmailUnconfirmed, EmailRefused,
+    RateLimited]);
 
 /// Log in, or refresh
 ///
@@ -415,21 +438,23 @@ problems!(PasswordProblems: person body keyed[WrongPassword, LogInAgain, RateLim
 
 /// Change your password
 ///
-/// Every session ends, this one included: log in again. At most 5 calls a minute that ask for your password
-/// (`limits.logins_per_account`).
+/// Every session ends, this one included: log in again. Where mails are sent, one tells you. At most 5 calls a minute
+/// that ask for your password (`limits.logins_per_account`).
 #[utoipa::path(post, path = "/api/v1/me/password", tag = "Accounts", operation_id = "change_password",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = PasswordChange,
     responses((status = 204, description = "Changed"), PasswordProblems))]
 async fn change_password(
     State(app): State<Arc<App>>,
     caller: Keyed<Person<need::Account>>,
+    language: Language,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
     app.limits.prove(caller.user).await?;
     let current = proof(&app, caller.user, caller.session, &mut fields, "current_password").await?;
     let new = fields.text("new_password");
     let (current, new) = fields.all(current.zip(new))?;
-    me::change_password(&app, caller.answered(&Reply::nothing())?, caller.user, &current, &new).await?;
+    let sent = caller.answered(&Reply::nothing())?;
+    me::change_password(&app, sent, caller.user, &current, &new, language).await?;
     Ok(Reply::nothing())
 }
 

@@ -6,7 +6,7 @@ pub mod password;
 
 use std::time::Duration;
 
-use crate::config::Policy;
+use crate::config::{Config, Policy};
 use crate::features::identities::model::UnclaimedIdentityKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::Refusal;
@@ -40,6 +40,28 @@ pub fn bars(verdict: Verdict, policy: Policy, created_at: Time, give_up: Duratio
     }
 }
 
+/// What a referral waits for.
+#[derive(Clone, Copy)]
+pub struct ReferralRules {
+    /// That the referee has shown that the address is theirs.
+    proof: bool,
+    /// A verdict on the address that is not bad.
+    verdict: bool,
+}
+
+impl ReferralRules {
+    pub fn of(config: &Config) -> Self {
+        Self { proof: config.confirms_before_referral(), verdict: config.email.check == Policy::Block }
+    }
+
+    /// Whether a referral counts. The only place that decides it.
+    pub fn count(self, proven: bool, verdict: Verdict) -> bool {
+        let unproven = self.proof && !proven;
+        let unfit = self.verdict && (verdict == Verdict::Pending || verdict.is_bad());
+        !unproven && !unfit
+    }
+}
+
 /// What a log-in is checked against.
 pub struct Credentials {
     pub id: UserId,
@@ -48,6 +70,8 @@ pub struct Credentials {
     /// Nothing for people who were erased.
     pub password_hash: Option<String>,
     pub disabled: bool,
+    /// Whether the person has shown that the address is theirs.
+    pub email_proven: bool,
     pub verdict: Verdict,
     pub created_at: Time,
 }
@@ -129,6 +153,25 @@ mod tests {
         assert_eq!(login_keys("م\u{640}"), ["م\u{640}"]);
         for none in ["", "a b", "a\0", "\u{200b}"] {
             assert!(login_keys(none).is_empty(), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_referral_counts_when_neither_proof_nor_verdict_is_missing() {
+        let rules = |proof, verdict| ReferralRules { proof, verdict };
+        let fit = [Verdict::Unchecked, Verdict::Valid, Verdict::AcceptAll, Verdict::Webmail, Verdict::Unknown];
+        let unfit = [Verdict::Pending, Verdict::Invalid, Verdict::Disposable];
+        for verdict in fit {
+            for waits in [true, false] {
+                assert!(rules(false, waits).count(false, verdict) && rules(true, waits).count(true, verdict));
+                assert!(!rules(true, waits).count(false, verdict), "{verdict:?}");
+            }
+        }
+        for verdict in unfit {
+            for waits in [true, false] {
+                assert!(!rules(waits, true).count(true, verdict), "{verdict:?}");
+                assert!(rules(waits, false).count(true, verdict), "{verdict:?}");
+            }
         }
     }
 

@@ -292,5 +292,6 @@ async fn join(browser: &Browser, form: &Parameters, arrival: &UnclaimedIdentity)
         code => InvitationKey::of(code).map_or(Invitation::Nonsense, Invitation::Key),
     };
     let new = Registration { username, email, entrance: Entrance::Provider(key) };
-    Ok(registration::register(app, browser.actor().into(), new, invitation).await?.id)
+    let language = browser.visitor.language();
+    Ok(registration::register(app, browser.actor().into(), new, invitation, language).await?.id)
 }

@@ -44,6 +44,10 @@ pub static ENGLISH: Words = Words {
     new_password_hint: "Then log in with it; you are logged out everywhere else.",
     set_password: "Set the password",
 
+    confirm_title: "Confirm your e-mail address",
+    confirm_ask: ("Is ", " your address?"),
+    confirm: "Yes, it is mine",
+
     mail: |kind| match kind {
         MailKind::Confirm => MailWords {
             subject: "Confirm your e-mail address",
@@ -156,6 +160,7 @@ pub static ENGLISH: Words = Words {
     too_many_tries: |seconds| format!("Too many attempts. Please try again in {}.", in_words(seconds)),
     email_check_pending: "Your e-mail address is still being checked. Please try again a little later.",
     email_refused: "No mail can be delivered to your e-mail address, so this account cannot be used.",
+    confirm_first: "Confirm your e-mail address first: we have sent you a mail with a link.",
     overloaded: "A lot of people are here right now. Please try again in a moment.",
     form_expired: "This form had expired, so nothing was done. Please fill it in again.",
     unavailable: "This does not work just now. Please try again shortly.",
@@ -210,6 +215,8 @@ pub static ENGLISH: Words = Words {
             "This page has expired",
             "It was open for too long, or was opened in another browser. Nothing was done; please start again.".into(),
         ),
+        Message::ConfirmFirst => ("Look into your mailbox", ENGLISH.confirm_first.into()),
+        Message::EmailConfirmed => ("Your address is confirmed", "Now log in.".into()),
         Message::LinkExpired => (
             "This link is not good any more",
             "It was used, or it is too old. Ask for a new one, please.".into(),

@@ -68,6 +68,12 @@ pub struct Words {
     pub new_password_hint: &'static str,
     pub set_password: &'static str,
 
+    // Confirming an address.
+    pub confirm_title: &'static str,
+    /// Around the address.
+    pub confirm_ask: Around,
+    pub confirm: &'static str,
+
     // Mails.
     pub mail: fn(MailKind) -> MailWords,
     /// Until when a link is good, from minutes.
@@ -151,6 +157,7 @@ pub struct Words {
     pub too_many_tries: fn(u64) -> String,
     pub email_check_pending: &'static str,
     pub email_refused: &'static str,
+    pub confirm_first: &'static str,
     pub overloaded: &'static str,
     pub form_expired: &'static str,
     pub unavailable: &'static str,

@@ -7,6 +7,12 @@ const ACTIONS: &str = "src/features/mails/actions/mod.rs";
 const KEY: &str = "src/crypto/mail_key.rs";
 const KEYS: &str = "src/features/mails/actions/keys.rs";
 const RESET: &str = "src/features/accounts/actions/reset.rs";
+const MODEL: &str = "src/features/accounts/model/mod.rs";
+const ACCOUNTS: &str = "src/features/accounts/actions/mod.rs";
+const CONFIRMATION: &str = "src/features/accounts/actions/confirmation.rs";
+const ADDRESS: &str = "src/features/accounts/actions/address.rs";
+const JOB: &str = "src/features/accounts/actions/mails.rs";
+const REGISTRATION: &str = "src/features/accounts/actions/registration.rs";
 const PAGES: &str = "src/features/accounts/pages.rs";
 const LIMITS: &str = "src/limits.rs";
 const SMTP: &str = "src/outbound/smtp.rs";
@@ -43,7 +49,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a-link-outlives-the-address",
         file: RESET,
-        swap: Code("!= Some(&link.address_key)", "== None"),
+        swap: Code("own == link.address_key", "own == link.address_key || kind == MailKind::Reset"),
         tests: Both(&["mails::links::a_link_dies_with_the_address_the_password_the_account_and_the_key"]),
         why: "who had the address before takes the account",
     },
@@ -148,5 +154,71 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Sql("where expires_at < $1 order by", "where expires_at < $1 and sent_at is null order by"),
         tests: Both(&["mails::reset::what_is_noted_of_mails_goes_after_its_time"]),
         why: "who has got which mail is kept for ever",
+    },
+    Mutant {
+        name: "a-referral-counts-unproven",
+        file: MODEL,
+        swap: Code("let unproven = self.proof && !proven;", "let unproven = self.proof && !proven && false;"),
+        tests: Both(&["mails::confirmation::a_referral_counts_once_the_referee_has_confirmed_the_address"]),
+        why: "addresses that nobody has bring rewards",
+    },
+    Mutant {
+        name: "a-referral-counts-before-its-verdict",
+        file: MODEL,
+        swap: Code("!unproven && !unfit", "!unproven"),
+        tests: Both(&["mails::confirmation::proof_and_verdict_are_both_waited_for_whichever_comes_first"]),
+        why: "the proof makes up for a bad verdict",
+    },
+    Mutant {
+        name: "a-proof-counts-nothing",
+        file: CONFIRMATION,
+        swap: Code("rules.count(proven, verdict) => referrals", "rules.count(proven, verdict) && false => referrals"),
+        tests: Both(&["mails::confirmation::a_referral_counts_once_the_referee_has_confirmed_the_address"]),
+        why: "referrals wait for ever",
+    },
+    Mutant {
+        name: "the-unconfirmed-log-in",
+        file: ACCOUNTS,
+        swap: Code("app.config.confirms_before_log_in() && !user.email_proven", "false"),
+        tests: Both(&["mails::confirmation::where_it_is_asked_for_people_log_in_once_their_address_is_confirmed"]),
+        why: "whoever gives another's address gets in",
+    },
+    Mutant {
+        name: "the-confirmed-get-further-links",
+        file: JOB,
+        swap: Code("request.kind == MailKind::Confirm.word() && user.email_proven", "false"),
+        tests: Both(&["mails::confirmation::another_link_is_sent_to_whoever_needs_one_and_all_are_answered_alike"]),
+        why: "people get mails that they do not need",
+    },
+    Mutant {
+        name: "an-address-is-given-away",
+        file: ADDRESS,
+        swap: Code("store::is_login(tx, wish.email.key()).await?", "false"),
+        tests: Both(&["mails::address::an_address_that_somebody_has_is_not_given_away_and_nobody_is_told"]),
+        why: "strangers are asked to give their address away",
+    },
+    Mutant {
+        name: "a-former-wish-counts",
+        file: RESET,
+        swap: Code("wanted.as_ref() == Some(&link.address_key)", "wanted.is_some()"),
+        tests: Both(&["mails::address::an_address_that_somebody_has_is_not_given_away_and_nobody_is_told"]),
+        why: "an old mail gives the account an address that nobody wants",
+    },
+    Mutant {
+        name: "the-unconfirmed-are-told-apart",
+        file: ACCOUNTS,
+        swap: Code(
+            "if app.config.is_quiet() { Refusal::BadCredentials } else { Refusal::EmailUnconfirmed }",
+            "Refusal::EmailUnconfirmed",
+        ),
+        tests: Both(&["mails::quiet::whether_an_address_has_an_account_shows_nowhere_but_in_its_mailbox"]),
+        why: "a log-in tells what the registration did not",
+    },
+    Mutant {
+        name: "an-owner-is-told-without-end",
+        file: REGISTRATION,
+        swap: Code("Some(owner) if app.limits.lets_mail(email.key()).await?", "Some(owner) if !owner.disabled"),
+        tests: Both(&["mails::quiet::whoever_has_an_address_is_told_a_few_times_only"]),
+        why: "a mailbox is filled by registrations",
     },
 ];

@@ -132,8 +132,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-change-that-was-not-made",
         file: ME,
         swap: Code(
-            "!store::set_password(tx, *user, old.as_deref(), new).await?",
-            "{ store::set_password(tx, *user, old.as_deref(), new).await?; false }",
+            "!store::set_password(tx, input.user, input.stored.as_deref(), &input.hash).await?",
+            "{ store::set_password(tx, input.user, input.stored.as_deref(), &input.hash).await?; false }",
         ),
         tests: Both(&["stale::a_password_is_changed_only_from_the_one_that_was_checked"]),
         why: "a change that was not made is acknowledged",

@@ -58,8 +58,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-taken-address",
         file: ACTIONS,
         swap: Code(
-            "!store::insert_login(tx, &user.email_key, user.id).await?",
-            "{ store::insert_login(tx, &user.email_key, user.id).await?; false }",
+            "store::insert_login(tx, &user.email_key, user.id).await?",
+            "{ store::insert_login(tx, &user.email_key, user.id).await?; true }",
         ),
         tests: Both(&["accounts::registration::of_twenty_who_want_one_name_or_address_at_once_one_gets_it"]),
         why: "two people have one address",
@@ -80,8 +80,8 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the-referral-does-not-wait-for-the-verdict",
-        file: ACTIONS,
-        swap: Code("settings.check == Policy::Block && verdict == Verdict::Pending", "false"),
+        file: MODEL,
+        swap: Code("(verdict == Verdict::Pending || verdict.is_bad())", "verdict.is_bad()"),
         tests: Both(&["verifier::policies::under_block_log_in_and_the_referral_wait_for_the_verdict"]),
         why: "referrals of addresses that nobody has count",
     },

@@ -1,0 +1,120 @@
+//! Changing one's address: it counts once the link in a mail to the new one was used.
+
+use super::profile::{Proof, prove};
+use crate::app::App;
+use crate::config::Policy;
+use crate::db::{Tx, Work};
+use crate::features::accounts::model::disposable::is_disposable;
+use crate::features::accounts::model::{Credentials, check_name_against};
+use crate::features::accounts::store;
+use crate::features::codes;
+use crate::features::mails::actions::{self as mails, To};
+use crate::features::mails::model::NewMail;
+use crate::idempotency::Sent;
+use crate::kernel::email::Email;
+use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::ids::{MailId, UserId};
+use crate::kernel::mail::MailKind;
+use crate::kernel::name::Username;
+use crate::kernel::time::Time;
+use crate::limits::turns::Key;
+use crate::web::views::language::Language;
+
+struct Wish {
+    user: UserId,
+    stored: Option<String>,
+    email: Email,
+    mail: NewMail,
+}
+
+/// Sends a link to the address that a person wants instead of theirs. Nobody is told whether somebody else has it.
+pub async fn ask(
+    app: &App,
+    sent: Sent<()>,
+    user: UserId,
+    proof: &Proof,
+    email: Email,
+    language: Language,
+) -> Result<()> {
+    let (person, stored) = prove(app, user, proof).await?;
+    let name = Username::parse(&person.username).ok();
+    if name.is_some_and(|name| check_name_against(&name, &email).is_err()) {
+        let text = "Your user name is the e-mail address that you have: it must be your own";
+        return Err(Error::field("email", "value_error", text));
+    }
+    if app.config.email.check == Policy::Block && is_disposable(&email) {
+        return Err(Error::field("email", "disposable_address", "Disposable e-mail addresses are not accepted"));
+    }
+    let to = To { user, address: email.as_str(), key: email.key() };
+    let mail = mails::prepare(app, MailKind::Confirm, language, to).await?.ok_or(Refusal::NotFound)?;
+    let wish = Wish { user, stored, email, mail };
+    let note: Work<Wish, ()> = |tx, wish| Box::pin(note(tx, wish));
+    app.write_in_turn(sent.settled(&())?, Key::User(user.0), wish, note).await?;
+    app.work_to_do.notify_waiters();
+    Ok(())
+}
+
+async fn note(tx: &mut Tx<'_>, wish: &Wish) -> Result<()> {
+    if let Some(stored) = &wish.stored
+        && !store::hold_password(tx, wish.user, stored).await?
+    {
+        return Err(Refusal::WrongPassword.into());
+    }
+    store::set_new_email(tx, wish.user, wish.email.as_str(), wish.email.key()).await?;
+    // Whoever has it would be asked to give it away.
+    if store::is_login(tx, wish.email.key()).await? {
+        return Ok(());
+    }
+    mails::write(tx, &wish.mail).await
+}
+
+struct Change {
+    link: MailId,
+    now: Time,
+    /// To the address before and to the new one.
+    news: Vec<NewMail>,
+}
+
+struct Changed {
+    before: String,
+    version: i64,
+}
+
+/// Gives a person the address that they wanted, by the link that was sent to it, and tells both addresses.
+pub async fn change(
+    app: &App,
+    sent: Sent<()>,
+    link: MailId,
+    person: &Credentials,
+    (before, wanted): (&str, &str),
+    language: Language,
+) -> Result<()> {
+    let new = store::new_email(&app.db, person.id).await?.ok_or(Refusal::LinkExpired)?;
+    let mut news = Vec::new();
+    for (address, key) in [(person.email.as_str(), before), (new.as_str(), wanted)] {
+        let to = To { user: person.id, address, key };
+        news.extend(mails::prepare(app, MailKind::AddressChanged, language, to).await?);
+    }
+    let input = Change { link, now: app.clock.now(), news };
+    let change: Work<Change, Changed> = |tx, input| Box::pin(take(tx, input));
+    let sent = sent.by(|actor| actor.person(person.id)).settled(&())?;
+    let changed = app.write_in_turn(sent, Key::User(person.id.0), input, change).await?;
+    app.code_changed(person.id, changed.version).await;
+    app.codes.forget(&changed.before, changed.version).await;
+    app.work_to_do.notify_waiters();
+    Ok(())
+}
+
+async fn take(tx: &mut Tx<'_>, input: &Change) -> Result<Changed> {
+    let used = mails::use_link(tx, input.link, MailKind::Confirm, input.now).await?;
+    let before = store::change_email(tx, used.user, &used.address_key, input.now).await?;
+    let before = before.ok_or(Refusal::LinkExpired)?;
+    for kind in MailKind::WITH_LINK {
+        mails::end_links(tx, used.user, kind, input.now).await?;
+    }
+    for mail in &input.news {
+        mails::write(tx, mail).await?;
+    }
+    let version = codes::actions::refresh(tx, used.user).await?;
+    Ok(Changed { before, version })
+}

@@ -1,0 +1,119 @@
+//! Changing one's address, and word of what has changed.
+
+use referral::features::accounts::actions::administration;
+use serde_json::json;
+
+use super::helpers::{NEW, complete, confirm, reset_mail, start};
+use crate::on_every_setup;
+use crate::support::app::{Setup, TestApp, eventually};
+use crate::support::client::{Answer, Client, PASSWORD};
+use crate::support::paths::ME;
+use crate::support::servers::Smtp;
+use crate::support::visit::Visit;
+
+const EMAIL: &str = "/api/v1/me/email";
+
+async fn wish(person: &Client, address: &str, password: &str) -> Answer {
+    person.post(EMAIL, &json!({"email": address, "password": password})).await
+}
+
+/// The token that was sent to an address.
+async fn link(test: &TestApp, smtp: &Smtp, address: &str) -> String {
+    test.drain().await;
+    smtp.mails_to(address).last().unwrap_or_else(|| panic!("no mail to {address}")).token()
+}
+
+on_every_setup!(an_address_is_changed_by_the_link_in_a_mail_to_the_new_one_and_both_are_told);
+async fn an_address_is_changed_by_the_link_in_a_mail_to_the_new_one_and_both_are_told(setup: Setup) {
+    let (mut test, smtp) = start(setup).await;
+    test.add_node().await;
+    let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
+    let there = ivan.at(&test.nodes[1].url);
+    olga.create_code("AMSEL2030XYZ").await.expect(201);
+    there.get("/api/v1/codes/olga@example.com").await.expect(200);
+    let reset = reset_mail(&test, &smtp, "olga@example.com").await.token();
+    wish(&olga, "Olga@New.example.com", "not the password").await.expect_problem(403, "wrong_password");
+    wish(&olga, "nonsense", PASSWORD).await.expect_problem(422, "invalid");
+    wish(&olga, "Olga@New.example.com", PASSWORD).await.expect(202);
+    assert_eq!(olga.get(ME).await.expect(200).json()["email"], "olga@example.com");
+    let token = link(&test, &smtp, "Olga@new.example.com").await;
+    let page = Visit::new(&olga.base).get(&format!("/mail/{token}")).await.expect(200);
+    assert!(page.text.contains("Olga@new.example.com"), "{}", page.text);
+    confirm(&olga, &token).await.expect(204);
+    confirm(&olga, &token).await.expect_problem(410, "link_expired");
+    assert_eq!(olga.get(ME).await.expect(200).json()["email"], "Olga@new.example.com");
+    test.drain().await;
+    for address in ["olga@example.com", "Olga@new.example.com"] {
+        let mails = smtp.mails_to(address);
+        assert_eq!(mails.last().expect("a mail").subject, "Your e-mail address was changed", "{address}");
+    }
+    // The address before is nobody's: links to it, log-ins and look-ups by it end, on every node.
+    complete(&olga, &reset, NEW).await.expect_problem(410, "link_expired");
+    olga.log_in("olga@example.com", PASSWORD).await.expect_problem(401, "bad_credentials");
+    olga.log_in("olga@new.example.com", PASSWORD).await.expect(200);
+    let gone = || async { there.get("/api/v1/codes/olga@example.com").await.status == 404 };
+    eventually("the other node knows", gone).await;
+    there.get("/api/v1/codes/olga@new.example.com").await.expect(200);
+    let body = json!({"username": "another", "email": "olga@example.com", "password": PASSWORD});
+    test.client().post("/api/v1/auth/user", &body).await.expect(201);
+}
+
+on_every_setup!(an_address_that_somebody_has_is_not_given_away_and_nobody_is_told);
+async fn an_address_that_somebody_has_is_not_given_away_and_nobody_is_told(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let (olga, ivan) = (test.user("olga").await, test.user("ivan").await);
+    test.drain().await;
+    let before = smtp.mails_to("ivan@example.com").len();
+    let (free, taken) =
+        (wish(&olga, "free@example.com", PASSWORD).await, wish(&olga, "ivan@example.com", PASSWORD).await);
+    assert_eq!((free.status, &free.text), (taken.status, &taken.text));
+    test.drain().await;
+    assert_eq!(smtp.mails_to("ivan@example.com").len(), before);
+    // The later wish counts: the link of the one before does nothing.
+    let token = link(&test, &smtp, "free@example.com").await;
+    confirm(&olga, &token).await.expect_problem(410, "link_expired");
+    // Of two who want one, the first to show that it is theirs gets it.
+    let mut links = Vec::new();
+    for person in [&olga, &ivan] {
+        wish(person, "both@example.com", PASSWORD).await.expect(202);
+        links.push(link(&test, &smtp, "both@example.com").await);
+    }
+    confirm(&olga, &links[0]).await.expect(204);
+    confirm(&ivan, &links[1]).await.expect_problem(410, "link_expired");
+    assert_eq!(ivan.get(ME).await.expect(200).json()["email"], "ivan@example.com");
+}
+
+on_every_setup!(a_reset_of_an_address_that_nobody_had_proven_takes_a_wish_for_another_along);
+async fn a_reset_of_an_address_that_nobody_had_proven_takes_a_wish_for_another_along(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let mallory = test.user("olga").await;
+    wish(&mallory, "mallory@example.com", PASSWORD).await.expect(202);
+    let waiting = link(&test, &smtp, "mallory@example.com").await;
+    let token = reset_mail(&test, &smtp, "olga@example.com").await.token();
+    complete(&test.client(), &token, NEW).await.expect(204);
+    confirm(&mallory, &waiting).await.expect_problem(410, "link_expired");
+    assert_eq!(test.number("select count(*) from users where new_email is not null").await, 0);
+}
+
+on_every_setup!(whoever_changes_a_password_otherwise_tells_its_owner_too);
+async fn whoever_changes_a_password_otherwise_tells_its_owner_too(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let olga = test.user("olga").await;
+    let reset = reset_mail(&test, &smtp, "olga@example.com").await.token();
+    let body = json!({"current_password": PASSWORD, "new_password": NEW});
+    olga.post("/api/v1/me/password", &body).await.expect(204);
+    complete(&olga, &reset, PASSWORD).await.expect_problem(410, "link_expired");
+    let found = administration::find(test.app(), "olga").await.expect("a look").expect("an account");
+    administration::reset_password(test.app(), &found, PASSWORD).await.expect("no fault").expect("no refusal");
+    test.drain().await;
+    let subjects: Vec<String> = smtp.mails_to("olga@example.com").into_iter().map(|mail| mail.subject).collect();
+    assert_eq!(subjects.iter().filter(|subject| *subject == "Your password was changed").count(), 2, "{subjects:?}");
+}
+
+on_every_setup!(without_a_mail_server_nobody_changes_their_address);
+async fn without_a_mail_server_nobody_changes_their_address(setup: Setup) {
+    let test = setup.start().await;
+    let olga = test.user("olga").await;
+    wish(&olga, "other@example.com", PASSWORD).await.expect_problem(404, "not_found");
+    assert_eq!(test.number("select count(*) from users where new_email is not null").await, 0);
+}
