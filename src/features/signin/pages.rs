@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::features::accounts::actions::registration::{self, Registered};
-use crate::features::accounts::api::read_registration;
+use crate::features::accounts::api::registration::read_registration;
 use crate::features::links::model::Inviter;
 use crate::features::oauth::pages::log_in::{self, LogInPage, ask_to_log_in, asker, code_on};
 use crate::features::tokens::actions::browser_sessions;

@@ -6,6 +6,7 @@
 pub mod destination;
 pub mod language;
 pub mod mails;
+mod message;
 pub mod notes;
 pub mod words;
 
@@ -14,9 +15,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLIC
 use axum::http::{HeaderMap, HeaderValue};
 
 use self::destination::Destination;
+pub use self::message::{Message, MessagePage, RefusalPage, Way};
 use self::notes::{Alert, Notes};
 use self::words::Words;
-use crate::kernel::error::{Error, Refusal, Result};
+use crate::kernel::error::{Error, Result};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
 
@@ -234,106 +236,6 @@ pub struct Leaving<'a> {
     pub to: &'a Destination<'a>,
 }
 
-/// What a page without a form has to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// The request for a log-in names no client of ours.
-    UnknownClient,
-    /// It names a redirect URI that the client did not register.
-    BadRedirect,
-    /// It cannot be understood, and the client cannot be told.
-    BadRequest,
-    /// There is no such provider.
-    UnknownProvider,
-    /// The provider does not answer, or says that it cannot.
-    ProviderUnavailable(&'a str),
-    /// The provider does not take us: a matter of the settings, here or there.
-    ProviderSetup(&'a str),
-    /// What it answered cannot be believed.
-    ProviderAnswer(&'a str),
-    /// The person, or the provider, has said no.
-    ProviderDenied(&'a str),
-    /// The form, or the way to a provider and back, has taken too long or belongs to another browser.
-    Expired,
-    LoggedOut,
-    /// The link of a mail was used, or its time is over.
-    LinkExpired,
-    /// A mail with a link is on its way, if there is anybody to write to.
-    LinkSent,
-    PasswordSet,
-    /// This person, or this client, may not.
-    AccessDenied,
-    EmailCheckPending,
-    EmailRefused,
-    /// The person has to show that the address is theirs.
-    ConfirmFirst,
-    /// They have.
-    EmailConfirmed,
-    /// Seconds until the next try.
-    TooManyTries(u64),
-    Overloaded,
-    Unavailable,
-    NotFound,
-    /// Nobody's link is called so.
-    UnknownLink,
-    WrongMethod,
-    TooLarge,
-    AddressTooLong,
-    /// What was sent is no form of ours.
-    Unreadable,
-    Internal,
-}
-
-impl Message<'_> {
-    /// For an error where there is no form to show it on.
-    pub fn of(error: &Error) -> Self {
-        match Alert::of(error) {
-            Some(Alert::WrongCredentials) => Self::AccessDenied,
-            Some(Alert::TooManyTries(seconds)) => Self::TooManyTries(seconds),
-            Some(Alert::EmailCheckPending) => Self::EmailCheckPending,
-            Some(Alert::EmailRefused) => Self::EmailRefused,
-            Some(Alert::ConfirmFirst) => Self::ConfirmFirst,
-            Some(Alert::Overloaded) => Self::Overloaded,
-            Some(Alert::Expired) => Self::Expired,
-            Some(Alert::Unavailable) => Self::Unavailable,
-            None if matches!(error, Error::Refused(Refusal::NotFound)) => Self::NotFound,
-            None => Self::Internal,
-        }
-    }
-}
-
-/// Where to go from a message, for there is always a way on; paths of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way<'a> {
-    Again(&'a str),
-    LogIn(&'a str),
-    /// To ask for a new link.
-    Reset,
-    Apps,
-}
-
-/// Something said, and a way on.
-#[derive(Template)]
-#[template(path = "message.html")]
-pub struct MessagePage<'a> {
-    pub words: &'static Words,
-    pub message: Message<'a>,
-    pub way: Way<'a>,
-}
-
-/// A refusal, for a person who has met it where no page is.
-#[derive(Template)]
-#[template(path = "refusal.html")]
-pub struct RefusalPage<'a> {
-    pub words: &'static Words,
-    pub message: Message<'a>,
-    pub status: u16,
-    /// The refusal's word; its page explains it to developers.
-    pub code: &'a str,
-    /// The request's id, as the log knows it.
-    pub request: &'a str,
-}
-
 macro_rules! views {
     ($($name:ident)*) => {
         $(impl View for $name<'_> {
@@ -365,16 +267,6 @@ fn plain(text: &str) -> String {
                 | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
     };
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !hidden(*c)).collect()
-}
-
-impl<'a> Way<'a> {
-    fn path(self) -> &'a str {
-        match self {
-            Self::Again(path) | Self::LogIn(path) => path,
-            Self::Reset => "/oauth/reset",
-            Self::Apps => "/oauth/apps",
-        }
-    }
 }
 
 #[cfg(test)]
