@@ -37,7 +37,7 @@ macro_rules! sql {
     (@one $name:ident { sqlite: $sqlite:literal, postgres: $postgres:literal $(,)? }) => {
         $crate::db::Sql { name: stringify!($name), sqlite: Some($sqlite), postgres: $postgres }
     };
-    (@one $name:ident { postgres: $postgres:literal $(,)? }) => {
+    (@one $name:ident { postgres: $postgres:expr $(,)? }) => {
         $crate::db::Sql { name: stringify!($name), sqlite: None, postgres: $postgres }
     };
     (@one $name:ident $text:literal) => {

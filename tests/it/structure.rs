@@ -25,7 +25,9 @@ fn sources_with_texts() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let statements = |source: Source| {
         let text = std::fs::read_to_string(root.join(&source.path)).expect("a text");
-        let blocks = text.split("\nsql! {").skip(1).filter_map(|block| block.split_once("\n}").map(|(sql, _)| sql));
+        // What statements share is a macro's.
+        let begun = ["\nsql! {", "\nmacro_rules! "].map(|begin| text.split(begin).skip(1)).into_iter().flatten();
+        let blocks = begun.filter_map(|block| block.split_once("\n}").map(|(sql, _)| sql));
         let code = blocks.flat_map(str::lines).filter(|line| !line.trim_start().starts_with("//"));
         Source { path: source.path, code: code.map(|line| format!("{line}\n")).collect() }
     };

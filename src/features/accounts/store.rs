@@ -1,13 +1,12 @@
 //! Where people are kept.
 
 pub mod participants;
+pub mod registration;
 
 use super::model::{Credentials, User};
-use crate::db::{Attempt, Db, Row, Tx, Value};
-use crate::features::referrals::model::Status;
-use crate::kernel::actor::Actor;
+use crate::db::{Db, Row, Tx, Value};
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::handle::{Handle, InvitationKey};
+use crate::kernel::handle::Handle;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -18,35 +17,6 @@ sql! {
             (id, username, email, name_key, email_key, password_hash, created_at, is_manager, discoverable,
              email_verdict, email_proven_at)
         values ($1, $2, $3, $4, $5, $6, $7, false, true, $8, $9)";
-    /// A registration with all that most write: a row when it was written, none when the code is no good. $1 to $9 are
-    /// those of `INSERT_USER`, $10 is the code's hash, if there is a code, $11 the referral's status. As in the steps,
-    /// the slot is locked before the clock is read; all that is written is made from what was decided then.
-    REGISTER = {
-        postgres: "with held as materialized (
-                select s.owner_id, c.ordinal, s.expires_at, s.recorded_at
-                from code_strings c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
-                where c.code_hash = $10 for share of s
-            ), judged as materialized (
-                select owner_id, ordinal, expires_at, greatest(referral_now(), recorded_at) as now from held
-            ), entrance as materialized (
-                select owner_id, ordinal, now from judged where expires_at > now
-                union all select null, null, null where $10 is null
-            ), person as (
-                insert into users (id, username, email, name_key, email_key, password_hash, created_at, is_manager,
-                                   discoverable, email_verdict, email_proven_at)
-                select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bigint, false, true, $8::text,
-                       $9::bigint
-                from entrance returning id
-            ), keys as (
-                insert into logins (login_key, user_id)
-                select $4::text, id from person where $4::text <> $5::text union all select $5::text, id from person
-            ), referral as (
-                insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
-                select entrance.owner_id, person.id, entrance.ordinal, entrance.now, $11::text
-                from entrance, person where entrance.owner_id is not null
-            )
-            select 1 from person",
-    };
     INSERT_LOGIN = "insert into logins (login_key, user_id) values ($1, $2) on conflict (login_key) do nothing";
     CREDENTIALS = "select u.id, u.username, u.email, u.password_hash, u.disabled_at is not null, u.email_verdict,
                           u.created_at, u.email_proven_at is not null
@@ -223,18 +193,6 @@ pub async fn insert_user(tx: &mut Tx<'_>, new: &NewUser) -> Result<()> {
     tx.run(&INSERT_USER, &values(new)).await.map(drop)
 }
 
-/// Makes an account, and the referral, in one statement.
-pub async fn register(
-    db: &Db,
-    actor: Actor,
-    new: &NewUser,
-    code: Option<&InvitationKey>,
-    status: Status,
-) -> Result<Attempt> {
-    let beside = params![code.map(InvitationKey::bytes), status.word()];
-    db.attempt(actor, &REGISTER, |_| values(new).into_iter().chain(beside).collect()).await
-}
-
 /// False when the name or address is somebody's already.
 pub async fn insert_login(tx: &mut Tx<'_>, key: &str, user: UserId) -> Result<bool> {
     Ok(tx.run(&INSERT_LOGIN, &params![key, user]).await? == 1)
@@ -318,7 +276,8 @@ pub async fn held_too_long(tx: &mut Tx<'_>, now: Time, most: i64) -> Result<Vec<
 /// Removes all that tells who a person was for whom a name was held.
 pub async fn erase_held(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<()> {
     tx.run(&DELETE_LOGINS_OF_HELD, &params![user]).await?;
-    tx.run(&ERASE_USER, &params![user, now]).await.map(drop)
+    tx.run(&ERASE_USER, &params![user, now]).await?;
+    tx.run(&INSERT_ERASED, &params![user, now]).await.map(drop)
 }
 
 /// Notes which address a user wants instead of theirs.

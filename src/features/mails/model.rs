@@ -54,6 +54,8 @@ pub enum Recipient {
     Address(String),
     /// Whoever has an account with this address, if anybody has: the job finds out.
     AccountOf(Request),
+    /// Nobody: it was written so that the work is the same as if there were somebody.
+    Nobody,
 }
 
 /// A mail that somebody has asked for who has not shown who they are.

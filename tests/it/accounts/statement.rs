@@ -4,7 +4,7 @@
 use referral::app::App;
 use referral::db::{Attempt, Work};
 use referral::features::accounts::actions::registration::{Entry, write, write_in_steps};
-use referral::features::accounts::store::{self, NewUser};
+use referral::features::accounts::store::{NewUser, registration};
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
@@ -14,23 +14,30 @@ use referral::kernel::verdict::Verdict;
 use uuid::Uuid;
 
 use crate::support::app::{Setup, TestApp, eventually};
-use crate::support::registration::entry;
+use crate::support::registration::{confirmation, entry};
+use crate::support::servers::Smtp;
 
 /// Whether the statement alone registers somebody.
 async fn statement(app: &App, entry: &Entry) -> bool {
-    let attempt = store::register(&app.db, entry.actor, &entry.user, entry.code.as_ref(), entry.status);
+    let Entry { actor, user, code, status, mail, .. } = entry;
+    let attempt = registration::register(&app.db, *actor, user, (code.as_ref(), *status), mail.as_ref());
     attempt.await.expect("an answer") == Attempt::Written
 }
 
-/// All rows about a person, as JSON without what is another's for each: the name, the ids and the time of joining.
+/// All rows about a person and their mail, as JSON without what is another's for each: the name, the ids and the time
+/// of joining.
 async fn rows(test: &TestApp, entry: &Entry) -> Vec<String> {
     let id = entry.user.id.to_string();
     let mut rows = Vec::new();
-    for (table, column) in [("users", "id"), ("logins", "user_id"), ("referrals", "referee_id")] {
-        let sql = format!(
-            "select to_jsonb(t) - case when '{table}' = 'referrals' then '{{id,joined_at}}'::text[] else '{{}}' end
-             from {table} t where {column} = '{id}' order by 1"
-        );
+    let job = format!("select id::text from mails where user_id = '{id}'");
+    for (table, without, of) in [
+        ("users", "", format!("id = '{id}'")),
+        ("logins", "", format!("user_id = '{id}'")),
+        ("referrals", "id,joined_at", format!("referee_id = '{id}'")),
+        ("mails", "id", format!("user_id = '{id}'")),
+        ("jobs", "id,subject", format!("kind = 'send_mail' and subject in ({job})")),
+    ] {
+        let sql = format!("select to_jsonb(t) - '{{{without}}}'::text[] from {table} t where {of} order by 1");
         rows.extend(test.query(&sql).await);
     }
     let name = entry.user.name_key.trim_end_matches("@example.com");
@@ -45,10 +52,11 @@ async fn one_statement_writes_what_the_steps_write() {
     owner.create_code("OWNER2030ABC").await.expect(201);
     let key = InvitationKey::of("OWNER2030ABC");
     type Change = fn(&mut Entry);
-    let variants: [(&str, Change); 5] = [
+    let variants: [(&str, Change); 6] = [
         ("plain", |_| ()),
         ("proven", |entry| entry.user.email_proven = true),
         ("passwordless", |entry| entry.user.password_hash = None),
+        ("mailed", |entry| entry.mail = Some(confirmation(&entry.user))),
         ("pending", |entry| {
             entry.user.verdict = Verdict::Pending;
             entry.status = Status::Pending;
@@ -72,7 +80,9 @@ async fn one_statement_writes_what_the_steps_write() {
             let written = rows(&test, &whole).await;
             assert_eq!(written, rows(&test, &stepped).await, "{what} {ending}");
             let logins = if what == "address" { 1 } else { 2 };
-            assert_eq!(written.len(), 1 + logins + usize::from(code.is_some()), "{what} {ending}: {written:?}");
+            let mails = if what == "mailed" { 2 } else { 0 };
+            let expected = 1 + logins + usize::from(code.is_some()) + mails;
+            assert_eq!(written.len(), expected, "{what} {ending}: {written:?}");
         }
     }
 }
@@ -144,6 +154,25 @@ async fn steps_are_for_what_one_statement_refuses() {
         test.client().register(name, Some("OWNER2030ABC")).await.expect(201);
     }
     assert!(seen(&test).await.0 > 2);
+}
+
+/// Where mails are sent, a registration is one statement still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_with_a_mail_is_one_statement_too() {
+    let smtp = Smtp::start().await;
+    let settings = Smtp::settings(smtp.port);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let test = Setup::Postgres.start_with(&settings).await;
+    watched(&test).await;
+    for name in ["one", "two", "three"] {
+        test.client().register(name, None).await.expect(201);
+    }
+    assert_eq!(seen(&test).await, (3, 0));
+    test.drain().await;
+    assert_eq!(smtp.taken().len(), 3);
+    // What it refuses is told as without a mail, and leaves none.
+    test.client().register("one", None).await.expect_problem(409, "username_taken");
+    assert_eq!(test.number("select count(*) from mails").await, 3);
 }
 
 /// The whole statement saw the slot before it was changed: what counts is what it is after the wait.

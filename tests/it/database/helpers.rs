@@ -23,6 +23,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/db/migrate.rs", migrate::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
     ("src/features/accounts/store/participants.rs", accounts::store::participants::STATEMENTS),
+    ("src/features/accounts/store/registration.rs", accounts::store::registration::STATEMENTS),
     ("src/features/audit/store.rs", audit::store::STATEMENTS),
     ("src/features/clients/store/consents.rs", clients::store::consents::STATEMENTS),
     ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),

@@ -18,8 +18,8 @@ async fn the_checker_of_histories_sees_what_is_planted() {
             history.0.push(someone.make(registration(&owner, name)).await);
         }
         history.0.push(someone.make(registration(&owner, "one")).await);
-        let wrong =
-            Write::Registration { name: "none".into(), code: Some((owner.name.clone(), "UNKNOWN2030A".into())) };
+        let unknown = Some((owner.name.clone(), "UNKNOWN2030A".into()));
+        let wrong = Write::Registration { name: "none".into(), code: unknown, mailed: false };
         history.0.push(someone.make(wrong).await);
         let replaced =
             Write::Code { owner: owner.name.clone(), code: "SECOND2030AB".into(), former: Some(owner.code.clone()) };

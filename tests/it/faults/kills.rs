@@ -21,6 +21,8 @@ struct Mortal {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Registration,
+    /// Where mails are sent.
+    MailedRegistration,
     Replacement,
     Revocation,
     Refresh,
@@ -34,7 +36,8 @@ impl Kind {
     fn first(self, setup: Setup, by_steps: bool) -> &'static str {
         match self {
             Self::Registration if setup == Setup::Postgres && !by_steps => "REGISTER",
-            Self::Registration => "INSERT_USER",
+            Self::MailedRegistration if setup == Setup::Postgres && !by_steps => "REGISTER_AND_TELL",
+            Self::Registration | Self::MailedRegistration => "INSERT_USER",
             Self::Replacement => "LOCK_SLOT",
             Self::Revocation => "FIND_STRING",
             Self::Refresh => "FAMILY_BY_HANDLE",
@@ -47,13 +50,16 @@ impl Kind {
     async fn prepare(self, client: &Client, url: &str, turn: usize) -> (Caller, Write) {
         let name = format!("{}{turn}x", format!("{self:?}").to_lowercase());
         match self {
-            Self::Registration => {
+            Self::Registration | Self::MailedRegistration => {
                 let owner = Owner {
                     name: "owner".into(),
                     code: "OWNER2030ABC".into(),
                     caller: Caller::new(&client.base, None),
                 };
-                let write = registration(&owner, &name);
+                let mut write = registration(&owner, &name);
+                if let Write::Registration { mailed, .. } = &mut write {
+                    *mailed = matches!(self, Self::MailedRegistration);
+                }
                 (owner.caller, write)
             }
             Self::Replacement | Self::Revocation => {
@@ -126,7 +132,12 @@ impl Mortal {
 
 /// Kills the service at each step of a write of this kind, and reads what is there then; says which steps these were.
 async fn killed_at_every_step(setup: Setup, kind: Kind, by_steps: bool) -> Vec<String> {
-    let mortal = Mortal::new(setup, by_steps).await;
+    let mut mortal = Mortal::new(setup, by_steps).await;
+    if matches!(kind, Kind::MailedRegistration) {
+        // Nobody listens there: the mails wait.
+        mortal.operator.set("SMTP_URL", "smtp://127.0.0.1:9");
+        mortal.operator.set("REFERRAL_MAIL_FROM", "referral@example.com");
+    }
     let mut serving: Serving = mortal.operator.serve();
     owner(&serving.client(), "owner").await;
     let mut steps = Vec::new();
@@ -187,6 +198,17 @@ async fn a_registration_is_whole_or_not_there_at_whichever_step_the_service_is_k
     let steps = killed_at_every_step(Setup::Postgres, Kind::Registration, false).await;
     assert!(steps.contains(&"before REGISTER".to_owned()), "{steps:?}");
     assert!(steps.contains(&"after the commit behind REGISTER".to_owned()), "{steps:?}");
+}
+
+/// The same with the mail that tells of it, and the mail's job.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_with_a_mail_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
+    let steps = killed_at_every_step(Setup::Sqlite, Kind::MailedRegistration, false).await;
+    let mail = steps.windows(2).filter(|pair| *pair == ["before INSERT", "before ENQUEUE"]).count();
+    assert_eq!(mail, 1, "{steps:?}");
+    let steps = killed_at_every_step(Setup::Postgres, Kind::MailedRegistration, false).await;
+    assert!(steps.contains(&"before REGISTER_AND_TELL".to_owned()), "{steps:?}");
+    assert!(steps.contains(&"after the commit behind REGISTER_AND_TELL".to_owned()), "{steps:?}");
 }
 
 /// A participant with their names, their code and their referral: the steps on both engines.

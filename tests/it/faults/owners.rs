@@ -29,5 +29,6 @@ pub async fn owner(client: &Client, name: &str) -> Owner {
 }
 
 pub fn registration(owner: &Owner, name: &str) -> Write {
-    Write::Registration { name: name.to_owned(), code: Some((owner.name.clone(), owner.code.clone())) }
+    let code = Some((owner.name.clone(), owner.code.clone()));
+    Write::Registration { name: name.to_owned(), code, mailed: false }
 }

@@ -259,7 +259,8 @@ async fn whatever_is_wrong_on_the_way_to_redis_every_answer_is_right() {
             history.0.push(owner.caller.make(write).await);
             code = next;
             let guest = format!("guest{round}x{number}");
-            let write = Write::Registration { name: guest, code: Some((owner.name.clone(), code.clone())) };
+            let brought = Some((owner.name.clone(), code.clone()));
+            let write = Write::Registration { name: guest, code: brought, mailed: false };
             history.0.push(someone.make(write).await);
             let found = reader.get("/api/v1/codes/owner@example.com").await.expect(200);
             assert_eq!(found.json()["code"], code);

@@ -104,7 +104,7 @@ async fn whoever_changes_a_password_otherwise_tells_its_owner_too(setup: Setup) 
     olga.post("/api/v1/me/password", &body).await.expect(204);
     complete(&olga, &reset, PASSWORD).await.expect_problem(410, "link_expired");
     let found = administration::find(test.app(), "olga").await.expect("a look").expect("an account");
-    administration::reset_password(test.app(), &found, PASSWORD).await.expect("no fault").expect("no refusal");
+    administration::reset_password(test.app(), &found, PASSWORD).await.expect("a new password");
     test.drain().await;
     let subjects: Vec<String> = smtp.mails_to("olga@example.com").into_iter().map(|mail| mail.subject).collect();
     assert_eq!(subjects.iter().filter(|subject| *subject == "Your password was changed").count(), 2, "{subjects:?}");

@@ -1,16 +1,24 @@
 //! Registration that does not tell whether an address has an account.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use referral::app::App;
 use referral::config;
-use referral::features::accounts::actions::registration::release_names;
+use referral::features::accounts::actions::registration::{self as actions, Invitation, release_names};
+use referral::features::accounts::model::{Entrance, Registration};
+use referral::kernel::actor::Actor;
+use referral::kernel::email::Email;
+use referral::kernel::name::Username;
+use referral::web::views::language::Language;
 use serde_json::json;
 
 use super::helpers::{ask, confirm, start_with};
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::client::{Answer, PASSWORD};
-use crate::support::servers::Smtp;
+use crate::support::counted::counted;
+use crate::support::servers::{Postgres, Smtp};
 use crate::support::visit::Visit;
 
 const QUIET: (&str, &str) = ("REFERRAL_ACCOUNTS_REGISTRATION", "quiet");
@@ -116,7 +124,43 @@ async fn whoever_has_an_address_is_told_a_few_times_only(setup: Setup) {
         register(&test, name, "olga@example.com", None).await.expect(202);
     }
     test.drain().await;
-    assert_eq!(smtp.mails_to("olga@example.com").len(), 4, "one to confirm, and three");
+    assert_eq!(smtp.mails_to("olga@example.com").len(), 3, "one to confirm, and two");
+}
+
+/// Counted on the wire: for an address that is free, for one whose owner is told, and for one whose owner was told
+/// often enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_registration_asks_the_database_the_same_for_every_address_on_postgresql() {
+    let direct = Postgres::shared().await.database().await;
+    let (url, asked) = counted(&direct).await;
+    let [server, from] = Smtp::settings(9);
+    let settings = [(server.0, server.1.as_str()), (from.0, from.1.as_str()), QUIET, ("REFERRAL_LIMITS", "on")];
+    let test = Setup::Postgres.prepare_on(url, &settings).await;
+    // It follows nothing, so nobody else asks.
+    let app = test.open(&[]).await.expect("an app");
+    let mut counts = Vec::new();
+    for turn in 0..8 {
+        let address = if turn % 2 == 0 { format!("free{turn}@example.com") } else { "taken@example.com".to_owned() };
+        let registration = Registration {
+            username: Username::parse(&format!("person{turn}")).expect("a name"),
+            email: Email::parse(&address).expect("an address"),
+            entrance: Entrance::Password(PASSWORD.to_owned()),
+        };
+        let before = (asked.load(Ordering::SeqCst), hashes(&app));
+        let language = Language::English;
+        let sent = Actor::SERVICE.into();
+        actions::register(&app, sent, registration, Invitation::None, language).await.expect("a registration");
+        assert_eq!(hashes(&app), before.1 + 1);
+        counts.push(asked.load(Ordering::SeqCst) - before.0);
+    }
+    // The first two prepare what the others use: it was free then.
+    assert!(counts[2..].windows(2).all(|pair| pair[0] == pair[1]) && counts[2] > 0, "{counts:?}");
+    assert_eq!(test.number("select count(*) from mails where kind = 'already_registered'").await, 3);
+    assert_eq!(test.number("select count(*) from mails").await, 8);
+}
+
+fn hashes(app: &App) -> u64 {
+    app.hasher.computed().values().sum()
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::support::client::PASSWORD;
 use crate::support::host::host_of;
 use crate::support::hunter::{Hunter, Reply};
 use crate::support::provider::{Fault, Provider};
+use crate::support::servers::Smtp;
 use crate::support::visit::{Form, Page, Visit};
 
 /// The same by the provider's button on the page to register on.
@@ -343,4 +344,34 @@ async fn the_form_of_a_registration_keeps_what_was_typed(setup: Setup) {
     let page = visit.submit(&form, &[("csrf", "AAAA"), ("username", "ivan"), ("password", PASSWORD)]).await.expect(403);
     assert_eq!(field(&page.form("/oauth/register"), "username"), "ivan");
     assert_eq!(field(&page.form("/oauth/register"), "code"), "NOBODYS2030X");
+}
+
+on_every_setup!(a_first_visit_where_registration_is_quiet_ends_at_the_mailbox_whosever_the_address_is);
+async fn a_first_visit_where_registration_is_quiet_ends_at_the_mailbox_whosever_the_address_is(setup: Setup) {
+    let smtp = Smtp::start().await;
+    let settings = Smtp::settings(smtp.port);
+    let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    settings.push(("REFERRAL_ACCOUNTS_REGISTRATION", "quiet"));
+    let (test, corp) = start(setup, &settings).await;
+    let body = json!({"username": "owner", "email": "owner@example.com", "password": PASSWORD});
+    test.client().post("/api/v1/auth/user", &body).await.expect(202);
+    let mut pages = Vec::new();
+    for (name, address) in [("first", "free@example.com"), ("second", "owner@example.com")] {
+        is_now(&corp, json!({"sub": name, "email": address}));
+        let mut visit = browser_of(&test);
+        let page = come(&mut visit, "corp").await.expect(200);
+        let typed = [("username", name), ("email", address)];
+        pages.push(visit.submit(&new_account(&page), &typed).await.expect(403).text);
+        // Nor does the next visit tell, until the address is confirmed.
+        pages.push(come(&mut visit, "corp").await.expect(403).text);
+        assert_eq!(who(&visit).await, None);
+    }
+    assert!(pages.iter().all(|page| page == &pages[0] && page.contains("Look into your mailbox")), "{pages:?}");
+    test.drain().await;
+    let token = smtp.mail_to("free@example.com").token();
+    test.client().post("/api/v1/auth/confirm", &json!({"token": token})).await.expect(204);
+    is_now(&corp, json!({"sub": "first", "email": "free@example.com"}));
+    let mut visit = browser_of(&test);
+    come(&mut visit, "corp").await.expect(303);
+    assert_eq!(who(&visit).await.as_deref(), Some("first"));
 }

@@ -23,10 +23,11 @@ pub enum Outcome {
 /// A write whose traces can be looked for.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Of this name, with this code of this user's, if any.
+    /// Of this name, with this code of this user's, if any; where mails are sent, with one.
     Registration {
         name: String,
         code: Option<(String, String)>,
+        mailed: bool,
     },
     /// A code of this user's, in the place of a former one, if any.
     Code {
@@ -114,7 +115,7 @@ impl Caller {
     /// Makes a write and notes what came of it.
     pub async fn make(&self, write: Write) -> Call {
         let (outcome, _) = match &write {
-            Write::Registration { name, code } => {
+            Write::Registration { name, code, .. } => {
                 let mut body = json!({"username": name, "email": format!("{name}@example.com"), "password": PASSWORD});
                 if let Some((_, code)) = code {
                     body["code"] = json!(code);
@@ -183,7 +184,7 @@ impl Write {
         let number = async |sql: String| witness::number(url, &sql).await;
         let user = |name: &str| format!("(select id from users where email_key = '{name}@example.com')");
         match self {
-            Self::Registration { name, code } => {
+            Self::Registration { name, code, mailed } => {
                 let users = number(format!("select count(*) from users where email_key = '{name}@example.com'")).await;
                 let logins =
                     number(format!("select count(*) from logins where login_key in ('{name}', '{name}@example.com')"));
@@ -192,6 +193,12 @@ impl Write {
                     let me = user(name);
                     let any = number(format!("select count(*) from referrals where referee_id = {me}")).await;
                     parts.push((any, i64::from(code.is_some())));
+                    if *mailed {
+                        let mails = number(format!("select count(*) from mails where user_id = {me}")).await;
+                        let sent = "mails m join jobs j on j.kind = 'send_mail' and j.created_at = m.created_at";
+                        let jobs = number(format!("select count(*) from {sent} where m.user_id = {me}")).await;
+                        parts.extend([(mails, 1), (jobs, 1)]);
+                    }
                     if let Some((owner, code)) = code {
                         let right = format!(
                             "select count(*) from referrals r join codes c on c.owner_id = r.referrer_id \

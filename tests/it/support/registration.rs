@@ -2,10 +2,12 @@
 
 use referral::features::accounts::actions::registration::Entry;
 use referral::features::accounts::store::NewUser;
+use referral::features::mails::model::{NewMail, Told};
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;
 use referral::kernel::handle::InvitationKey;
-use referral::kernel::ids::UserId;
+use referral::kernel::ids::{MailId, UserId};
+use referral::kernel::mail::MailKind;
 use referral::kernel::time::Time;
 use referral::kernel::verdict::Verdict;
 use uuid::Uuid;
@@ -35,6 +37,20 @@ pub fn entry(name: &str, code: Option<InvitationKey>) -> Entry {
         status: Status::Confirmed,
         mail: None,
         quiet: None,
+    }
+}
+
+/// The mail that tells somebody new of their registration.
+pub fn confirmation(user: &NewUser) -> NewMail {
+    NewMail {
+        id: MailId::new(),
+        user: user.id,
+        kind: MailKind::Confirm,
+        language: "en",
+        address_key: user.email_key.clone(),
+        created_at: Time(user.created_at.0 - 1),
+        expires_at: Time(user.created_at.0 + 1),
+        told: Told { sealed: "sealed".to_owned() },
     }
 }
 

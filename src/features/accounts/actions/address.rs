@@ -7,9 +7,10 @@ use crate::db::{Tx, Work};
 use crate::features::accounts::model::disposable::is_disposable;
 use crate::features::accounts::model::{Credentials, check_name_against};
 use crate::features::accounts::store;
-use crate::features::codes;
+use crate::features::audit::model::Event;
 use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::NewMail;
+use crate::features::{audit, codes};
 use crate::idempotency::Sent;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -109,6 +110,7 @@ async fn take(tx: &mut Tx<'_>, input: &Change) -> Result<Changed> {
     let used = mails::use_link(tx, input.link, MailKind::Confirm, input.now).await?;
     let before = store::change_email(tx, used.user, &used.address_key, input.now).await?;
     let before = before.ok_or(Refusal::LinkExpired)?;
+    audit::actions::record(tx, input.now, Event::AddressChanged(used.user)).await?;
     for kind in MailKind::WITH_LINK {
         mails::end_links(tx, used.user, kind, input.now).await?;
     }

@@ -74,7 +74,7 @@ async fn recognised(app: &App, typed: &str, password: &str, client: IpAddr) -> R
     let kinds = store::hash_kinds(&app.db).await?;
     let kinds = kinds.iter().filter_map(|kind| hashing::Kind::of(kind));
     let (user, stored, form) = proven(app, found, password, kinds, Refusal::BadCredentials).await?;
-    let_in(app, &user)?;
+    let_in(app, &user, unconfirmed(app))?;
     Ok(Recognised { user: user.id, stored, password: form })
 }
 
@@ -103,7 +103,7 @@ impl Recognised {
             return Err(Refusal::BadCredentials.into());
         }
         let (user, stored, password) = proven(app, found, &self.password, [], Refusal::BadCredentials).await?;
-        let_in(app, &user)?;
+        let_in(app, &user, unconfirmed(app))?;
         Ok(Self { user: user.id, stored, password })
     }
 
@@ -158,20 +158,25 @@ pub async fn hold_password(tx: &mut Tx<'_>, user: UserId, stored: &str) -> Resul
     if store::hold_password(tx, user, stored).await? { Ok(()) } else { Err(Refusal::BadCredentials.into()) }
 }
 
-/// Whether a person who has proven who they are may log in; if not, why.
+/// Whether a person who has proven by an identity, or by having made it, that the account is theirs may log in; if not,
+/// why. Whether somebody else has the address shows in none of it.
 pub async fn admit(app: &App, user: UserId) -> Result<()> {
     let user = store::credentials_of(&app.db, user).await?.ok_or(Refusal::BadCredentials)?;
-    let_in(app, &user)
+    let_in(app, &user, Refusal::EmailUnconfirmed)
 }
 
-fn let_in(app: &App, user: &Credentials) -> Result<()> {
+/// What a right password is told before the address is confirmed: where a registration tells nothing, a log-in does not
+/// tell either that there is an account to confirm.
+fn unconfirmed(app: &App) -> Refusal {
+    if app.config.is_quiet() { Refusal::BadCredentials } else { Refusal::EmailUnconfirmed }
+}
+
+fn let_in(app: &App, user: &Credentials, unconfirmed: Refusal) -> Result<()> {
     if user.disabled {
         return Err(Refusal::BadCredentials.into());
     }
     if app.config.confirms_before_log_in() && !user.email_proven {
-        // Where a registration tells nothing, a log-in does not tell either that there is an account to confirm.
-        let refusal = if app.config.is_quiet() { Refusal::BadCredentials } else { Refusal::EmailUnconfirmed };
-        return Err(refusal.into());
+        return Err(unconfirmed.into());
     }
     let settings = &app.config.email;
     match bars(user.verdict, settings.check, user.created_at, settings.give_up(), app.clock.now()) {

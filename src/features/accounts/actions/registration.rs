@@ -42,8 +42,8 @@ pub enum Invitation {
 }
 
 /// All that a registration writes, and nothing else is written with one. What every registration writes stands in
-/// `REGISTER` too; for what only some write, [`is_plain`](Self::is_plain) tells that it is there, and
-/// [`write_in_steps`] writes it.
+/// `REGISTER` too, and with the mail in `REGISTER_AND_TELL`; for what only some write, [`is_plain`](Self::is_plain)
+/// tells that it is there, and [`write_in_steps`] writes it.
 #[derive(Clone)]
 pub struct Entry {
     pub actor: Actor,
@@ -67,18 +67,18 @@ pub struct Entry {
 pub struct Quiet {
     /// Until when the name is held, whosever the address is.
     held_until: Time,
-    /// To whoever has the address.
+    /// To whoever has the address or, where they are not to be told, to nobody.
     news: Option<NewMail>,
 }
 
 impl Entry {
     /// Whether one statement writes all of it. The fields are taken apart so that a new one has to be thought of here.
     fn is_plain(&self) -> bool {
-        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail, quiet } = self;
+        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail: _, quiet } = self;
         // Which code a handle stands for, only the steps can tell.
         let by_handle = matches!(code, Some(InvitationKey::Handle(_)));
         let folds = code.is_some() && referrals::actions::asks_to_fold(user.id);
-        arrival.is_none() && !check && !folds && !by_handle && mail.is_none() && quiet.is_none()
+        arrival.is_none() && !check && !folds && !by_handle && quiet.is_none()
     }
 }
 
@@ -116,7 +116,7 @@ pub async fn register(
     let quiet = match sent.actor().who {
         // The operator sees all addresses.
         Who::Operator => None,
-        _ if app.config.is_quiet() && !email_proven => Some(quiet(app, &new.email, language).await?),
+        _ if app.config.is_quiet() && !email_proven => Some(quiet(app, id, &new.email, language).await?),
         _ => None,
     };
     let counts = ReferralRules::of(&app.config).count(email_proven, verdict);
@@ -168,16 +168,21 @@ pub async fn register(
     Ok(registered)
 }
 
-/// What is prepared for an address that may be somebody's. How often its owner is told is limited.
-async fn quiet(app: &App, email: &Email, language: Language) -> Result<Quiet> {
+/// What is prepared for an address that may be somebody's. How often its owner is told is limited; the work is the same
+/// whether there is an owner, and whether they are told.
+async fn quiet(app: &App, new: UserId, email: &Email, language: Language) -> Result<Quiet> {
     let held_until = app.clock.now().plus(app.config.mail.confirm());
     let owner = store::credentials(&app.db, email.key()).await?.filter(|owner| !owner.disabled);
-    let news = match owner {
-        Some(owner) if app.limits.lets_mail(email.key()).await? => {
+    let may_be_told = app.limits.lets_mail(email.key()).await?;
+    let news = match owner.filter(|_| may_be_told) {
+        Some(owner) => {
             let to = To { user: owner.id, address: &owner.email, key: email.key() };
             mails::prepare(app, MailKind::AlreadyRegistered, language, to).await?
         }
-        _ => None,
+        None => {
+            let to = To { user: new, address: email.as_str(), key: email.key() };
+            mails::prepare_for_nobody(app, MailKind::AlreadyRegistered, language, to).await?
+        }
     };
     Ok(Quiet { held_until, news })
 }
@@ -212,13 +217,15 @@ async fn release(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
 /// place that chooses:
 ///
 /// - One statement, for what most registrations write, on an engine that is faster with it: on PostgreSQL one trip to
-///   the database instead of eight, and the referrer's slot is held for the length of one statement.
+///   the database instead of eight, and the referrer's slot is held for the length of one statement. There is another
+///   for those that a mail tells of.
 /// - A unit of work of single steps, for everything else: where there is no such statement (SQLite gains nothing by
 ///   one), where more is to be written than it writes, and where it wrote nothing, for only the steps can tell why.
 pub async fn write(db: &Db, entry: Entry) -> Result<()> {
     if entry.is_plain() {
-        let Entry { actor, user, code, status, .. } = &entry;
-        if store::register(db, *actor, user, code.as_ref(), *status).await? == Attempt::Written {
+        let Entry { actor, user, code, status, mail, .. } = &entry;
+        let referral = (code.as_ref(), *status);
+        if store::registration::register(db, *actor, user, referral, mail.as_ref()).await? == Attempt::Written {
             return Ok(());
         }
     }
@@ -246,8 +253,8 @@ pub async fn write_in_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     if entry.check {
         jobs::enqueue(tx, Kind::CheckEmail, user.id.to_string(), user.created_at).await?;
     }
-    let told = if is_free { &entry.mail } else { &entry.quiet.as_ref().and_then(|quiet| quiet.news.clone()) };
-    if let Some(mail) = told {
+    let news = entry.quiet.as_ref().and_then(|quiet| quiet.news.as_ref());
+    if let Some(mail) = if is_free { entry.mail.as_ref() } else { news } {
         mails::write(tx, mail).await?;
     }
     // Last, so that the referrer's slot is held as shortly as can be.

@@ -53,7 +53,7 @@ async fn change_email(
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
     app.limits.prove(caller.user).await?;
-    let password = proof(&app, &caller, &mut fields, "password").await?;
+    let password = proof(&app, caller.user, caller.session, &mut fields, "password").await?;
     let email = fields.parsed("email", Email::parse);
     let (password, email) = fields.all(password.zip(email))?;
     let sent = caller.answered(&Reply::empty(StatusCode::ACCEPTED))?;

@@ -39,12 +39,28 @@ pub struct To<'a> {
 
 /// A mail, before the unit of work that writes it; nothing where no mail is sent.
 pub async fn prepare(app: &App, kind: MailKind, language: Language, to: To<'_>) -> Result<Option<NewMail>> {
+    let recipient = Recipient::Address(to.address.to_owned());
+    prepare_for(app, kind, language, to, recipient).await
+}
+
+/// As [`prepare`], and nobody gets it: for where the work must not tell whether there is somebody.
+pub async fn prepare_for_nobody(app: &App, kind: MailKind, language: Language, to: To<'_>) -> Result<Option<NewMail>> {
+    prepare_for(app, kind, language, to, Recipient::Nobody).await
+}
+
+async fn prepare_for(
+    app: &App,
+    kind: MailKind,
+    language: Language,
+    to: To<'_>,
+    recipient: Recipient,
+) -> Result<Option<NewMail>> {
     if app.mailer.is_none() {
         return Ok(None);
     }
     let key = keys::current(app).await?;
     let id = MailId::new();
-    let told = told(&key, id, &Recipient::Address(to.address.to_owned()))?;
+    let told = told(&key, id, &recipient)?;
     Ok(Some(new_mail(app, id, kind, language, to, told)))
 }
 

@@ -1,6 +1,6 @@
 //! What mails are sent, and what the links in them are good for.
 
-use super::super::{Both, Code, Mutant, Sql, Unit};
+use super::super::{Alone, Both, Code, Mutant, Sql, Unit};
 
 const STORE: &str = "src/features/mails/store.rs";
 const ACTIONS: &str = "src/features/mails/actions/mod.rs";
@@ -158,7 +158,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a-referral-counts-unproven",
         file: MODEL,
-        swap: Code("let unproven = self.proof && !proven;", "let unproven = self.proof && !proven && false;"),
+        swap: Code("self.proof && !proven", "self.proof && !proven && false"),
         tests: Both(&["mails::confirmation::a_referral_counts_once_the_referee_has_confirmed_the_address"]),
         why: "addresses that nobody has bring rewards",
     },
@@ -172,7 +172,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a-proof-counts-nothing",
         file: CONFIRMATION,
-        swap: Code("rules.count(proven, verdict) => referrals", "rules.count(proven, verdict) && false => referrals"),
+        swap: Code("rules.count(proven, verdict)", "rules.count(proven, verdict) && false"),
         tests: Both(&["mails::confirmation::a_referral_counts_once_the_referee_has_confirmed_the_address"]),
         why: "referrals wait for ever",
     },
@@ -217,8 +217,26 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an-owner-is-told-without-end",
         file: REGISTRATION,
-        swap: Code("Some(owner) if app.limits.lets_mail(email.key()).await?", "Some(owner) if !owner.disabled"),
+        swap: Code("app.limits.lets_mail(email.key()).await?", "app.limits.lets_mail(email.key()).await? || true"),
         tests: Both(&["mails::quiet::whoever_has_an_address_is_told_a_few_times_only"]),
         why: "a mailbox is filled by registrations",
+    },
+    Mutant {
+        name: "who-comes-from-a-provider-is-not-told-to-confirm",
+        file: ACCOUNTS,
+        swap: Code("let_in(app, &user, Refusal::EmailUnconfirmed)", "let_in(app, &user, unconfirmed(app))"),
+        tests: Both(&[
+            "signin::first_visit::a_first_visit_where_registration_is_quiet_ends_at_the_mailbox_whosever_the_address_is",
+        ]),
+        why: "people who have just made an account are told that they may not come in",
+    },
+    Mutant {
+        name: "a-quiet-registration-writes-less",
+        file: REGISTRATION,
+        swap: Code("mails::write(tx, mail).await?;", "if is_free { mails::write(tx, mail).await?; }"),
+        tests: Alone(&[
+            "mails::quiet::a_quiet_registration_asks_the_database_the_same_for_every_address_on_postgresql",
+        ]),
+        why: "the time of an answer tells whose address it is",
     },
 ];

@@ -4,45 +4,59 @@ use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Unit};
 
 const ACTIONS: &str = "src/features/accounts/actions/registration.rs";
 const MODEL: &str = "src/features/accounts/model/mod.rs";
-const STORE: &str = "src/features/accounts/store.rs";
+const STATEMENT: &str = "src/features/accounts/store/registration.rs";
 const PASSWORD: &str = "src/features/accounts/model/password.rs";
 const REFERRALS: &str = "src/features/referrals/store.rs";
 
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "registered-with-any-code-of-its-owner",
-        file: STORE,
+        file: STATEMENT,
         swap: Sql("on s.owner_id = c.owner_id and s.code_id = c.id", "on s.owner_id = c.owner_id"),
         tests: Postgres(&["replaced::a_code_that_was_replaced_refers_nobody"]),
         why: "a code that was replaced goes on referring people, in the statement that PostgreSQL registers by",
     },
     Mutant {
         name: "registered-with-an-expired-code",
-        file: STORE,
+        file: STATEMENT,
         swap: Sql("from judged where expires_at > now", "from judged where expires_at is not null"),
         tests: Postgres(&["laws::codes::an_expired_code_makes_room_and_refers_nobody"]),
         why: "an expired code refers people, in the statement that PostgreSQL registers by",
     },
     Mutant {
         name: "registered-without-holding-the-slot",
-        file: STORE,
+        file: STATEMENT,
         swap: Sql("where c.code_hash = $10 for share of s", "where c.code_hash = $10"),
         tests: Alone(&["accounts::statement::one_statement_that_waited_for_a_change_of_the_slot_judges_by_the_change"]),
         why: "a registration goes by a code that ends before its commit",
     },
     Mutant {
         name: "registered-by-the-clock-alone",
-        file: STORE,
+        file: STATEMENT,
         swap: Sql("greatest(referral_now(), recorded_at) as now", "referral_now() as now"),
         tests: Postgres(&["laws::codes::times_in_a_slot_never_go_backwards"]),
         why: "a referral is on record before its code",
     },
     Mutant {
         name: "registered-without-the-referral",
-        file: STORE,
+        file: STATEMENT,
         swap: Sql("from entrance, person where entrance.owner_id is not null", "from entrance, person where 1 = 0"),
         tests: Alone(&["accounts::statement::one_statement_writes_what_the_steps_write"]),
         why: "a code is accepted and nobody is credited",
+    },
+    Mutant {
+        name: "registered-without-the-mail",
+        file: STATEMENT,
+        swap: Sql("$17::bigint, 0 from person", "$17::bigint, 0 from person where 1 = 0"),
+        tests: Alone(&["accounts::statement::one_statement_writes_what_the_steps_write"]),
+        why: "the link that was sent does nothing",
+    },
+    Mutant {
+        name: "registered-without-the-job-of-the-mail",
+        file: STATEMENT,
+        swap: Sql("$16::bigint, $16::bigint, 0 from person", "$16::bigint, $16::bigint, 0 from person where 1 = 0"),
+        tests: Alone(&["accounts::statement::one_statement_writes_what_the_steps_write"]),
+        why: "the mail is never sent",
     },
     Mutant {
         name: "a-taken-name",

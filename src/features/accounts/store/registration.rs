@@ -1,0 +1,76 @@
+//! A registration as one statement, on the engine that gains by it.
+
+use super::{NewUser, values};
+use crate::db::{Attempt, Db};
+use crate::features::mails::model::NewMail;
+use crate::features::referrals::model::Status;
+use crate::kernel::actor::Actor;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::handle::InvitationKey;
+use crate::{params, sql};
+
+/// $1 to $9 are those of `INSERT_USER`, $10 is the code's hash, if there is a code, $11 the referral's status. As in
+/// the steps, the slot is locked before the clock is read; all that is written is made from what was decided then.
+macro_rules! registration {
+    (and $beside:literal) => {
+        concat!(
+            "with held as materialized (
+                select s.owner_id, c.ordinal, s.expires_at, s.recorded_at
+                from code_strings c join code_slots s on s.owner_id = c.owner_id and s.code_id = c.id
+                where c.code_hash = $10 for share of s
+            ), judged as materialized (
+                select owner_id, ordinal, expires_at, greatest(referral_now(), recorded_at) as now from held
+            ), entrance as materialized (
+                select owner_id, ordinal, now from judged where expires_at > now
+                union all select null, null, null where $10 is null
+            ), person as (
+                insert into users (id, username, email, name_key, email_key, password_hash, created_at, is_manager,
+                                   discoverable, email_verdict, email_proven_at)
+                select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bigint, false, true, $8::text,
+                       $9::bigint
+                from entrance returning id
+            ), keys as (
+                insert into logins (login_key, user_id)
+                select $4::text, id from person where $4::text <> $5::text union all select $5::text, id from person
+            ), referral as (
+                insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
+                select entrance.owner_id, person.id, entrance.ordinal, entrance.now, $11::text
+                from entrance, person where entrance.owner_id is not null
+            )",
+            $beside,
+            " select 1 from person"
+        )
+    };
+}
+
+sql! {
+    /// What most write: a row when it was written, none when the code is no good.
+    REGISTER = { postgres: registration!(and "") };
+    /// The same, and a mail with its job. $12 to $17 are the mail's, $18 is what the job is told.
+    REGISTER_AND_TELL = {
+        postgres: registration!(and ", mail as (
+                insert into mails (id, user_id, kind, language, address_key, created_at, expires_at, attempts)
+                select $12::uuid, person.id, $13::text, $14::text, $15::text, $16::bigint, $17::bigint, 0 from person
+            ), work as (
+                insert into jobs (kind, subject, payload, created_at, run_at, attempts)
+                select 'send_mail', $12::uuid::text, $18::text, $16::bigint, $16::bigint, 0 from person
+            )"),
+    };
+}
+
+/// Makes an account, the referral and the mail that tells of it, in one statement.
+pub async fn register(
+    db: &Db,
+    actor: Actor,
+    new: &NewUser,
+    (code, status): (Option<&InvitationKey>, Status),
+    mail: Option<&NewMail>,
+) -> Result<Attempt> {
+    let beside = params![code.map(InvitationKey::bytes), status.word()];
+    let most = || values(new).into_iter().chain(beside);
+    let Some(mail) = mail else { return db.attempt(actor, &REGISTER, |_| most().collect()).await };
+    let told = serde_json::to_string(&mail.told).map_err(|error| Error::Internal(format!("a mail's job: {error}")))?;
+    let of_mail =
+        params![mail.id, mail.kind.word(), mail.language, &mail.address_key, mail.created_at, mail.expires_at, told,];
+    db.attempt(actor, &REGISTER_AND_TELL, |_| most().chain(of_mail).collect()).await
+}
