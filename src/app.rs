@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::brand::Brand;
 use crate::cache::changes::Changes;
 use crate::cache::redis::Redis;
 use crate::cache::{Cache, Recent};
@@ -75,6 +76,8 @@ pub struct App {
     /// Who waits for the same rows waits here.
     pub turns: Arc<Turns>,
     pub metrics: Metrics,
+    /// How pages are signed.
+    pub brand: Brand,
     /// What goes on beside the requests, and how it is.
     pub loops: Loops,
     /// Whether the database takes part.
@@ -130,6 +133,7 @@ impl App {
             providers: Providers::open(&config.providers, PATIENCE)?,
             turns: Arc::new(Turns::new(rooms)),
             metrics: Metrics::default(),
+            brand: Brand::of(&config.branding)?,
             loops: Loops::default(),
             readiness,
             work_to_do: Notify::new(),

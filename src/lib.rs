@@ -5,6 +5,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
+pub mod brand;
 pub mod cache;
 pub mod cli;
 pub mod clicks;

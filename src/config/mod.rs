@@ -2,6 +2,7 @@
 //!
 //! Whatever is wrong is said in a sentence with a remedy before anything starts.
 
+mod branding;
 mod complaints;
 mod dotenv;
 mod effective;
@@ -24,6 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use self::complaints::Complaints;
+pub use branding::{Branding, Logo};
 pub use effective::effective;
 pub use file::cannot_read;
 pub use links::{Credit, Links};
@@ -61,6 +63,7 @@ pub struct Config {
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
     pub links: Links,
+    pub branding: Branding,
     pub limits: Limits,
     pub retention: Retention,
     pub log: Log,
@@ -417,6 +420,7 @@ impl Config {
         for origin in &self.http.cors_origins {
             wrong.origin("http.cors_origins", origin);
         }
+        self.branding.check(&mut wrong);
         self.links.check(&self.http.public_url, &mut wrong);
         wrong.web("email.hunter_url", &self.email.hunter_url);
         self.mail.check(&mut wrong);

@@ -14,5 +14,6 @@ pub mod oauth;
 pub mod participants;
 pub mod programs;
 pub mod referrals;
+pub mod share;
 pub mod signin;
 pub mod tokens;

@@ -89,7 +89,7 @@ pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: 
     if let Some(problem) = response.extensions_mut().get_mut::<Problem>() {
         problem.violated.extend(counted.iter().filter(|one| one.refused).map(|one| one.quota));
     }
-    let mut response = write_problem(response, &names, wrote, reader);
+    let mut response = write_problem(app, response, &names, wrote, reader);
     let headers = response.headers_mut();
     if described == Some(true) {
         tell(&counted, headers);
@@ -192,7 +192,13 @@ impl Reader {
     }
 }
 
-fn write_problem(mut response: Response, names: &Correlation, wrote: bool, reader: Option<Reader>) -> Response {
+fn write_problem(
+    app: &App,
+    mut response: Response,
+    names: &Correlation,
+    wrote: bool,
+    reader: Option<Reader>,
+) -> Response {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
     // This word promises that nothing was done; what was held up may have done something before.
     if problem.refusal == Refusal::Overloaded && wrote {
@@ -214,15 +220,15 @@ fn write_problem(mut response: Response, names: &Correlation, wrote: bool, reade
     let response = problem.render(names.id);
     // What a route answers to other methods is no promise of its operations.
     match reader.filter(|reader| !reader.described || problem.refusal == Refusal::MethodNotAllowed) {
-        Some(reader) => for_reader(response, &problem, names, reader),
+        Some(reader) => for_reader(app, response, &problem, names, reader),
         None => response,
     }
 }
 
 /// The refusal as its reader wants it.
-fn for_reader(mut response: Response, problem: &Problem, names: &Correlation, reader: Reader) -> Response {
+fn for_reader(app: &App, mut response: Response, problem: &Problem, names: &Correlation, reader: Reader) -> Response {
     if let Some(words) = reader.words()
-        && let Ok((headers, html)) = pages::refusal(problem, words, names.id)
+        && let Ok((headers, html)) = pages::refusal(app, problem, words, names.id)
     {
         response.headers_mut().extend(headers);
         *response.body_mut() = html.into();

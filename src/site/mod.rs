@@ -1,6 +1,7 @@
 //! The service as a site: what surrounds every request, all routes, and the documents about them.
 
 pub mod accept;
+pub mod brand;
 pub mod connections;
 pub mod correlation;
 pub mod cors;

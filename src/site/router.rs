@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::header::ACCEPT;
 use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::accept::prefers_page;
 use super::cors::Cors;
 use super::guard::{Guard, guard};
-use super::{docs, health, openapi};
+use super::{brand, docs, health, openapi};
 use crate::app::App;
 use crate::features::{
-    accounts, clients, codes, identities, links, managers, oauth, participants, programs, referrals, signin, tokens,
+    accounts, clients, codes, identities, links, managers, oauth, participants, programs, referrals, share, signin,
+    tokens,
 };
 use crate::kernel::error::Refusal;
+use crate::web::pages::HOME;
 use crate::web::problem::Problem;
 
 /// What is documented: the routes and their description cannot drift apart. In the order in which somebody needs them.
@@ -57,15 +61,23 @@ pub fn router(app: Arc<App>) -> Router {
     let state = Arc::new(Guard { app: app.clone(), cors, described });
     routes
         .merge(docs::router(document))
+        .merge(brand::router())
         .merge(accounts::pages::router())
         .merge(oauth::pages::router())
         .merge(signin::pages::router())
         .merge(links::pages::router())
-        .route("/", get(|| async { Redirect::temporary("/docs") }))
+        .merge(share::pages::router())
+        .route("/", get(lead_in))
         .fallback(|| async { Problem::from(Refusal::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Refusal::MethodNotAllowed) })
         .layer(from_fn_with_state(state, guard))
         .with_state(app)
+}
+
+/// People find their own page, programs and their makers the documentation.
+async fn lead_in(headers: HeaderMap) -> Redirect {
+    let accept: Vec<HeaderValue> = headers.get_all(ACCEPT).iter().cloned().collect();
+    Redirect::temporary(if prefers_page(&accept) { HOME } else { "/docs" })
 }
 
 /// A slash at the end changes nothing; routes are found without it.

@@ -75,7 +75,7 @@ impl Browser {
 
     /// The answer to a form, which must not be a redirect to others, see [`pages::leave`].
     pub fn leave(&self, answer: Response) -> Result<Response> {
-        pages::leave(self.words, answer)
+        pages::leave(&self.app, self.words, answer)
     }
 
     /// The answer, or a page that says what went wrong.

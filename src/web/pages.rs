@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, status};
+pub use super::views::HOME;
 use super::views::destination::Destination;
 use super::views::notes::whole_seconds;
 use super::views::words::Words;
@@ -16,10 +17,8 @@ use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::RequestId;
 use crate::kernel::parameters::Parameters;
 
-/// Where a log-in leads when no program has sent the person.
-pub const HOME: &str = "/oauth/apps";
-/// The same, for who has just made an account.
-pub const HOME_REGISTERED: &str = "/oauth/apps?registered";
+/// Where a log-in leads when no program has sent the person, and they have just made an account.
+pub const HOME_REGISTERED: &str = "/share?done=registered";
 /// Where people make an account.
 pub const REGISTER: &str = "/oauth/register";
 /// The same, for whom somebody has invited in vain.
@@ -46,7 +45,7 @@ pub fn request_on(next: &str) -> Parameters {
 
 /// A page, with the cookie if the browser has none.
 pub fn page(app: &App, visitor: &Visitor, status: StatusCode, view: &impl View) -> Result<Response> {
-    let (headers, html) = render(view)?;
+    let (headers, html) = render(view, &app.brand)?;
     let mut response = (status, headers, html).into_response();
     visitor.remember(app, response.headers_mut());
     Ok(response)
@@ -66,7 +65,7 @@ pub fn see_other(app: &App, visitor: &Visitor, location: &str) -> Result<Respons
 /// The answer to a form. Chromium holds every redirect behind a form to the `form-action` of the form's page, those of
 /// the client's own callback too. So no redirect leads from a form to others, nor to the authorization endpoint, which
 /// may redirect to them: a page of ours goes there by itself, and what it meets is behind no form any more.
-pub fn leave(words: &'static Words, answer: Response) -> Result<Response> {
+pub fn leave(app: &App, words: &'static Words, answer: Response) -> Result<Response> {
     let (mut parts, body) = answer.into_parts();
     let Some(location) = parts.headers.get(LOCATION) else { return Ok(Response::from_parts(parts, body)) };
     let location = location.to_str().unwrap_or_default().to_owned();
@@ -75,7 +74,7 @@ pub fn leave(words: &'static Words, answer: Response) -> Result<Response> {
     }
     let no_header = || Error::Internal("an address that no page leads to".into());
     let to = Destination::of(&location).ok_or_else(no_header)?;
-    let (headers, html) = render(&Leaving { words, to: &to })?;
+    let (headers, html) = render(&Leaving { words, to: &to }, &app.brand)?;
     let refresh = HeaderValue::from_str(&format!("0; url={}", to.address())).map_err(|_| no_header())?;
     parts.status = StatusCode::OK;
     parts.headers.remove(LOCATION);
@@ -107,7 +106,7 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
     let way = match problem.refusal {
         Refusal::SignInExpired => Way::LogIn(HOME),
         Refusal::LinkExpired if app.config.mail.is_on() => Way::Reset,
-        _ => Way::Apps,
+        _ => Way::Home,
     };
     if let Some(context) = problem.context.as_ref().filter(|_| problem.refusal == Refusal::Internal) {
         tracing::error!(context, "a page failed");
@@ -151,7 +150,7 @@ fn message(problem: &Problem) -> Message<'static> {
 }
 
 /// A refusal for a browser that is on none of the pages above, so it has no form to be told on.
-pub fn refusal(problem: &Problem, words: &'static Words, request: RequestId) -> Result<(HeaderMap, String)> {
+pub fn refusal(app: &App, problem: &Problem, words: &'static Words, request: RequestId) -> Result<(HeaderMap, String)> {
     let view = RefusalPage {
         words,
         message: message(problem),
@@ -159,7 +158,7 @@ pub fn refusal(problem: &Problem, words: &'static Words, request: RequestId) -> 
         code: problem.refusal.word(),
         request: &request.to_string(),
     };
-    render(&view)
+    render(&view, &app.brand)
 }
 
 /// When to come back.

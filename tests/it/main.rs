@@ -33,6 +33,7 @@ mod participants;
 mod programs;
 mod providers;
 mod replaced;
+mod share;
 mod signin;
 mod stale;
 mod structure;

@@ -22,7 +22,7 @@ use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::handle::{HandleKey, InvitationKey};
 use crate::kernel::ids::UserId;
-use crate::kernel::page::{Page, PageRequest};
+use crate::kernel::page::{Cursor, Page, PageRequest, Start};
 use crate::kernel::time::Time;
 
 /// Drawing a taken string this often means that the random source is broken.
@@ -37,26 +37,32 @@ struct NewCode {
     chosen: bool,
     expires_at: Time,
     replace: bool,
+    behind: Option<i64>,
     /// How many the owner may make within a day.
     most: Option<i64>,
 }
 
-/// Makes a code. With `replace` the active one, if any, is revoked in the same step.
-pub async fn create(
-    app: &App,
-    sent: impl Into<Sent<OwnedCode>>,
-    owner: UserId,
-    code: Option<Code>,
-    expires_at: Time,
-    replace: bool,
-) -> Result<OwnedCode> {
+/// A code that somebody wants to have.
+pub struct Wanted {
+    /// The string that they choose; nothing for one that is drawn.
+    pub code: Option<Code>,
+    pub expires_at: Time,
+    /// Whether the active one, if any, is revoked in the same step.
+    pub replace: bool,
+    /// The owner's codes that they know of: where there are more meanwhile, nothing is made.
+    pub behind: Option<i64>,
+}
+
+/// Makes a code.
+pub async fn create(app: &App, sent: impl Into<Sent<OwnedCode>>, owner: UserId, wanted: Wanted) -> Result<OwnedCode> {
+    let Wanted { code, expires_at, replace, behind } = wanted;
     let chosen = code.is_some();
     let candidates = match code {
         Some(code) => vec![code],
         None => app.random_codes(DRAWS)?,
     };
     let most = app.limits.codes_a_day();
-    let new = NewCode { owner, candidates, chosen, expires_at, replace, most };
+    let new = NewCode { owner, candidates, chosen, expires_at, replace, behind, most };
     let sent = sent.into().of(|(made, _): &(OwnedCode, i64)| made);
     let (made, version) = app.write_for(sent, owner, new, |tx, new| Box::pin(make(tx, new))).await?;
     app.code_changed(owner, version).await;
@@ -67,6 +73,9 @@ async fn make(tx: &mut Tx<'_>, new: &NewCode) -> Result<(OwnedCode, i64)> {
     let mut slot = store::lock(tx, new.owner).await?;
     if !store::owner_is_live(tx, new.owner).await? {
         return Err(Refusal::InvalidToken.into());
+    }
+    if new.behind.is_some_and(|known| known != slot.issued) {
+        return Err(Refusal::ActiveCodeExists.into());
     }
     if new.replace && slot.active().is_some() {
         after_joins(tx, &mut slot).await?;
@@ -180,6 +189,16 @@ pub async fn find_by_email(app: &App, caller: Subject, email: &Email) -> Result<
     found
         .filter(|code| code.discoverable || caller == Subject::Person(UserId(code.owner)))
         .ok_or_else(|| Refusal::NoActiveCode.into())
+}
+
+/// The code that the owner was given last, dead or alive.
+pub async fn latest_of(app: &App, owner: UserId) -> Result<Option<OwnedCode>> {
+    let first = store::list(&app.db, owner, PageRequest { start: Start::Page(1), size: 1 }).await?;
+    if first.total <= 1 {
+        return Ok(first.items.into_iter().next());
+    }
+    let last = PageRequest { start: Start::After(Cursor(first.total - 1)), size: 1 };
+    Ok(store::list(&app.db, owner, last).await?.items.into_iter().next())
 }
 
 /// The owner's active code.

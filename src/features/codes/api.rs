@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::actions;
+use super::actions::{self, Wanted};
 use super::model::{OwnedCode, State as CodeState};
 use crate::app::App;
 use crate::features::tokens::caller::{Person, Reader, need};
@@ -174,7 +174,8 @@ async fn create(
     let expires_at = fields.all(expires_at)?;
     let tell = |made: &OwnedCode| Reply::json(StatusCode::CREATED, &CodeOut::from(made));
     let sent = caller.sent(tell)?;
-    Ok(tell(&actions::create(&app, sent, caller.user, code, expires_at, query.flag("replace")?).await?)?)
+    let wanted = Wanted { code, expires_at, replace: query.flag("replace")?, behind: None };
+    Ok(tell(&actions::create(&app, sent, caller.user, wanted).await?)?)
 }
 
 problems!(ListProblems: person query[]);

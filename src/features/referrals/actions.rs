@@ -1,8 +1,9 @@
 //! Recording and listing referrals.
 
-use super::model::{Referee, Referrer, Status, View, Viewer};
+use super::model::{Latest, Referee, Referrer, Status, View, Viewer};
 use super::store;
 use crate::app::App;
+use crate::config::Visibility;
 use crate::db::Tx;
 use crate::features::codes::actions::{hold_off, note_joins};
 use crate::features::codes::model::HeldCode;
@@ -10,7 +11,7 @@ use crate::jobs::{self, Kind, Outcome};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::UserId;
-use crate::kernel::page::{Page, PageRequest};
+use crate::kernel::page::{Cursor, Page, PageRequest};
 use crate::kernel::time::Time;
 
 /// One registration in so many asks for marks to be set. Any list then has about so many rows behind its last mark.
@@ -45,6 +46,18 @@ pub async fn list(app: &App, referrer: UserId, viewer: Viewer, request: PageRequ
         View::Nothing => Err(Refusal::RefereesHidden.into()),
         view => Ok(page.map(|referee| referee.seen(view, shows_codes))),
     }
+}
+
+/// Those who came last with a referrer's codes, as the referrer's own page shows them: in full only where everybody may
+/// see them so, for others may look on.
+pub async fn latest(app: &App, referrer: UserId, before: Option<Cursor>, size: i64) -> Result<Latest> {
+    let view = match app.config.accounts.referees_visible_to {
+        Visibility::All => View::Full,
+        Visibility::Owner | Visibility::Masked => View::Masked,
+    };
+    let mut latest = store::latest(&app.db, referrer, before, size).await?;
+    latest.items = latest.items.into_iter().map(|referee| referee.seen(view, true)).collect();
+    Ok(latest)
 }
 
 /// Who brought somebody.

@@ -3,6 +3,7 @@
 use crate::config::Visibility;
 use crate::kernel::email::mask;
 use crate::kernel::ids::UserId;
+use crate::kernel::page::Cursor;
 use crate::kernel::time::Time;
 use crate::words;
 
@@ -19,6 +20,16 @@ pub struct Referee {
     pub status: Status,
     /// The code they came with; nothing once its owner has been erased.
     pub code: Option<String>,
+}
+
+/// Those of a referrer's referees that came last, or last before another.
+#[derive(Clone, Debug)]
+pub struct Latest {
+    /// The latest first.
+    pub items: Vec<Referee>,
+    pub total: i64,
+    /// Where older ones are.
+    pub older: Option<Cursor>,
 }
 
 words! {

@@ -4,7 +4,7 @@
 //! begins at the nearest mark, and the total is the last mark's ordinal plus the rows behind it. Registrations only add
 //! rows; marks are set later, by a job.
 
-use super::model::{Referee, Referrer, Status};
+use super::model::{Latest, Referee, Referrer, Status};
 use crate::db::{Db, Row, Tx};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
@@ -75,6 +75,27 @@ sql! {
             left join users u on u.id = p.referee_id
             left join codes c on c.owner_id = p.referrer_id and c.ordinal = p.code_ordinal
             order by p.id";
+    /// $1 referrer, $2 the row to go back from, $3 rows wanted, $4 viewer.
+    BEFORE = "with last_mark as (
+                select ordinal, referral_id from referral_marks
+                where referrer_id = $1 order by ordinal desc limit 1
+            ), head as (
+                select coalesce((select ordinal from last_mark), 0) + (
+                           select count(*) from referrals r where r.referrer_id = (select id from users where id = $1)
+                              and r.id > coalesce((select referral_id from last_mark), 0)) as total,
+                       coalesce((select is_manager from users where id = $4), false) as by_manager,
+                       coalesce((select discoverable from users where id = $1), false) as discoverable
+            ), page as (
+                select id, referrer_id, referee_id, code_ordinal, joined_at, status from referrals
+                where referrer_id = $1 and id < $2 order by id desc limit $3
+            )
+            select head.total, head.by_manager, p.id, u.id, u.username, u.email, p.joined_at, p.status, c.code,
+                   head.discoverable
+            from head
+            left join page p on true
+            left join users u on u.id = p.referee_id
+            left join codes c on c.owner_id = p.referrer_id and c.ordinal = p.code_ordinal
+            order by p.id desc";
     /// The referrer's slot is locked: no row with a lower number can still appear.
     MARK = "with last_mark as (
                 select ordinal, referral_id from referral_marks
@@ -151,6 +172,18 @@ pub async fn page(
     items.truncate(usize::try_from(request.size).unwrap_or(0));
     let next = items.last().filter(|_| more).map(|last| Cursor(last.sequence));
     Ok((Page { items, total, request, next }, seen))
+}
+
+/// Those of a referrer's referees that came last, the latest first.
+pub async fn latest(db: &Db, referrer: UserId, before: Option<Cursor>, size: i64) -> Result<Latest> {
+    let before = before.map_or(i64::MAX, |cursor| cursor.0);
+    let rows = db.scan(&BEFORE, params![referrer, before, size + 1, referrer]).await?;
+    let total = rows.first().map_or(Ok(0), |row| row.get(0))?;
+    let mut items = rows.iter().filter_map(|row| referee(row).transpose()).collect::<Result<Vec<_>>>()?;
+    let more = items.len() as i64 > size;
+    items.truncate(usize::try_from(size).unwrap_or(0));
+    let older = items.last().filter(|_| more).map(|last| Cursor(last.sequence));
+    Ok(Latest { items, total, older })
 }
 
 /// Sets the marks that are due in a referrer's list.

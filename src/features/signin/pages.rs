@@ -262,7 +262,7 @@ async fn log_out(browser: Browser, form: ProtectedForm) -> Response {
 async fn end_session(browser: &Browser, form: &ProtectedForm) -> Result<Response> {
     let app = &browser.app;
     if form.verified(&browser.visitor).is_none() {
-        return browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Apps);
+        return browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Home);
     }
     if let Some(person) = browser_sessions::person(app, &browser.visitor).await? {
         browser_sessions::end(app, browser.actor().person(person.user), person.id).await?;

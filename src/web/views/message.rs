@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::notes::Alert;
 use super::words::Words;
-use super::{local, plain};
+use super::{HOME, local, plain};
 use crate::kernel::error::{Error, Refusal};
 
 /// What a page without a form has to say.
@@ -29,6 +29,8 @@ pub enum Message<'a> {
     /// The form, or the way to a provider and back, has taken too long or belongs to another browser.
     Expired,
     LoggedOut,
+    /// The account is erased.
+    Erased,
     /// The link of a mail was used, or its time is over.
     LinkExpired,
     /// A mail with a link is on its way, if there is anybody to write to.
@@ -61,7 +63,7 @@ impl Message<'_> {
     /// For an error where there is no form to show it on.
     pub fn of(error: &Error) -> Self {
         match Alert::of(error) {
-            Some(Alert::WrongCredentials) => Self::AccessDenied,
+            Some(Alert::WrongCredentials | Alert::LogInAgain | Alert::LastWayIn) => Self::AccessDenied,
             Some(Alert::TooManyTries(seconds)) => Self::TooManyTries(seconds),
             Some(Alert::EmailCheckPending) => Self::EmailCheckPending,
             Some(Alert::EmailRefused) => Self::EmailRefused,
@@ -82,7 +84,8 @@ pub enum Way<'a> {
     LogIn(&'a str),
     /// To ask for a new link.
     Reset,
-    Apps,
+    /// To the person's own page.
+    Home,
 }
 
 /// Something said, and a way on.
@@ -112,7 +115,7 @@ impl<'a> Way<'a> {
         match self {
             Self::Again(path) | Self::LogIn(path) => path,
             Self::Reset => "/oauth/reset",
-            Self::Apps => "/oauth/apps",
+            Self::Home => HOME,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod language;
 pub mod mails;
 mod message;
 pub mod notes;
+pub mod share;
 pub mod words;
 
 use askama::Template;
@@ -18,9 +19,13 @@ use self::destination::Destination;
 pub use self::message::{Message, MessagePage, RefusalPage, Way};
 use self::notes::{Alert, Notes};
 use self::words::Words;
+use crate::brand::Brand;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::scope::{Scope, Scopes};
 use crate::kernel::time::Time;
+
+/// Where a person is when no program has sent them: their own page.
+pub const HOME: &str = "/share";
 
 /// What the pages let a browser do: show themselves with our style sheet, and send their forms to us.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
@@ -32,8 +37,8 @@ pub trait View: Template {
 }
 
 /// Headers and text of a page; its status is the caller's.
-pub fn render(page: &impl View) -> Result<(HeaderMap, String)> {
-    let html = page.render().map_err(|error| Error::Internal(format!("a page: {error}")))?;
+pub fn render(page: &impl View, brand: &Brand) -> Result<(HeaderMap, String)> {
+    let html = page.render_with_values(brand).map_err(|error| Error::Internal(format!("a page: {error}")))?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -201,17 +206,7 @@ pub struct AllowedApp<'a> {
     pub since: Time,
 }
 
-/// A code that somebody has, and those whom they invite register with.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnCode<'a> {
-    pub code: &'a str,
-    pub expires_at: Time,
-    /// The page to register on with it.
-    pub link: &'a str,
-}
-
-/// The page for people who came without a request of a program: their account, with their code and the consents they
-/// have given. Sends `csrf`, `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
+/// The consents that a person has given. Sends `csrf`, `client_id` to `/oauth/apps`, and `csrf` to `/oauth/logout`.
 #[derive(Template)]
 #[template(path = "apps.html")]
 pub struct Apps<'a> {
@@ -219,10 +214,6 @@ pub struct Apps<'a> {
     pub csrf: &'a str,
     /// Who is logged in.
     pub user: &'a str,
-    /// Whether the account has just been made.
-    pub registered: bool,
-    /// The active one.
-    pub code: Option<OwnCode<'a>>,
     pub apps: &'a [AllowedApp<'a>],
     /// The client from which access has just been withdrawn.
     pub withdrawn: Option<&'a str>,
@@ -255,7 +246,7 @@ fn is_weighty(scope: Scope) -> bool {
 
 /// A path of ours to link to, whatever it came from.
 fn local(path: &str) -> &str {
-    if path.starts_with("/oauth/") { path } else { "/oauth/apps" }
+    if path.starts_with("/oauth/") { path } else { HOME }
 }
 
 /// Without what is not seen but changes how the text around it is read: control characters, and those that turn the
@@ -289,7 +280,10 @@ mod tests {
                 let (client, code) = (Some(text), Some(text));
                 let providers = &providers;
                 let (csrf, next, mails) = (text, text, true);
-                render(&Login { words, csrf, next, client, username: text, code, providers, mails, alert })
+                render(
+                    &Login { words, csrf, next, client, username: text, code, providers, mails, alert },
+                    &Brand::default(),
+                )
             }),
             html(&|| {
                 let page = Register {
@@ -306,11 +300,11 @@ mod tests {
                     alert,
                     notes: &notes,
                 };
-                render(&page)
+                render(&page, &Brand::default())
             }),
             html(&|| {
                 let page = Consent { words, csrf: text, next: text, client: text, host: text, user: text, scopes };
-                render(&page)
+                render(&page, &Brand::default())
             }),
             html(&|| {
                 let page = Finish {
@@ -327,22 +321,20 @@ mod tests {
                     alert,
                     notes: &notes,
                 };
-                render(&page)
+                render(&page, &Brand::default())
             }),
             html(&|| {
-                let code = Some(OwnCode { code: text, expires_at: since, link: text });
-                let (registered, withdrawn) = (true, Some(text));
-                render(&Apps { words, csrf: text, user: text, registered, code, apps: &[app], withdrawn })
+                render(&Apps { words, csrf: text, user: text, apps: &[app], withdrawn: Some(text) }, &Brand::default())
             }),
-            html(&|| render(&ConfirmEmail { words, csrf: text, token: text, email: text, alert })),
-            html(&|| render(&AskForReset { words, csrf: text, email: text, alert, notes: &notes })),
+            html(&|| render(&ConfirmEmail { words, csrf: text, token: text, email: text, alert }, &Brand::default())),
+            html(&|| render(&AskForReset { words, csrf: text, email: text, alert, notes: &notes }, &Brand::default())),
             html(&|| {
                 let (csrf, token, user) = (text, text, text);
-                render(&NewPassword { words, csrf, token, user, least: 12, alert, notes: &notes })
+                render(&NewPassword { words, csrf, token, user, least: 12, alert, notes: &notes }, &Brand::default())
             }),
             html(&|| {
                 let message = Message::ProviderDenied(text);
-                render(&MessagePage { words, message, way: Way::Again(text) })
+                render(&MessagePage { words, message, way: Way::Again(text) }, &Brand::default())
             }),
         ]
     }
@@ -376,8 +368,8 @@ mod tests {
     fn headers_keep_pages_private_and_say_their_language() {
         for language in Language::ALL {
             let words = language.words();
-            let page = MessagePage { words, message: Message::LoggedOut, way: Way::Apps };
-            let (headers, html) = render(&page).unwrap();
+            let page = MessagePage { words, message: Message::LoggedOut, way: Way::Home };
+            let (headers, html) = render(&page, &Brand::default()).unwrap();
             assert_eq!(headers[CACHE_CONTROL], "no-store");
             assert_eq!(headers[VARY], "accept-language");
             assert_eq!(headers[CONTENT_LANGUAGE], words.lang);

@@ -12,6 +12,10 @@ pub enum Alert {
     WrongCredentials,
     /// Seconds until the next try.
     TooManyTries(u64),
+    /// The person has to show once more who they are.
+    LogInAgain,
+    /// Without what was to go the person could not log in any more.
+    LastWayIn,
     EmailCheckPending,
     EmailRefused,
     /// The person has to show first that the address is theirs.
@@ -27,6 +31,8 @@ impl Alert {
     pub fn of(error: &Error) -> Option<Self> {
         match error {
             Error::Refused(Refusal::BadCredentials | Refusal::WrongPassword) => Some(Self::WrongCredentials),
+            Error::Refused(Refusal::LastWayIn) => Some(Self::LastWayIn),
+            Error::Refused(Refusal::LogInAgain) => Some(Self::LogInAgain),
             Error::Refused(Refusal::EmailCheckPending) => Some(Self::EmailCheckPending),
             Error::Refused(Refusal::EmailRefused) => Some(Self::EmailRefused),
             Error::Refused(Refusal::EmailUnconfirmed) => Some(Self::ConfirmFirst),
@@ -47,6 +53,8 @@ impl Alert {
         match self {
             Self::WrongCredentials => words.wrong_credentials.to_owned(),
             Self::TooManyTries(seconds) => (words.too_many_tries)(seconds),
+            Self::LastWayIn => words.share.last_way_in.to_owned(),
+            Self::LogInAgain => words.share.fresh_hint.to_owned(),
             Self::EmailCheckPending => words.email_check_pending.to_owned(),
             Self::EmailRefused => words.email_refused.to_owned(),
             Self::ConfirmFirst => words.confirm_first.to_owned(),
@@ -89,6 +97,7 @@ impl Notes {
             Error::Refused(refusal @ Refusal::UsernameTaken) => one("username", refusal),
             Error::Refused(refusal @ Refusal::EmailTaken) => one("email", refusal),
             Error::Refused(refusal @ Refusal::CodeNotUsable) => one("code", refusal),
+            Error::Refused(refusal @ (Refusal::HandleTaken | Refusal::HandleChosen)) => one("handle", refusal),
             _ => Self::none(),
         }
     }

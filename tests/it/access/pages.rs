@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use Seen::{Form, Leaves, Public, Says};
+use Seen::{File, Form, Leads, Leaves, Public, Says};
 use referral::features::accounts::actions::administration;
 use reqwest::Method;
 use serde_json::json;
@@ -23,6 +23,10 @@ enum Seen {
     Says(u16),
     /// A page that goes on by itself to an address that begins so.
     Leaves(&'static str),
+    /// A redirect to this address.
+    Leads(&'static str),
+    /// A file of this kind to keep.
+    File(&'static str),
     /// Something public, no page of a person's: its status.
     Public(u16),
 }
@@ -31,6 +35,8 @@ enum Seen {
 /// one that somebody is, and to a form that was made for another browser.
 const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("GET", "/", [Public(307), Public(307), Public(307)]),
+    ("GET", "/brand/colors.css", [Public(404), Public(404), Public(404)]),
+    ("GET", "/brand/logo", [Public(404), Public(404), Public(404)]),
     ("GET", "/docs", [Public(200), Public(200), Public(200)]),
     ("GET", "/docs/assets/{name}", [Public(404), Public(404), Public(404)]),
     ("GET", "/openapi.json", [Public(200), Public(200), Public(200)]),
@@ -64,6 +70,31 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
     ("POST", "/oauth/finish", [Says(403), Says(403), Says(403)]),
     ("GET", "/r/{name}", [Public(404), Public(404), Public(404)]),
     ("GET", "/r/{name}/qr.svg", [Public(404), Public(404), Public(404)]),
+    ("GET", "/share", [Form(200, "/oauth/login"), Form(200, "/share/code"), Form(200, "/share/code")]),
+    ("POST", "/share/code", [Form(200, "/oauth/login"), Leads("/share?done=made"), Says(403)]),
+    (
+        "GET",
+        "/share/account",
+        [Form(200, "/oauth/login"), Form(200, "/share/account/handle"), Form(200, "/share/account/handle")],
+    ),
+    ("POST", "/share/account/handle", [Form(200, "/oauth/login"), Leads("/share/account?done=handle"), Says(403)]),
+    (
+        "POST",
+        "/share/account/discoverable",
+        [Form(200, "/oauth/login"), Leads("/share/account?done=discoverable"), Says(403)],
+    ),
+    // No mail is sent here.
+    ("POST", "/share/account/email", [Form(200, "/oauth/login"), Says(404), Says(403)]),
+    ("POST", "/share/account/password", [Form(200, "/oauth/login"), Form(422, "/share/account/password"), Says(403)]),
+    ("POST", "/share/account/sign-ins", [Form(200, "/oauth/login"), Leads("/share/account?done=unlinked"), Says(403)]),
+    ("POST", "/share/account/sessions", [Form(200, "/oauth/login"), Leads("/share/account?done=ended"), Says(403)]),
+    ("POST", "/share/account/export", [Form(200, "/oauth/login"), File("application/json"), Says(403)]),
+    (
+        "GET",
+        "/share/account/erase",
+        [Form(200, "/oauth/login"), Form(200, "/share/account/erase"), Form(200, "/share/account/erase")],
+    ),
+    ("POST", "/share/account/erase", [Form(200, "/oauth/login"), Form(403, "/share/account/erase"), Says(403)]),
     // The last: it takes the browser's log-in away.
     ("POST", "/oauth/logout", [Says(200), Says(200), Says(403)]),
 ];
@@ -114,6 +145,12 @@ fn seen(page: &Page, expected: Seen) -> Result<(), String> {
         Form(status, action) => page.status == status && page.forms().iter().any(|form| form.action == action),
         // A page that says something leads on by a link at most.
         Says(status) => page.status == status && page.forms().is_empty() && page.location().is_none(),
+        File(kind) => {
+            page.status == 200
+                && page.header("content-type") == kind
+                && page.header("content-disposition").starts_with("attachment;")
+        }
+        Leads(to) => page.status == 303 && page.location() == Some(to),
         Leaves(to) => page.clone().leaves().location().is_some_and(|location| location.starts_with(to)),
         Public(status) => page.status == status && page.headers.get("set-cookie").is_none(),
     };
@@ -125,6 +162,7 @@ fn seen(page: &Page, expected: Seen) -> Result<(), String> {
         && page.header("referrer-policy") == "no-referrer";
     let private = match expected {
         Public(_) => true,
+        File(_) | Leads(_) => page.header("cache-control") == "no-store",
         Form(..) | Says(_) | Leaves(_) => {
             page.header("cache-control") == "no-store" && kind == "text/html; charset=utf-8"
         }
@@ -163,6 +201,16 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
         "/oauth/register" | "/oauth/login/nobody" => vec![("username".into(), "newcomer".into())],
         "/oauth/apps" => vec![("client_id".into(), "nobody".into())],
         "/oauth/finish" => vec![("ticket".into(), "nonsense".into()), ("login".into(), "olga".into())],
+        "/share/code" => vec![("action".into(), "make".into()), ("shown".into(), "0".into())],
+        "/share/account/handle" => vec![("handle".into(), "olga7".into())],
+        "/share/account/discoverable" => vec![("discoverable".into(), "no".into())],
+        "/share/account/email" => vec![("email".into(), "olga@example.org".into())],
+        "/share/account/password" => {
+            vec![("current_password".into(), PASSWORD.into()), ("new_password".into(), "a".into())]
+        }
+        "/share/account/sign-ins" | "/share/account/sessions" => vec![("id".into(), "nothing".into())],
+        "/share/account/export" => vec![],
+        "/share/account/erase" => vec![("password".into(), "not the password".into())],
         "/oauth/reset" => vec![("email".into(), "olga@example.com".into())],
         "/mail/nothing" | "/oauth/logout" => vec![],
         other => panic!("{other} takes a form: say here which"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use referral::app::App;
 use referral::features::accounts::actions::registration::write;
+use referral::features::codes::actions::Wanted;
 use referral::features::{codes, referrals};
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
@@ -319,7 +320,10 @@ async fn the_clock_is_read_after_the_lock() {
             let outcome = match what {
                 "hold" => return hold(&app, &code).await,
                 "enter" => write(&app.db, entry("guest", InvitationKey::of(&code))).await,
-                _ => codes::actions::create(&app, Actor::SERVICE, id, None, in_an_hour, false).await.map(drop),
+                _ => {
+                    let wanted = Wanted { code: None, expires_at: in_an_hour, replace: false, behind: None };
+                    codes::actions::create(&app, Actor::SERVICE, id, wanted).await.map(drop)
+                }
             };
             match outcome {
                 Ok(()) => Ok(()),

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use referral::app::App;
 use referral::features::accounts::actions::registration::write;
 use referral::features::codes;
+use referral::features::codes::actions::Wanted;
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
 use referral::kernel::handle::InvitationKey;
@@ -231,7 +232,13 @@ async fn change(app: &App, turn: usize, (owner, newest): &(UserId, Mutex<String>
     let far = far();
     let soon = Clock::default().now().plus(BRIEF);
     let create = async |expires_at, replace| {
-        let made = codes::actions::create(app, Actor::SERVICE, *owner, None, expires_at, replace).await?;
+        let made = codes::actions::create(
+            app,
+            Actor::SERVICE,
+            *owner,
+            Wanted { code: None, expires_at, replace, behind: None },
+        )
+        .await?;
         *held(newest) = made.code;
         Ok(())
     };

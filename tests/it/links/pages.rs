@@ -162,7 +162,7 @@ async fn a_friend_on_a_phone_opens_a_link_and_signs_up() {
         browser.write("#email", &format!("friend{turn}@example.com")).await;
         browser.write("#password", PASSWORD).await;
         browser.click("main form button:not(.plain)").await;
-        browser.arrives_at(&format!("{}/oauth/apps", test.nodes[0].url)).await;
+        browser.arrives_at(&format!("{}/share?done=registered", test.nodes[0].url)).await;
         browser.is_clean().await;
         browser.close().await;
     }

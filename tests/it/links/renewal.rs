@@ -143,7 +143,8 @@ async fn nothing_renews_what_was_ended_or_made_by_a_person_or_is_kept_out(setup:
     codes::actions::revoke(test.app(), Actor::SERVICE.into(), revoked, &code).await.expect("revoked");
     let own = Code::parse("SPRING2030AB").expect("a code");
     let soon = Time::parse("2027-10-10").expect("a time");
-    let made = codes::actions::create(test.app(), Actor::SERVICE, known("own").await.0, Some(own), soon, true).await;
+    let wanted = codes::actions::Wanted { code: Some(own), expires_at: soon, replace: true, behind: None };
+    let made = codes::actions::create(test.app(), Actor::SERVICE, known("own").await.0, wanted).await;
     made.expect("a code of their own");
     expire(&test).await;
     // Kept out after the end of their code, so that it is not revoked.

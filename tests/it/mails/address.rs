@@ -23,6 +23,31 @@ async fn link(test: &TestApp, smtp: &Smtp, address: &str) -> String {
     smtp.mails_to(address).last().unwrap_or_else(|| panic!("no mail to {address}")).token()
 }
 
+on_every_setup!(an_address_is_changed_on_the_persons_own_page);
+async fn an_address_is_changed_on_the_persons_own_page(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let olga = test.user("olga").await;
+    let mut visit = Visit::new(&olga.base);
+    let page = visit.get("/share/account").await.expect(200);
+    visit.log_in(&page, "olga", PASSWORD).await.expect(303);
+    let form = visit.get("/share/account").await.expect(200).form("/share/account/email");
+    for (email, password, status, said) in [
+        ("olga@new.example.com", "not the password", 403, "The password is not right"),
+        ("nonsense", PASSWORD, 422, "An e-mail address must have an @-sign"),
+    ] {
+        let told = visit.submit(&form, &[("email", email), ("password", password)]).await.expect(status);
+        assert!(told.text.contains(said) && told.text.contains(&format!("value=\"{email}\"")), "{told:?}");
+    }
+    let told = visit.submit(&form, &[("email", "olga@new.example.com"), ("password", PASSWORD)]).await.expect(303);
+    assert_eq!(told.location(), Some("/share/account?done=email"));
+    let page = visit.get("/share/account?done=email").await.expect(200);
+    assert!(page.text.contains("Look into the mailbox of the new address"), "{page:?}");
+    let token = link(&test, &smtp, "olga@new.example.com").await;
+    confirm(&olga, &token).await.expect(204);
+    let page = visit.get("/share/account").await.expect(200);
+    assert!(page.text.contains("<bdi>olga@new.example.com</bdi>"), "{page:?}");
+}
+
 on_every_setup!(an_address_is_changed_by_the_link_in_a_mail_to_the_new_one_and_both_are_told);
 async fn an_address_is_changed_by_the_link_in_a_mail_to_the_new_one_and_both_are_told(setup: Setup) {
     let (mut test, smtp) = start(setup).await;

@@ -71,7 +71,7 @@ async fn a_next_page_that_no_header_can_carry_is_ignored(setup: Setup) {
         let next = format!("/oauth/authorize{next}");
         let typed = [("username", "olga"), ("password", PASSWORD), ("next", next.as_str())];
         let page = visit.submit(&page.form("/oauth/login"), &typed).await.expect(303);
-        assert_eq!(page.location(), Some("/oauth/apps"), "{next:?}");
+        assert_eq!(page.location(), Some("/share"), "{next:?}");
         assert_eq!(page.headers.get_all(SET_COOKIE).iter().count(), 1);
     }
 }

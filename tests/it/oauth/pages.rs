@@ -85,7 +85,7 @@ async fn forms_of_others_do_nothing(setup: Setup) {
         let page = visit.get("/oauth/apps").await.expect(200);
         let typed = [("username", "olga"), ("password", PASSWORD), ("next", next)];
         let page = visit.submit(&page.form("/oauth/login"), &typed).await.expect(303);
-        assert_eq!(page.location(), Some("/oauth/apps"), "{next}");
+        assert_eq!(page.location(), Some("/share"), "{next}");
     }
 }
 

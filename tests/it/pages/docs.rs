@@ -35,7 +35,7 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
     let test = Setup::Sqlite.start().await;
     test.client().register("owner", None).await.expect(201);
     let browser = open(&test, Screen::Desk).await;
-    browser.goto("/").await;
+    browser.goto("/docs").await;
     let operation = browser.find("#operations-Accounts-get_profile").await;
     assert_eq!(browser.client.current_url().await.expect("an address").path(), "/docs");
     assert_eq!(browser.client.title().await.expect("a title"), "Referral API");

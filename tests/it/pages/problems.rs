@@ -129,7 +129,7 @@ async fn who_asks_for_a_page_is_refused_by_a_page_and_a_program_by_json() {
             assert!(policy.contains("frame-ancestors 'none'"), "{place}: {policy}");
             assert_eq!(told.header("allow").is_empty(), status != 405, "{place}: {}", told.header("allow"));
             assert!(told.text.contains(&format!("<html lang=\"{lang}\">")), "{place}: {}", told.text);
-            assert!(told.text.contains("href=\"/oauth/apps\""), "{place} leads on: {}", told.text);
+            assert!(told.text.contains("href=\"/share\""), "{place} leads on: {}", told.text);
             assert!(told.text.contains(&format!("href=\"/problems/{code}\"")), "{place}: {}", told.text);
             assert!(told.text.contains(&told.header("x-request-id")), "{place}: {}", told.text);
         }

@@ -4,6 +4,7 @@
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use referral::features::links::model::qr::{self, Correction};
 use referral::web::views::language::Language::{English, Russian};
 use serde_json::json;
 
@@ -20,10 +21,8 @@ fn asset(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter 
 fn gallery() -> Router {
     let mut router = Router::new()
         .route("/docs/assets/auth.css", asset("text/css", include_str!("../../../src/site/assets/auth.css")))
-        .route(
-            "/docs/assets/favicon.svg",
-            asset("image/svg+xml", include_str!("../../../src/site/assets/favicon.svg")),
-        );
+        .route("/docs/assets/favicon.svg", asset("image/svg+xml", include_str!("../../../src/site/assets/favicon.svg")))
+        .route("/r/{name}/qr.svg", get(|| async { ([(CONTENT_TYPE, "image/svg+xml")], qr_code()) }));
     for page in pages() {
         let path = format!("/{}.{}", page.name, page.language.words().lang);
         router = router.route(&path, get(move || async move { (page.headers, page.html) }));
@@ -31,11 +30,16 @@ fn gallery() -> Router {
     router
 }
 
+fn qr_code() -> String {
+    qr::svg("https://referral.example/r/k3j9x2mq", Correction::Medium).expect("an image")
+}
+
 /// What is wrong with the page for somebody who does not see it, or does not use a mouse: a list of sentences.
 const FAULTS: &str = r#"(() => {
     const all = css => [...document.querySelectorAll(css)];
     const faults = [];
     const expect = (holds, what) => holds || faults.push(what);
+    for (const closed of all("details")) closed.open = true;
     for (const one of ["h1", "main", "body > header", "title"]) expect(all(one).length === 1, `one ${one}`);
     expect(/^(en|ru)$/.test(document.documentElement.lang), "a language");
     const ids = all("[id]").map(element => element.id);

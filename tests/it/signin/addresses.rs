@@ -40,9 +40,9 @@ async fn whoever_registers_without_a_clients_request_sees_their_account(setup: S
     let page = visit.get("/oauth/register").await.expect(200);
     let typed = [("username", "olga"), ("email", "olga@example.com"), ("password", PASSWORD)];
     let page = visit.submit(&page.form("/oauth/register"), &typed).await.expect(303);
-    assert_eq!(page.location(), Some("/oauth/apps?registered"));
+    assert_eq!(page.location(), Some("/share?done=registered"));
     let page = visit.follow(page).await.expect(200);
-    for said in ["Your account is ready", "Logged in as <strong><bdi>olga<", "You have no referral code"] {
+    for said in ["Your account is ready", "Logged in as <strong><bdi>olga<", "You have no code yet"] {
         assert!(page.text.contains(said), "{said}: {}", page.text);
     }
     assert!(page.forms().iter().any(|form| form.action == "/oauth/logout"), "{}", page.text);
@@ -51,12 +51,13 @@ async fn whoever_registers_without_a_clients_request_sees_their_account(setup: S
     olga.create_code("AMSEL2030XYZ").await.expect(201);
     let page = visit.get(HOME).await.expect(200);
     assert!(!page.text.contains("Your account is ready"), "once is enough: {}", page.text);
-    assert!(page.text.contains("/oauth/register?code=AMSEL2030XYZ</bdi>"), "to be sent on: {}", page.text);
-    let invitation = link(&page, "/oauth/register?");
-    let page = browser_of(&test).get(&invitation).await.expect(200);
+    let invitation = link(&page, "/r/").trim_end_matches("/qr.svg").to_owned();
+    let mut friends = browser_of(&test);
+    let opened = friends.get(&invitation).await.expect(302);
+    let page = friends.follow(opened).await.expect(200);
     assert_eq!(field(&page.form("/oauth/register"), "code"), "AMSEL2030XYZ");
     olga.revoke_code("AMSEL2030XYZ").await.expect(204);
-    assert!(visit.get(HOME).await.expect(200).text.contains("You have no referral code"));
+    assert!(visit.get(HOME).await.expect(200).text.contains("It was revoked."));
 
     // With a provider it is the same, unless the account was there before.
     is_now(&corp, json!({"sub": "1", "preferred_username": "ivan", "email": "ivan@example.com"}));
@@ -64,7 +65,7 @@ async fn whoever_registers_without_a_clients_request_sees_their_account(setup: S
     let page = come(&mut visit, "corp").await.expect(200);
     assert_eq!(link(&page, HOME), HOME, "another way to log in");
     let page = visit.submit(&new_account(&page), &[("username", "ivan"), ("email", "ivan@example.com")]).await;
-    assert_eq!(page.expect(303).location(), Some("/oauth/apps?registered"));
+    assert_eq!(page.expect(303).location(), Some("/share?done=registered"));
     is_now(&corp, json!({"sub": "2", "preferred_username": "olga"}));
     let mut visit = browser_of(&test);
     let page = come(&mut visit, "corp").await.expect(200);

@@ -15,7 +15,7 @@ use crate::support::visit::{Form, Page, Visit};
 pub const ISSUER: &str = "http://referral.test";
 const VERIFIER: &str = "a-verifier-of-43-characters-or-more-0123456789";
 pub const TRUSTED: (&str, &str) = ("REFERRAL_PROVIDERS_CORP_TRUST_EMAIL", "true");
-pub const HOME: &str = "/oauth/apps";
+pub const HOME: &str = "/share";
 
 /// One provider called `corp`, and a node that knows it.
 pub async fn start(setup: Setup, more: &[(&str, &str)]) -> (TestApp, Provider) {

@@ -1,16 +1,20 @@
 //! Every page of log-in and consent in every state, as somebody would see it.
 
 use axum::http::HeaderMap;
+use referral::brand::Brand;
 use referral::kernel::error::{Error, FieldError, Refusal};
 use referral::kernel::scope::Scopes;
 use referral::kernel::time::Time;
 use referral::web::views::destination::Destination;
 use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
+use referral::web::views::share::{
+    AccountPage, CodeView, DayView, Done, ErasePage, RefereeView, SessionView, ShareLink, SharePage, SignInView,
+};
 use referral::web::views::words::Words;
 use referral::web::views::{
     AllowedApp, Apps, AskForReset, ConfirmEmail, Consent, Finish, Invited, Leaving, Login, Message, MessagePage,
-    NewPassword, OwnCode, Provider, RefusalPage, Register, View, Way, render,
+    NewPassword, Provider, RefusalPage, Register, View, Way, render,
 };
 
 pub struct Shown {
@@ -142,17 +146,11 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
         since: Time::parse("2026-07-14T09:30:00Z").expect("a time"),
     };
     let second = AllowedApp { name: long, scopes: Scopes::PERSON, ..app };
-    let code = OwnCode {
-        code: "SPRING2030AB",
-        expires_at: Time::parse("2030-07-14T09:30:00Z").expect("a time"),
-        link: "https://referral.example/oauth/register?code=SPRING2030AB",
-    };
-    let apps = &[app, second];
-    let apps = Apps { words, csrf: "csrf", user: "olga", registered: false, code: Some(code), apps, withdrawn: None };
+    let apps = Apps { words, csrf: "csrf", user: "olga", apps: &[app, second], withdrawn: None };
     show!("apps", false, Apps { ..apps });
     show!("apps-withdrawn", false, Apps { withdrawn: Some("Coffee Club"), ..apps });
     show!("apps-none", false, Apps { apps: &[], ..apps });
-    show!("apps-registered", false, Apps { apps: &[], code: None, registered: true, ..apps });
+    own_pages(words, &mut show);
 
     for (name, to) in [
         ("client", "https://shop.example/cb?code=ac_1&iss=https%3A%2F%2Freferral.example"),
@@ -176,8 +174,114 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
     }
 }
 
+/// A name in letters that are written from right to left.
+const ARABIC: &str = "\u{641}\u{627}\u{637}\u{645}\u{629}.\u{639}\u{644}\u{64a}";
+
+/// The pages of somebody who is logged in.
+fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() -> (HeaderMap, String))) {
+    macro_rules! show {
+        ($name:expr, $failed:expr, $page:expr) => {
+            show($name, $failed, &|| rendered(&$page))
+        };
+    }
+    let at = |text: &str| Time::parse(text).expect("a time");
+    let day = |number: i64, clicks: i64, registrations: i64| DayView {
+        day: (words.date)(at(&format!("2030-06-{number:02}T00:00:00Z"))),
+        clicks,
+        visitors: clicks / 2,
+        registrations,
+    };
+    let quiet: Vec<DayView> = (1..=30).map(|number| day(number, 0, 0)).collect();
+    let busy: Vec<DayView> = (1..=30).map(|number| day(number, number * number % 41 * 25, number % 7)).collect();
+    let links: Vec<ShareLink> = ["whatsapp", "telegram", "x", "sms", "email"]
+        .map(|channel| ShareLink { channel, url: "https://wa.me/?text=Join".into() })
+        .into();
+    let (joined_at, expires_at) = (at("2030-06-14T09:30:00Z"), at("2030-07-14T09:30:00Z"));
+    let code = CodeView { code: "SPRING2030AB", expires_at, ordinal: 3, is_active: true, is_revoked: false };
+    let referee = |name, counts| RefereeView { name, joined_at, counts };
+    let few = [referee("ivan", true), referee(LONG_NAME, false), referee(ARABIC, true), referee(HOSTILE, true)];
+    let share = SharePage {
+        words,
+        csrf: "csrf",
+        user: "olga",
+        done: None,
+        alert: None,
+        link: "https://referral.example/r/k3j9x2mq",
+        handle: "k3j9x2mq",
+        links: &links,
+        code: None,
+        days: &quiet,
+        referees: &[],
+        total: 0,
+        older: None,
+        is_first: true,
+    };
+    show!("share-new", false, SharePage { done: Some(Done::Registered), ..share });
+    let full = SharePage { code: Some(code), days: &busy, referees: &few, total: 4, ..share };
+    show!("share", false, SharePage { ..full });
+    let many = vec![referee("ivan", true); 20];
+    let older = SharePage { referees: &many, total: 10_000, older: Some("AAAAAAAAADI"), is_first: false, ..full };
+    show!("share-many", false, SharePage { ..older });
+    let long = "https://a-very-long-name-of-a-host.with.many.parts.example.com/referrals/r/abcdefghijk";
+    show!("share-long", false, SharePage { user: LONG_NAME, link: long, handle: "abcdefghijk", ..full });
+    show!("share-hostile", false, SharePage { user: HOSTILE, link: HOSTILE, handle: "abcd", ..full });
+    show!("share-arabic", false, SharePage { user: ARABIC, ..full });
+    let ended = |is_revoked| Some(CodeView { is_active: false, is_revoked, ..code });
+    show!("share-expired", false, SharePage { code: ended(false), done: Some(Done::Stale), ..full });
+    show!("share-revoked", false, SharePage { code: ended(true), done: Some(Done::Revoked), ..full });
+    show!("share-too-many", true, SharePage { alert: Some(Alert::TooManyTries(42)), ..full });
+
+    let none = Notes::none();
+    let sign_in = |provider: &str| SignInView { id: "1".into(), provider: provider.into(), since: joined_at };
+    let sign_ins = [sign_in("Google"), sign_in("https://accounts.a-very-long-name-of-a-host.example.com")];
+    let session = |app: Option<&str>, is_this| SessionView {
+        id: "1".into(),
+        app: app.map(str::to_owned),
+        used_at: joined_at,
+        is_this,
+    };
+    let sessions = [session(None, true), session(None, false), session(Some("Bookshop"), false)];
+    let account = AccountPage {
+        words,
+        csrf: "csrf",
+        user: "olga",
+        email: "olga@example.com",
+        new_email: Some(""),
+        since: joined_at,
+        handle: "k3j9x2mq",
+        link: "https://referral.example/r/k3j9x2mq",
+        discoverable: true,
+        has_password: true,
+        least: 12,
+        sign_ins: &sign_ins,
+        sessions: &sessions,
+        done: None,
+        alert: None,
+        notes: &none,
+    };
+    show!("account", false, AccountPage { ..account });
+    show!("account-done", false, AccountPage { done: Some(Done::Handle), discoverable: false, ..account });
+    let bare =
+        AccountPage { user: LONG_NAME, email: "", new_email: None, has_password: false, sign_ins: &[], ..account };
+    show!("account-bare", true, AccountPage { alert: Some(Alert::LogInAgain), ..bare });
+    let notes = Notes::of(&Refusal::HandleTaken.into())
+        .with("email", "An e-mail address must have an @-sign")
+        .with("current_password", Refusal::WrongPassword.sentence())
+        .with("new_password", "A password has at least 12 characters");
+    show!("account-wrong", true, AccountPage { notes: &notes, ..account });
+    show!("account-hostile", false, AccountPage { user: HOSTILE, email: HOSTILE, link: HOSTILE, ..account });
+
+    let erase = ErasePage { words, csrf: "csrf", user: "olga", has_password: true, alert: None, notes: &none };
+    show!("erase", false, ErasePage { ..erase });
+    let wrong = Notes::none().with("password", Refusal::WrongPassword.sentence());
+    show!("erase-wrong", true, ErasePage { notes: &wrong, ..erase });
+    show!("erase-again", true, ErasePage { has_password: false, alert: Some(Alert::LogInAgain), ..erase });
+}
+
 const ALERTS: &[(&str, Alert)] = &[
     ("wrong", Alert::WrongCredentials),
+    ("again", Alert::LogInAgain),
+    ("last", Alert::LastWayIn),
     ("too-many", Alert::TooManyTries(42)),
     ("pending", Alert::EmailCheckPending),
     ("refused", Alert::EmailRefused),
@@ -188,9 +292,9 @@ const ALERTS: &[(&str, Alert)] = &[
 ];
 
 const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
-    ("unknown-client", Message::UnknownClient, Way::Apps),
-    ("bad-redirect", Message::BadRedirect, Way::Apps),
-    ("bad-request", Message::BadRequest, Way::Apps),
+    ("unknown-client", Message::UnknownClient, Way::Home),
+    ("bad-redirect", Message::BadRedirect, Way::Home),
+    ("bad-request", Message::BadRequest, Way::Home),
     ("unknown-provider", Message::UnknownProvider, Way::LogIn(NEXT)),
     ("provider-unavailable", Message::ProviderUnavailable("Google"), Way::Again(NEXT)),
     ("provider-setup", Message::ProviderSetup("Google"), Way::LogIn(NEXT)),
@@ -200,17 +304,18 @@ const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
     ("confirm-first", Message::ConfirmFirst, Way::LogIn("/oauth/apps")),
     ("email-confirmed", Message::EmailConfirmed, Way::LogIn("/oauth/apps")),
     ("link-expired", Message::LinkExpired, Way::Reset),
-    ("link-sent", Message::LinkSent, Way::LogIn("/oauth/apps")),
-    ("password-set", Message::PasswordSet, Way::LogIn("/oauth/apps")),
-    ("logged-out", Message::LoggedOut, Way::LogIn("/oauth/apps")),
-    ("access-denied", Message::AccessDenied, Way::Apps),
+    ("link-sent", Message::LinkSent, Way::LogIn("/share")),
+    ("password-set", Message::PasswordSet, Way::LogIn("/share")),
+    ("erased", Message::Erased, Way::Home),
+    ("logged-out", Message::LoggedOut, Way::LogIn("/share")),
+    ("access-denied", Message::AccessDenied, Way::Home),
     ("pending", Message::EmailCheckPending, Way::LogIn(NEXT)),
-    ("refused", Message::EmailRefused, Way::Apps),
-    ("too-many", Message::TooManyTries(840), Way::Apps),
+    ("refused", Message::EmailRefused, Way::Home),
+    ("too-many", Message::TooManyTries(840), Way::Home),
     ("overloaded", Message::Overloaded, Way::Again(NEXT)),
     ("unavailable", Message::Unavailable, Way::Again(NEXT)),
-    ("not-found", Message::NotFound, Way::Apps),
-    ("internal", Message::Internal, Way::Apps),
+    ("not-found", Message::NotFound, Way::Home),
+    ("internal", Message::Internal, Way::Home),
 ];
 
 const REFUSALS: &[(&str, u16, Message<'_>)] = &[
@@ -238,7 +343,7 @@ fn wrong(password: bool) -> Notes {
 }
 
 fn rendered(page: &impl View) -> (HeaderMap, String) {
-    render(page).expect("a page")
+    render(page, &Brand::default()).expect("a page")
 }
 
 pub fn pages() -> Vec<Shown> {

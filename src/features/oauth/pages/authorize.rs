@@ -145,8 +145,8 @@ fn send_back(browser: &Browser, to: &RedirectUri, state: Option<&str>, answer: &
 fn reject(browser: &Browser, rejected: Rejected) -> Result<Response> {
     let bad = StatusCode::BAD_REQUEST;
     match rejected {
-        Rejected::UnknownClient => browser.say(bad, Message::UnknownClient, Way::Apps),
-        Rejected::BadRedirect => browser.say(bad, Message::BadRedirect, Way::Apps),
+        Rejected::UnknownClient => browser.say(bad, Message::UnknownClient, Way::Home),
+        Rejected::BadRedirect => browser.say(bad, Message::BadRedirect, Way::Home),
         Rejected::Told(to, state, fault) => tell_at(browser, &to, state.as_deref(), &fault),
         Rejected::Failed(error) => Err(error),
     }

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::audit;
 use crate::features::audit::model::Event;
+use crate::features::tokens::actions::FRESH;
 use crate::features::tokens::model::{BrowserSession, Credential};
 use crate::features::tokens::store::{self, NewBrowserSession};
 use crate::kernel::actor::Actor;
@@ -77,6 +78,11 @@ pub async fn who(app: &App, actor: Actor, secret_hash: &VisitorHash) -> Result<O
 /// Who is logged in with a browser.
 pub async fn person(app: &App, visitor: &Visitor) -> Result<Option<BrowserSession>> {
     if visitor.is_new() { Ok(None) } else { who(app, visitor.actor, &visitor.hash()).await }
+}
+
+/// Whether the person proved who they are a moment ago.
+pub fn is_fresh(app: &App, session: &BrowserSession) -> bool {
+    app.clock.now().is_soon_after(session.authenticated_at, FRESH)
 }
 
 /// Logs out of our own pages. What programs were given goes on.

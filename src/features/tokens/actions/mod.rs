@@ -31,7 +31,7 @@ use crate::limits::turns::Key;
 /// How long after a rotation its answer is given again to who asks with the replaced token, for answers get lost.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a log-in stands for a password where an account has none.
-const FRESH: Duration = Duration::from_secs(300);
+pub(super) const FRESH: Duration = Duration::from_secs(300);
 
 /// Begins a session for a user whose password was found right against the given stored hash.
 pub async fn begin_session(app: &App, actor: Actor, user: UserId, password_hash: String) -> Result<Grant> {

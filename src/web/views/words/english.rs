@@ -1,10 +1,12 @@
 use std::borrow::Cow;
 
+use super::share::ShareWords;
 use super::{Words, civil, month, span};
 use crate::kernel::mail::MailKind;
 use crate::kernel::scope::Scope;
 use crate::web::views::Message;
 use crate::web::views::mails::MailWords;
+use crate::web::views::share::Done;
 
 pub static ENGLISH: Words = Words {
     lang: "en",
@@ -129,14 +131,8 @@ pub static ENGLISH: Words = Words {
     other_way: "Log in in another way",
     email_verified: ("Confirmed by ", ""),
 
+    share: SHARE,
     account_title: "Your account",
-    registered: "Your account is ready, and you are logged in.",
-    registered_hint: "If an app or a site sent you here, go back to it and log in there with this account.",
-    own_code: "Your referral code",
-    code_until: ("It can be used until ", "."),
-    code_share: "Send this link to those you invite:",
-    code_none: "You have no referral code at the moment.",
-    code_none_hint: ("An app that you give access can make one for you. Developers make theirs with the ", "."),
     apps_title: "Apps with access",
     apps_intro: "You have allowed these apps to use your account. Withdraw access from those you no longer need.",
     apps_none: "No app has access to your account.",
@@ -228,6 +224,10 @@ pub static ENGLISH: Words = Words {
                 .into(),
         ),
         Message::PasswordSet => ("Your password is set", "Now log in with it.".into()),
+        Message::Erased => (
+            "Your account is erased",
+            "Your name, your address and your codes are gone. Those whom you invited keep their accounts.".into(),
+        ),
         Message::LoggedOut => ("You are logged out", "See you soon!".into()),
         Message::AccessDenied => ("Access denied", "You are not allowed to do this.".into()),
         Message::EmailCheckPending => ("Almost there", ENGLISH.email_check_pending.into()),
@@ -258,10 +258,147 @@ pub static ENGLISH: Words = Words {
     }
     },
     again: "Try again",
-    to_apps: "To my account",
+    to_home: "To my page",
     for_developers: "For developers:",
     to_docs: "API page",
     request: "Request",
+};
+
+const SHARE: ShareWords = ShareWords {
+    pages: "Your pages",
+    to_share: "Share",
+    to_account: "Account",
+    to_apps: "Apps",
+    done: |done| match done {
+        Done::Registered => {
+            "Your account is ready, and you are logged in. If an app or a site sent you here, go back to it and log in \
+             there with this account."
+        }
+        Done::Made => "Your new code is active.",
+        Done::Revoked => "The code is revoked. Nobody can register with it any more.",
+        Done::Stale => "Nothing was done: your code had changed since the page was opened. This is how it is now.",
+        Done::Handle => "Your link has its new name. What it was called before leads on as well.",
+        Done::Discoverable => "Your choice is noted.",
+        Done::Email => {
+            "Look into the mailbox of the new address: once you open the link there, it is your address here."
+        }
+        Done::Unlinked => "You cannot sign in with that account any more.",
+        Done::Ended => "The session has ended.",
+    },
+
+    title: "Invite your friends",
+    link: "Your link",
+    link_hint: "Send it to your friends. Whoever registers by it is counted as invited by you. It stays the same when \
+                your code changes.",
+    copy_hint: "Press the link to select all of it, then copy it.",
+    link_idle: "You have no active code at the moment, so nobody can register by your link. Make a code below.",
+    channels: "Share the link by",
+    channel: |word| match word {
+        "whatsapp" => "WhatsApp",
+        "telegram" => "Telegram",
+        "x" => "X",
+        "sms" => "Text message",
+        _ => "E-mail",
+    },
+    qr: "QR code of your link",
+    qr_hint: "Show it to somebody beside you, or open it to print it.",
+
+    code: "Your code",
+    code_until: ("It can be used until ", ". Friends can also type it when they register."),
+    code_expired: ("It ended on ", "."),
+    code_revoked: "It was revoked.",
+    code_none: "You have no code yet. With a code your link works.",
+    life: "How long the code is good for",
+    days: |days| match days {
+        365 => "1 year".to_owned(),
+        days => format!("{days} days"),
+    },
+    make: "Make a code",
+    renew: "Replace the code",
+    renew_hint: "You get a new code, and the one you have ends at once. Your link stays the same.",
+    renew_now: "Replace it now",
+    revoke: "Revoke the code",
+    revoke_hint: "Nobody can register with it or by your link any more, until you make a new one. It cannot be taken \
+                  back.",
+    revoke_now: "Revoke it now",
+
+    figures: "The last 30 days",
+    figures_told: |clicks, visitors, registrations| {
+        let several = |count: i64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        format!(
+            "{} by {}, and {}.",
+            several(clicks, "click", "clicks"),
+            several(visitors, "visitor", "visitors"),
+            several(registrations, "registration", "registrations")
+        )
+    },
+    picture: "Clicks and registrations of each day",
+    by_day: "Day by day",
+    day: "Day",
+    clicks: "Clicks",
+    visitors: "Visitors",
+    registrations: "Registrations",
+
+    people: "Who came",
+    people_none: "Nobody has registered by your link yet.",
+    people_total: |total| match total {
+        1 => "1 person has registered with your codes.".to_owned(),
+        total => format!("{total} people have registered with your codes."),
+    },
+    counts: "Registered",
+    waits: "In progress",
+    latest: "The latest",
+    older: "Older",
+
+    who: "Who you are here",
+    no_email: "none",
+    since: "Registered",
+    email_title: "Your e-mail address",
+    email_change: "Change the address",
+    email_new: "New e-mail address",
+    email_hint: "We send a link to it. It is yours here once you have opened the link.",
+    handle_title: "The name of your link",
+    handle_now: ("Your link is ", "."),
+    handle_choose: "Choose another name",
+    handle: "Handle",
+    handle_hint: "4 to 11 of the letters a to z and digits. You can choose it once; the link you have now goes on.",
+    handle_set: "Take this name",
+    found_title: "Being found by your address",
+    found_yes: "Whoever knows your e-mail address can ask for your code with it.",
+    found_no: "Nobody can ask for your code with your e-mail address.",
+    found_set_yes: "Let others find my code",
+    found_set_no: "Do not let others find my code",
+    password_hint: "When you change it, you are logged out everywhere, here as well.",
+    password_change: "Change the password",
+    password_first: "Set a password",
+    password_now: "Your present password",
+    fresh_hint: "Your account has no password. If you logged in more than five minutes ago, log out and in again first.",
+
+    sign_ins: "Sign-ins with other accounts",
+    sign_ins_none: "You sign in with no account of another service.",
+    sign_ins_hint: "You can log in here with these accounts of other services.",
+    linked: ("since ", ""),
+    unlink: "Remove",
+    unlink_from: (" ", ""),
+    last_way_in: "Without it you could not log in any more. Set a password first.",
+    sessions: "Where you are logged in",
+    sessions_hint: "End what you do not know, and change your password then.",
+    browser: "A browser",
+    this_browser: "This browser",
+    used: ("last used on ", ""),
+    end_session: "Log out",
+    end_session_of: (" of ", ""),
+    export: "Your data",
+    export_hint: "A file with all that is kept of you here: once an hour.",
+    export_now: "Download the file",
+
+    erase_title: "Erase the account",
+    erase_short: "Your name, your address, your password and your codes are removed for good.",
+    erase_go: "Erase the account …",
+    erase_long: "Your name, your address, your password and your codes are removed for good, and your link leads nowhere. \
+                 Those whom you invited keep their accounts. Nobody can undo this.",
+    erase_now: "Erase my account for good",
+    keep: "Keep the account",
 };
 
 fn in_words(seconds: u64) -> String {

@@ -2,6 +2,7 @@
 
 mod english;
 mod russian;
+pub mod share;
 
 use std::borrow::Cow;
 
@@ -10,6 +11,7 @@ use jiff::civil::{Date, DateTime, Time as CivilTime};
 
 pub use self::english::ENGLISH;
 pub use self::russian::RUSSIAN;
+use self::share::ShareWords;
 use super::mails::MailWords;
 use super::{Message, Way};
 use crate::kernel::mail::MailKind;
@@ -120,17 +122,9 @@ pub struct Words {
     /// Around the provider's name.
     pub email_verified: Around,
 
-    // The account: the code and the clients allowed.
+    // A person's own pages.
+    pub share: ShareWords,
     pub account_title: &'static str,
-    pub registered: &'static str,
-    pub registered_hint: &'static str,
-    pub own_code: &'static str,
-    /// Around the day.
-    pub code_until: Around,
-    pub code_share: &'static str,
-    pub code_none: &'static str,
-    /// Around `to_docs`.
-    pub code_none_hint: Around,
     pub apps_title: &'static str,
     pub apps_intro: &'static str,
     pub apps_none: &'static str,
@@ -169,7 +163,7 @@ pub struct Words {
     /// Title and sentence.
     pub message: fn(Message<'_>) -> (&'static str, Cow<'static, str>),
     pub again: &'static str,
-    pub to_apps: &'static str,
+    pub to_home: &'static str,
     /// Before the status and the code of a refusal.
     pub for_developers: &'static str,
     pub to_docs: &'static str,
@@ -190,7 +184,7 @@ impl Words {
             Way::Again(_) => self.again,
             Way::LogIn(_) => self.log_in,
             Way::Reset => self.send_link,
-            Way::Apps => self.to_apps,
+            Way::Home => self.to_home,
         }
     }
 }

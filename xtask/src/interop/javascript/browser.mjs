@@ -68,7 +68,7 @@ class Page {
 
   /** The form with nothing to type that lets somebody decide; a provider's may have a single button. */
   get consent() {
-    if (new URL(this.url).pathname === '/oauth/apps') return undefined;
+    if (/^\/(share|oauth\/apps)/.test(new URL(this.url).pathname)) return undefined;
     const forms = this.forms.filter((form) => form.typed.length === 0);
     const with_ = (wanted) => forms.find((form) => form.buttons.some(({ name }) => (name ?? null) === wanted));
     return with_('decision') ?? with_(null);

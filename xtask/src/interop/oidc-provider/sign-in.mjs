@@ -23,7 +23,7 @@ async function api(method, path, token, body) {
 
 /** A browser on its way through a provider; it stops before what the provider sends it back with is opened. */
 async function atProvider(by, name, subject, parameters = {}) {
-  const url = `${server}/oauth/login/${name}?${new URLSearchParams({ next: '/oauth/apps', ...parameters })}`;
+  const url = `${server}/oauth/login/${name}?${new URLSearchParams({ next: '/share', ...parameters })}`;
   const page = await by.authorize(url, person(subject), { until: (url) => url.startsWith(CALLBACK) });
   holds(page.left && page.url.startsWith(CALLBACK + name), `${name} did not send the browser back: ${page}`);
   return new URL(page.url);
@@ -223,16 +223,16 @@ await check('the form for a new account is of use in its own browser only', asyn
   same(await loggedIn(thief), false);
 });
 await check('no way on leads away from the server', async () => {
-  const away = ['https://evil.example/', '//evil.example/', '/\\evil.example', '/oauth/apps/../../evil', '/docs'];
+  const away = ['https://evil.example/', '//evil.example/', '/\\evil.example', '/share/../../evil', '/docs'];
   for (const next of away) {
     const by = browser();
     const page = await signIn(by, 'one', 'paula', { next });
-    same([page.left, new URL(page.url).pathname], [false, '/oauth/apps']);
+    same([page.left, new URL(page.url).pathname], [false, '/share']);
   }
 });
 await check('a provider that nobody has set up is told so', async () => {
   for (const way of ['login', 'callback']) {
-    const page = await browser().go(`${server}/oauth/${way}/three?next=/oauth/apps`);
+    const page = await browser().go(`${server}/oauth/${way}/three?next=/share`);
     same(page.status, 404);
   }
 });

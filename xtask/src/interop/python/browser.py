@@ -86,7 +86,7 @@ class Page:
         for wanted in ("decision", None):
             for form in self.forms:
                 names = [name for name, _ in form.buttons]
-                if not form.typed() and wanted in names and urlsplit(self.url).path != "/oauth/apps":
+                if not form.typed() and wanted in names and not urlsplit(self.url).path.startswith(("/share", "/oauth/apps")):
                     return form
         return None
 
