@@ -2,6 +2,7 @@
 //! in seconds on a machine that has Rust alone.
 
 mod bench;
+mod documents;
 mod faults;
 mod interop;
 mod machine;
@@ -20,6 +21,7 @@ Tasks:
   test     Run every test; installs the servers they need where they are missing
   interop  Let other people's clients loose on the server
   bench    Measure the service beside yardsticks
+  docs     Write the documents that are made from others
   mutants  Try the tests: change what decides, and see whether they notice
   faults   Break the service and what it stands on, at length
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "interop" => interop::run(rest),
         "bench" => bench::run(rest),
+        "docs" => documents::run(rest),
         "mutants" => mutants::run(rest),
         "faults" => faults::run(rest),
         "-h" | "--help" | "help" => help(HELP),
