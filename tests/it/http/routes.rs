@@ -123,7 +123,9 @@ async fn head_answers_as_get_without_a_body() {
             let get = raw::ask(&user.base, "GET", path, headers, b"").await;
             let head = raw::ask(&user.base, "HEAD", path, headers, b"").await;
             assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
-            for name in each("content-type|content-length|cache-control|content-security-policy|www-authenticate") {
+            // An export tells of those before it.
+            let length = if path.ends_with("/export") { "" } else { "content-length" };
+            for name in each("content-type|cache-control|content-security-policy|www-authenticate").chain([length]) {
                 assert_eq!(head.header(name), get.header(name), "{path} {name}");
             }
         }
@@ -144,6 +146,9 @@ async fn a_slash_at_the_end_changes_nothing_on_any_route() {
         let mut body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| json!(answer.text));
         if let Some(problem) = body.as_object_mut() {
             problem.remove("instance");
+            // An export says when it was made, and that it was.
+            problem.remove("exported_at");
+            problem.remove("audit");
         }
         (answer.status, body)
     };

@@ -17,6 +17,7 @@ use crate::features::managers::api::exports::Export;
 use crate::features::tokens::actions::browser_sessions;
 use crate::features::tokens::model::{BrowserSession, Session};
 use crate::features::{identities, links, managers, tokens};
+use crate::kernel::caller::FIRST_PARTY;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::handle::Handle;
@@ -98,7 +99,7 @@ async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, sa
     let profile = profile::profile(app, person.user).await?;
     let share = links::actions::share(app, actor, person.user, browser.visitor.language()).await?;
     let sign_ins = sign_ins(app, person.user).await?;
-    let sessions = sessions(app, person).await?;
+    let sessions = sessions(browser, person).await?;
     let view = AccountPage {
         words: browser.words,
         csrf: &browser.visitor.csrf(),
@@ -132,10 +133,14 @@ async fn sign_ins(app: &App, user: UserId) -> Result<Vec<SignInView>> {
 }
 
 /// Where somebody is logged in.
-async fn sessions(app: &App, person: &BrowserSession) -> Result<Vec<SessionView>> {
+async fn sessions(browser: &Browser, person: &BrowserSession) -> Result<Vec<SessionView>> {
+    let app = &*browser.app;
     let (sessions, allowed) =
         tokio::try_join!(tokens::actions::sessions::list(app, person.user), consents::list(app, person.user))?;
     let name = |client: String| {
+        if client == FIRST_PARTY {
+            return browser.words.share.own_program.to_owned();
+        }
         let known = allowed.iter().find(|consent| consent.client_id == client);
         known.map_or_else(|| client.clone(), |consent| consent.name.clone())
     };

@@ -375,6 +375,7 @@ const SHARE: ShareWords = ShareWords {
     sessions: "Где вы вошли",
     sessions_hint: "Завершите то, чего не узнаёте, и смените после этого пароль.",
     browser: "Браузер",
+    own_program: "Программа, с вашим паролем",
     this_browser: "Этот браузер",
     used: ("последний раз ", ""),
     end_session: "Выйти",

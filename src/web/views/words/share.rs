@@ -101,6 +101,8 @@ pub struct ShareWords {
     pub sessions: &'static str,
     pub sessions_hint: &'static str,
     pub browser: &'static str,
+    /// Where somebody logged in with their password, and not at a page.
+    pub own_program: &'static str,
     pub this_browser: &'static str,
     /// Around the day.
     pub used: Around,
