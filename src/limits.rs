@@ -42,6 +42,8 @@ words! {
         MailAddress = "mail-address",
         /// Of a host's back end, whatever address it comes from.
         Call = "call",
+        /// Codes that a user makes. The codes count themselves, in the database.
+        Code = "code",
     }
 }
 
@@ -73,6 +75,10 @@ impl Limits {
                 Quota::Call => {
                     let (burst, calls) = (settings.calls_per_client.saturating_mul(10) / 3, settings.calls_per_client);
                     return Rate::of(burst, calls, Duration::from_secs(1));
+                }
+                Quota::Code => {
+                    let codes = settings.codes_per_user_and_day;
+                    return Rate::of(codes, codes, Duration::from_secs(24 * 60 * 60));
                 }
                 Quota::LogIn | Quota::Proof => settings.logins_per_account,
                 Quota::LogInAddress => settings.logins_per_address,
@@ -173,6 +179,18 @@ impl Limits {
         self.enabled.then_some(self.codes_per_user_and_day)
     }
 
+    /// What came of making a code. Where it was one too many, the answer tells by which policy.
+    pub fn tell_of_codes<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let (Err(Error::CodesSpent(wait)), Some(rate)) = (&outcome, self.rate(Quota::Code)) {
+            told::note(vec![Counted::spent(Quota::Code, rate, *wait)]);
+        }
+        outcome
+    }
+
+    fn rate(&self, quota: Quota) -> Option<Rate> {
+        self.rates.iter().find(|(known, _)| *known == quota).map(|(_, rate)| *rate)
+    }
+
     /// How many sessions of a user are kept, for each client and in browsers.
     pub fn sessions(&self) -> Option<i64> {
         self.enabled.then_some(self.sessions_per_user)
@@ -206,8 +224,7 @@ impl Limits {
     async fn decide(&self, asked: &[(Quota, &[u8])]) -> Result<Vec<Counted>> {
         let mut counted = Vec::with_capacity(asked.len());
         for (quota, caller) in asked {
-            let known = self.rates.iter().find(|(known, _)| known == quota).map(|(_, rate)| *rate);
-            let rate = known.ok_or_else(|| Error::Internal(format!("no rate for {}", quota.word())))?;
+            let rate = self.rate(*quota).ok_or_else(|| Error::Internal(format!("no rate for {}", quota.word())))?;
             counted.push((*quota, rate, self.key(*quota, caller)));
         }
         let Some(redis) = &self.redis else {

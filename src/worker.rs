@@ -373,7 +373,6 @@ async fn forget(app: &App) -> Result<()> {
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     identities::actions::housekeeping(app).await?;
-    accounts::actions::registration::release_names(app).await?;
     mails::actions::housekeeping(app, now.minus(retention.mails())).await?;
     idempotency::housekeeping(&app.db, now).await?;
     cache::changes::housekeeping(&app.db).await?;

@@ -91,7 +91,7 @@ fn measure(bench: &Bench) -> Result<Report, String> {
     let main = bench.fill_postgres("main", bench.settings.scale)?;
     let file = bench.fill_sqlite("main", bench.settings.scale)?;
     report.machine.push(("people".to_owned(), described(&main.people)));
-    let parts: [(&str, rows::Part); 18] = [
+    let parts: [(&str, rows::Part); 20] = [
         // Before others write: plans follow the data.
         ("plans", rows::plans::compare),
         ("cached", rows::reads::cached),
@@ -104,6 +104,8 @@ fn measure(bench: &Bench) -> Result<Report, String> {
         ("logins", rows::hashing::beside_log_ins),
         ("memory", rows::process::memory_and_start),
         ("hot", rows::registrations::hot_referrer),
+        ("mails", rows::mails::registrations),
+        ("enumeration", rows::mails::enumeration),
         ("links", rows::program::links),
         ("participants", rows::program::participants),
         ("audit", rows::audit::writes),

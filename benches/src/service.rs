@@ -59,6 +59,10 @@ pub struct Options {
     pub preload: Option<PathBuf>,
     /// Limits are off, those that only one of two versions has included.
     pub unlimited: bool,
+    /// The port of the server that takes mails; none are sent without.
+    pub mail: Option<u16>,
+    /// A registration does not tell whether an address has an account.
+    pub quiet: bool,
 }
 
 impl Service {
@@ -71,6 +75,13 @@ impl Service {
         match options.unlimited {
             true => environment.push(("REFERRAL_LIMITS".to_owned(), "off".to_owned())),
             false => environment.extend(LIMITS.map(|name| (format!("REFERRAL_LIMITS_{name}"), "1000000".to_owned()))),
+        }
+        if let Some(port) = options.mail {
+            environment.push(("SMTP_URL".to_owned(), format!("smtp://127.0.0.1:{port}")));
+            environment.push(("REFERRAL_MAIL_FROM".to_owned(), "referral@referral.bench".to_owned()));
+        }
+        if options.quiet {
+            environment.push(("REFERRAL_ACCOUNTS_REGISTRATION".to_owned(), "quiet".to_owned()));
         }
         if let Some(redis) = &options.redis {
             environment.push(("REDIS_URL".to_owned(), redis.clone()));

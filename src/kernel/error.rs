@@ -18,6 +18,8 @@ pub enum Error {
     Busy(Duration),
     /// More than this caller may ask for: come back after so long.
     Limited(Duration),
+    /// More codes than a user may make within a day: come back after so long.
+    CodesSpent(Duration),
     /// The database; see [`Storage`] for what may be retried.
     Storage(Storage),
     /// No fault at all: the write was made before, and this is what it was answered.
@@ -205,7 +207,7 @@ impl std::fmt::Display for Error {
                 f.write_str(&sentences.join("; "))
             }
             Self::Answered(_) => f.write_str("answered before"),
-            Self::Limited(_) => f.write_str(Refusal::RateLimited.sentence()),
+            Self::Limited(_) | Self::CodesSpent(_) => f.write_str(Refusal::RateLimited.sentence()),
             Self::Busy(_) => f.write_str(Refusal::Overloaded.sentence()),
             Self::Storage(Storage::Constraint(name)) => write!(f, "the constraint {name} was violated"),
             Self::Storage(

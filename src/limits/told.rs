@@ -40,6 +40,11 @@ impl Counted {
         Self { quota, rate, refused, left: u64::try_from(left).unwrap_or(u64::MAX), next }
     }
 
+    /// Of a caller who has used up what the database counts, and may ask again after so long.
+    pub(super) fn spent(quota: Quota, rate: Rate, next: Duration) -> Self {
+        Self { quota, rate, refused: true, left: 0, next }
+    }
+
     /// As `RateLimit-Policy` tells it: what may be asked at once, and within which window of seconds it comes back.
     pub fn policy(&self) -> String {
         let window = seconds(self.rate.most()).max(1);

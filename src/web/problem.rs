@@ -115,7 +115,9 @@ impl From<Error> for Problem {
             Error::Invalid(errors) => Self { errors, ..Refusal::Invalid.into() },
             Error::Answered(answer) => Self { answered: Some(Box::new(answer)), ..Refusal::Internal.into() },
             Error::Busy(after) => Self { retry_after: Some(after), ..Refusal::Overloaded.into() },
-            Error::Limited(after) => Self { retry_after: Some(after), ..Refusal::RateLimited.into() },
+            Error::Limited(after) | Error::CodesSpent(after) => {
+                Self { retry_after: Some(after), ..Refusal::RateLimited.into() }
+            }
             Error::Storage(Storage::Retry(fault) | Storage::Unavailable(fault) | Storage::OutcomeUnknown(fault)) => {
                 Self { retry_after: soon, context: Some(fault.text), ..Refusal::Unavailable.into() }
             }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod growth;
 pub mod hashing;
+pub mod mails;
 pub mod nodes;
 pub mod plans;
 pub mod process;

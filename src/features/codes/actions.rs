@@ -64,7 +64,8 @@ pub async fn create(app: &App, sent: impl Into<Sent<OwnedCode>>, owner: UserId, 
     let most = app.limits.codes_a_day();
     let new = NewCode { owner, candidates, chosen, expires_at, replace, behind, most };
     let sent = sent.into().of(|(made, _): &(OwnedCode, i64)| made);
-    let (made, version) = app.write_for(sent, owner, new, |tx, new| Box::pin(make(tx, new))).await?;
+    let made = app.write_for(sent, owner, new, |tx, new| Box::pin(make(tx, new))).await;
+    let (made, version) = app.limits.tell_of_codes(made)?;
     app.code_changed(owner, version).await;
     Ok(made)
 }
@@ -128,7 +129,7 @@ async fn within_a_day(tx: &mut Tx<'_>, slot: &Slot, most: i64) -> Result<()> {
     if slot.now.since(made) >= DAY || made.since(slot.now) >= DAY {
         return Ok(());
     }
-    Err(Error::Limited(made.plus(DAY).since(slot.now)))
+    Err(Error::CodesSpent(made.plus(DAY).since(slot.now)))
 }
 
 /// Revokes a code of the caller's, also one that has expired. From here on no node accepts it.

@@ -34,6 +34,8 @@ sql! {
            returning user_id, address_key";
     /// The links of a kind that a user has not used, so that they are good no more.
     END_LINKS = "update mails set used_at = $3 where user_id = $1 and kind = $2 and used_at is null";
+    END_LINKS_TO = "update mails set used_at = $4
+                    where user_id = $1 and kind = $2 and address_key = $3 and used_at is null";
     NOTE = "update mails set attempts = attempts + 1, outcome = $2, sent_at = coalesce(sent_at, $3) where id = $1";
     FORGET_USER = "delete from mails where user_id = $1";
     FORGET = "delete from mails where id in (select id from mails where expires_at < $1 order by expires_at limit $2)";
@@ -86,6 +88,11 @@ pub async fn use_link(tx: &mut Tx<'_>, id: MailId, kind: MailKind, now: Time) ->
 
 pub async fn end_links(tx: &mut Tx<'_>, user: UserId, kind: MailKind, now: Time) -> Result<()> {
     tx.run(&END_LINKS, &params![user, kind.word(), now]).await.map(drop)
+}
+
+/// As [`end_links`], of those that were sent to one address.
+pub async fn end_links_to(tx: &mut Tx<'_>, user: UserId, kind: MailKind, address: &str, now: Time) -> Result<()> {
+    tx.run(&END_LINKS_TO, &params![user, kind.word(), address, now]).await.map(drop)
 }
 
 pub async fn note(tx: &mut Tx<'_>, id: MailId, outcome: &str, sent_at: Option<Time>) -> Result<()> {

@@ -167,7 +167,8 @@ pub async fn replace_code(
     let replacement = Replacement { draw: issued::draw(app)?, days, most: app.limits.codes_a_day() };
     let new = NewCode { external: external.hash(), replacement, now: app.clock.now() };
     let sent = sent.of(|(participant, _): &(Participant, Option<i64>)| participant);
-    let (participant, version) = app.write(sent, new, |tx, new| Box::pin(replace(tx, new))).await?;
+    let replaced = app.write(sent, new, |tx, new| Box::pin(replace(tx, new))).await;
+    let (participant, version) = app.limits.tell_of_codes(replaced)?;
     if let Some(version) = version {
         app.code_changed(participant.id, version).await;
     }

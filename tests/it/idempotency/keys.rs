@@ -9,6 +9,7 @@ use crate::on_every_setup;
 use crate::support::app::{Setup, eventually};
 use crate::support::client::{Client, PASSWORD};
 use crate::support::keyed::{FAR, create, is_replayed, replace, request};
+use crate::support::oauth;
 use crate::support::paths::{CODES, ME, USER};
 
 const RECORDS: &str = "select count(*) from idempotency";
@@ -72,6 +73,28 @@ async fn a_key_that_comes_with_another_request_is_refused_and_nothing_is_done(se
     let patched = user.send(request(&user, &Method::PATCH, ME, Some(&body), "key")).await.expect(200);
     assert!(!is_replayed(&patched));
     assert_eq!(test.number("select count(*) from codes").await, 1);
+}
+
+on_every_setup!(a_token_of_other_scopes_of_the_same_person_gets_no_answer_that_shows_more);
+/// One operation and one body, and a profile that shows the active code to whoever may read codes.
+async fn a_token_of_other_scopes_of_the_same_person_gets_no_answer_that_shows_more(setup: Setup) {
+    let test = setup.start().await;
+    let shop = oauth::register(&test.manager("boss").await, json!({})).await;
+    let user = test.user("user").await;
+    user.create_code("SECRET2099ABC").await.expect(201);
+    let narrow = shop.tokens("user", &[("scope", "openid account profile")]).await;
+    let narrow = oauth::bearer(&shop.base, &narrow);
+    let body = json!({"discoverable": false});
+    let change = async |client: &Client| client.send(request(client, &Method::PATCH, ME, Some(&body), "key")).await;
+    let first = change(&user).await.expect(200);
+    assert_eq!(first.json()["active_code"]["code"], "SECRET2099ABC");
+    let other = change(&narrow).await.expect_problem(422, "idempotency_key_reused");
+    assert!(!other.text.contains("SECRET2099ABC"), "{other:?}");
+    // The same scopes by another log-in are the same caller.
+    let again = change(&test.client().logged_in("user").await).await.expect(200);
+    assert!(is_replayed(&again));
+    assert_eq!(again.text, first.text);
+    assert_eq!(test.number(RECORDS).await, 1);
 }
 
 on_every_setup!(what_was_refused_leaves_no_record_and_applies_when_it_comes_again);

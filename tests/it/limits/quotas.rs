@@ -7,7 +7,7 @@ use super::helpers::{items, parameter};
 use crate::on_every_setup;
 use crate::support::app::Setup;
 use crate::support::client::{Answer, PASSWORD};
-use crate::support::paths::ME;
+use crate::support::paths::{CODES, ME};
 use crate::support::spending::spend_from;
 
 const POLICY: &str = "ratelimit-policy";
@@ -59,4 +59,24 @@ async fn who_is_refused_hears_by_which_policy_and_waits_long_enough(setup: Setup
     // What is refused for another reason violates none.
     let other = user.log_in("nobody", PASSWORD).await.expect_problem(401, "bad_credentials");
     assert!(other.json().get("violated-policies").is_none(), "{other:?}");
+}
+
+on_every_setup!(who_has_made_the_codes_of_a_day_hears_by_which_policy_too);
+async fn who_has_made_the_codes_of_a_day_hears_by_which_policy_too(setup: Setup) {
+    let settings = [("REFERRAL_LIMITS", "on"), ("REFERRAL_LIMITS_CODES_PER_USER_AND_DAY", "2")];
+    let test = setup.start_with(&settings).await;
+    let user = test.user("user").await;
+    let make = async || user.post(&format!("{CODES}?replace=true"), &json!({"expires_at": "2099-01-01"})).await;
+    for _ in 0..2 {
+        let made = make().await.expect(201);
+        assert_eq!(names(&made, POLICY), ["write"]);
+    }
+    let refused = make().await.expect_problem(429, "rate_limited");
+    assert_eq!(refused.json()["violated-policies"], json!(["code"]));
+    assert!(refused.header(POLICY).ends_with("\"code\";q=2;w=86400"), "{refused:?}");
+    assert_eq!(names(&refused, LIMIT), ["code"]);
+    assert_eq!(parameter(&refused, LIMIT, "code", "r"), 0);
+    let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+    let told = parameter(&refused, LIMIT, "code", "t");
+    assert!(wait >= told && (86_000..=86_400).contains(&told), "{refused:?}");
 }

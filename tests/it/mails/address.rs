@@ -135,6 +135,18 @@ async fn whoever_changes_a_password_otherwise_tells_its_owner_too(setup: Setup) 
     assert_eq!(subjects.iter().filter(|subject| *subject == "Your password was changed").count(), 2, "{subjects:?}");
 }
 
+on_every_setup!(the_address_that_one_has_may_be_confirmed_while_another_is_wanted);
+async fn the_address_that_one_has_may_be_confirmed_while_another_is_wanted(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let olga = test.user("olga").await;
+    let own = link(&test, &smtp, "olga@example.com").await;
+    wish(&olga, "new@example.com", PASSWORD).await.expect(202);
+    let wanted = link(&test, &smtp, "new@example.com").await;
+    confirm(&olga, &own).await.expect(204);
+    confirm(&olga, &wanted).await.expect(204);
+    assert_eq!(olga.get(ME).await.expect(200).json()["email"], "new@example.com");
+}
+
 on_every_setup!(without_a_mail_server_nobody_changes_their_address);
 async fn without_a_mail_server_nobody_changes_their_address(setup: Setup) {
     let test = setup.start().await;

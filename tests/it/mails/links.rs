@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use base64::Engine;
+use futures_util::future::join_all;
 use referral::crypto::mail_key::LinkToken;
 use referral::features::accounts::actions::administration;
 use referral::features::mails::actions::keys;
 use referral::kernel::ids::MailId;
 use referral::kernel::mail::MailKind;
+use reqwest::Method;
 use serde_json::json;
 
-use super::helpers::{NEW, complete, register, reset_mail, start};
+use super::helpers::{NEW, complete, confirm, register, reset_mail, start};
 use crate::on_every_setup;
-use crate::support::app::Setup;
+use crate::support::app::{Setup, TestApp};
 use crate::support::client::PASSWORD;
 use crate::support::paths::ME;
+use crate::support::servers::Smtp;
 use crate::support::visit::Visit;
 
 on_every_setup!(a_link_acts_once_however_many_use_it_at_once);
@@ -147,4 +150,59 @@ async fn the_key_of_links_lies_sealed_and_no_table_has_a_token(setup: Setup) {
     let all = format!("{rows:?}");
     let proof: String = token.chars().skip(22).collect();
     assert!(!all.contains(&token) && !all.contains(&proof), "{all}");
+}
+
+/// The links by which an address is shown to be somebody's: the one that olga has, and the one that ivan wants.
+async fn confirmations(test: &TestApp, smtp: &Smtp) -> [String; 2] {
+    test.client().register("olga", None).await.expect(201);
+    let ivan = test.user("ivan").await;
+    let wish = json!({"email": "new@example.com", "password": PASSWORD});
+    ivan.post("/api/v1/me/email", &wish).await.expect(202);
+    test.drain().await;
+    ["olga@example.com", "new@example.com"].map(|address| smtp.mail_to(address).token())
+}
+
+on_every_setup!(a_link_that_confirms_acts_once_and_is_not_burned_by_looks);
+async fn a_link_that_confirms_acts_once_and_is_not_burned_by_looks(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let tokens = confirmations(&test, &smtp).await;
+    let before = test.query("select * from mails order by id").await;
+    let client = test.client();
+    for token in &tokens {
+        let looks = (0..100).map(|turn| {
+            let method = if turn % 2 == 0 { Method::GET } else { Method::HEAD };
+            let look = client.anonymous().request(method, &format!("/mail/{token}"));
+            async { client.send(look).await.status }
+        });
+        assert!(join_all(looks).await.iter().all(|status| *status == 200));
+    }
+    assert_eq!(test.query("select * from mails order by id").await, before);
+    assert_eq!(test.number("select count(*) from users where email_proven_at is not null").await, 0);
+    for token in &tokens {
+        let posts = (0..50).map(|_| confirm(&client, token));
+        let statuses: Vec<u16> = join_all(posts).await.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 410).count(), 49, "{statuses:?}");
+    }
+    assert_eq!(test.number("select count(*) from users where email_proven_at is not null").await, 2);
+    let moved = "select count(*) from users where username = 'ivan' and email = 'new@example.com'";
+    assert_eq!(test.number(moved).await, 1);
+}
+
+on_every_setup!(a_link_that_confirms_is_good_for_an_hour);
+async fn a_link_that_confirms_is_good_for_an_hour(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let tokens = confirmations(&test, &smtp).await;
+    let visit = || Visit::new(&test.nodes[0].url);
+    test.move_clock(Duration::from_secs(59 * 60));
+    for token in &tokens {
+        visit().get(&format!("/mail/{token}")).await.expect(200);
+    }
+    test.move_clock(Duration::from_secs(60));
+    for token in &tokens {
+        visit().get(&format!("/mail/{token}")).await.expect(410);
+        confirm(&test.client(), token).await.expect_problem(410, "link_expired");
+    }
+    assert_eq!(test.number("select count(*) from users where email_proven_at is not null").await, 0);
+    assert_eq!(test.number("select count(*) from users where email = 'new@example.com'").await, 0);
 }

@@ -12,7 +12,7 @@ use crate::{Failure, Outcome, help, shell};
 const HELP: &str = "\
 Measure the service beside yardsticks on this machine, and write what was found.
 
-Usage: cargo xtask bench [--quick] [OPTIONS]
+Usage: cargo xtask bench [PART] [--quick] [OPTIONS]
        cargo xtask bench --against COMMIT [--quick] [OPTIONS]
 
 Builds the binary and the programs in `benches/`, starts a PostgreSQL and a Redis of its own, fills them with people,
@@ -21,8 +21,8 @@ and measures each row in turns with its yardstick. The full run takes the better
 
 Options:
   --quick         The same tables on small data, in about two minutes
-  --only=A,B      Some parts: cached, database, page, register, sqlite, raw, last, logins, memory, hot, links,
-                  participants, audit, verify, nodes, plans, growth, build
+  --only=A,B      Some parts: cached, database, page, register, sqlite, raw, last, logins, memory, hot, mails,
+                  enumeration, links, participants, audit, verify, nodes, plans, growth, build. PART alone is one
   --bless         Keep the query plans found, in `benches/plans`, rather than compare them (full size only)
   --rounds=N      Rounds of each row
   --millis=N      Milliseconds of load on one side in a round
@@ -43,7 +43,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     if let Some((commit, rest)) = against::asked(arguments) {
         return against::run(&commit, &rest);
     }
-    for argument in arguments {
+    let arguments: Vec<String> = arguments.iter().map(|argument| part(argument)).collect();
+    for argument in &arguments {
         let name = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
         match name {
             "-h" | "--help" => return help(HELP),
@@ -64,6 +65,14 @@ pub fn run(arguments: &[String]) -> Outcome {
     let mut bench = shell::command(shell::target()?.join("release/referral-bench"), &["run"]);
     bench.arg(format!("--report={}", report.display())).arg(format!("--root={}", shell::root().display()));
     Ok(shell::run(bench.args(arguments))?)
+}
+
+/// A part's name alone asks for it: `enumeration` is `--only=enumeration`.
+fn part(argument: &str) -> String {
+    match argument.starts_with('-') {
+        true => argument.to_owned(),
+        false => format!("--only={argument}"),
+    }
 }
 
 /// Builds the binary and the programs of the benchmarks; `here` says where, if not in this tree.

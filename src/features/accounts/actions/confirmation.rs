@@ -50,7 +50,8 @@ async fn note(tx: &mut Tx<'_>, input: &Confirmation) -> Result<()> {
     if !store::confirm_email(tx, used.user, &used.address_key, input.now).await? {
         return Err(Refusal::LinkExpired.into());
     }
-    mails::end_links(tx, used.user, MailKind::Confirm, input.now).await?;
+    // That to an address that they want instead stays good.
+    mails::end_links_to(tx, used.user, MailKind::Confirm, &used.address_key, input.now).await?;
     count_referral(tx, used.user, input.rules).await
 }
 

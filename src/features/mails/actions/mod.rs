@@ -227,6 +227,11 @@ pub async fn end_links(tx: &mut Tx<'_>, user: UserId, kind: MailKind, now: Time)
     store::end_links(tx, user, kind, now).await
 }
 
+/// As [`end_links`], of those that were sent to one address.
+pub async fn end_links_to(tx: &mut Tx<'_>, user: UserId, kind: MailKind, address: &str, now: Time) -> Result<()> {
+    store::end_links_to(tx, user, kind, address, now).await
+}
+
 /// Removes all mails of a user, as part of a unit of work.
 pub async fn forget_user(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
     store::forget_user(tx, user).await
