@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::helpers::{NEW, ask, complete, register, start, start_by};
+use super::helpers::{NEW, ask, complete, confirm, register, start, start_by};
 use crate::on_every_setup;
 use crate::support::app::{Setup, TestApp};
 use crate::support::relay::{Fault, Relay};
@@ -78,6 +78,30 @@ async fn when_the_last_answer_is_lost_the_same_mail_comes_again_and_no_other(set
     assert_eq!(mails[0], mails[1], "one mail for whoever sorts them by their id");
     complete(&test.client(), &mails[0].token(), NEW).await.expect(204);
     complete(&test.client(), &mails[1].token(), NEW).await.expect_problem(410, "link_expired");
+}
+
+on_every_setup!(the_mail_of_a_registration_outlasts_a_server_that_is_away_and_an_answer_that_is_lost);
+async fn the_mail_of_a_registration_outlasts_a_server_that_is_away_and_an_answer_that_is_lost(setup: Setup) {
+    let smtp = Smtp::start().await;
+    let relay = Relay::to(smtp.port).await;
+    let test = start_by(setup, relay.port, &[]).await;
+    relay.suffer(Fault::Refuse);
+    test.client().register("olga", None).await.expect(201);
+    test.client().logged_in("olga").await;
+    test.drain().await;
+    relay.suffer(Fault::LoseReply(b"\r\n.\r\n".to_vec()));
+    test.move_clock(Duration::from_secs(1));
+    test.drain().await;
+    assert_eq!((smtp.taken().len(), jobs(&test, "done_at is null").await), (1, 1));
+    relay.suffer(Fault::None);
+    test.move_clock(Duration::from_secs(4));
+    test.drain().await;
+    assert_eq!(jobs(&test, "done_at is null").await, 0);
+    let mails = smtp.mails_to(OLGA);
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0], mails[1], "one mail for whoever sorts them by their id");
+    confirm(&test.client(), &mails[0].token()).await.expect(204);
+    confirm(&test.client(), &mails[1].token()).await.expect_problem(410, "link_expired");
 }
 
 on_every_setup!(what_the_server_refuses_for_good_is_given_up_and_what_it_refuses_for_now_is_not);
