@@ -97,6 +97,8 @@ struct Host {
     caller: Caller,
     /// Of the participant who brings all others.
     handle: String,
+    /// Batches that took longer than a request may.
+    sent_again: usize,
 }
 
 impl Place {
@@ -115,6 +117,13 @@ impl Place {
         witness::number(&self.url, &format!("select count(*) from {what}")).await
     }
 
+    /// What autovacuum does, which is off in the tests: without it plans are those for empty tables.
+    async fn looks_after_statistics(&self) {
+        if self.setup != Setup::Sqlite {
+            witness::query(&self.url, "analyze").await;
+        }
+    }
+
     async fn host(&self, serving: &Serving) -> Host {
         serving.client().register("manager", None).await.expect(201);
         witness::query(&self.url, "update users set is_manager = true where username = 'manager'").await;
@@ -122,7 +131,7 @@ impl Place {
         let (registered, client) = host_with(&manager, json!({})).await;
         let anchor = client.tell("anchor", json!({"name": "Olga"})).await.expect(201).json();
         let handle = anchor["handle"].as_str().expect("a handle").to_owned();
-        Host { registered, caller: Caller::new(&serving.url, client.token.as_deref()), handle }
+        Host { registered, caller: Caller::new(&serving.url, client.token.as_deref()), handle, sent_again: 0 }
     }
 }
 
@@ -135,11 +144,14 @@ impl Host {
     }
 
     /// Tells of so many in batches, and says how long each took.
-    async fn tells(&mut self, serving: &Serving, people: Range<usize>, expected: u64) -> Calls {
+    async fn tells(&mut self, place: &Place, serving: &Serving, people: Range<usize>, expected: u64) -> Calls {
         let (began, mut took) = (Instant::now(), Vec::new());
         for (turn, first) in people.clone().step_by(BATCH).enumerate() {
             if turn % 100 == 0 {
                 self.renewed(serving).await;
+            }
+            if turn % 10 == 1 {
+                place.looks_after_statistics().await;
             }
             let batch = first..people.end.min(first + BATCH);
             let items: Vec<Value> = batch
@@ -147,11 +159,19 @@ impl Host {
                 .collect();
             let body = json!({"participants": items});
             let began = Instant::now();
-            let (outcome, answer) = self.caller.send(Method::POST, PARTICIPANTS, &body).await;
+            let (mut outcome, mut answer) = self.caller.send(Method::POST, PARTICIPANTS, &body).await;
+            let mut sent = 1;
+            while outcome != Outcome::Ok {
+                // It took longer than a request may: what is in is found when it is sent again.
+                assert!(answer["status"] == 503 && sent < 20, "{answer}");
+                (outcome, answer) = self.caller.send(Method::POST, PARTICIPANTS, &body).await;
+                sent += 1;
+            }
             took.push(began.elapsed());
-            assert_eq!(outcome, Outcome::Ok, "{answer}");
+            self.sent_again += sent - 1;
             let results = answer["results"].as_array().expect("results");
-            let odd = results.iter().find(|result| result["status"] != expected);
+            let fits = |status: &Value| *status == expected || sent > 1 && *status == 200;
+            let odd = results.iter().find(|result| !fits(&result["status"]));
             assert_eq!((odd, results.len()), (None, items.len()));
         }
         Calls::of(took, began.elapsed())
@@ -171,17 +191,18 @@ async fn a_host_moves_in(place: &Place, serving: &Serving, host: &mut Host) {
     };
     let alone = calls(read.clone(), None).await;
     // By then the caches are as full as they become.
-    let first = host.tells(serving, 0..people / 4, 201).await;
+    let first = host.tells(place, serving, 0..people / 4, 201).await;
     let before = serving.resident_mb();
     let done = Arc::new(AtomicBool::new(false));
     let readers = tokio::spawn(calls(read, Some(done.clone())));
-    let rest = host.tells(serving, people / 4..people, 201).await;
+    let rest = host.tells(place, serving, people / 4..people, 201).await;
     done.store(true, Ordering::Relaxed);
     let (beside, after) = (readers.await.expect("the readers"), serving.resident_mb());
     let rate = |people: usize, calls: &Calls| people as f64 / calls.all.as_secs_f64();
     println!("{:?}: {people} participants in batches of {BATCH}", place.setup);
     println!("  alone: {:.0} people a second", rate(people / 4, &first));
     println!("  beside readers: {:.0} people a second; batches: {}", rate(people - people / 4, &rest), rest.told());
+    println!("  batches that were sent again, for they took longer than a request may: {}", host.sent_again);
     println!("  reads alone: {}", alone.told());
     println!("  reads beside: {}", beside.told());
     println!("  memory: {before} MB after a quarter, {after} MB in the end");
@@ -193,7 +214,7 @@ async fn a_host_moves_in(place: &Place, serving: &Serving, host: &mut Host) {
                  where c.ordinal = 1 and c.by_service and u.handle is not null";
     assert_eq!(place.count(whole).await, all);
     // Told of again, they are found.
-    host.tells(serving, 0..people.min(4 * BATCH), 200).await;
+    host.tells(place, serving, 0..people.min(4 * BATCH), 200).await;
     for table in ["users where external_id like 'p%'", "referrals", "codes where ordinal = 1"] {
         // The one who brings them has a code too.
         assert_eq!(place.count(table).await, all + i64::from(table.starts_with("codes")), "{table}");

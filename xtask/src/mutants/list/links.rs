@@ -14,6 +14,7 @@ const ACTIONS: &str = "src/features/links/actions/mod.rs";
 const CODES: &str = "src/features/codes/actions.rs";
 const CODES_STORE: &str = "src/features/codes/store.rs";
 const ISSUED: &str = "src/features/codes/actions/issued.rs";
+const SHARE: &str = "src/features/links/model/share.rs";
 const SIGNIN: &str = "src/features/signin/pages.rs";
 
 const PATH: &[&str] = &["features::links::model::destination::tests::what_could_be_read_as_another_host_is_no_path"];
@@ -110,6 +111,20 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Code("renews.then_some(ValidCode { owner_name: owner.name, expires_at: None })", "None"),
         tests: Both(&[LEADS]),
         why: "a page that asks first turns friends away who would be brought",
+    },
+    Mutant {
+        name: "a-text-that-lacks-a-name",
+        file: SHARE,
+        swap: Code("!name.is_empty() || !template.contains(\"{name}\")", "!name.is_empty() || template.contains('{')"),
+        tests: Unit(&["features::links::model::share::tests::each_channel_opens_with_the_text"]),
+        why: "people share a text that begins with nothing where their name should be",
+    },
+    Mutant {
+        name: "nobody-invites",
+        file: ACTIONS,
+        swap: Code("name.is_empty()", "false"),
+        tests: Both(&["links::pages::friends_of_a_participant_see_the_name_that_the_host_tells"]),
+        why: "a page says that nobody invites, with a blank for a name",
     },
     Mutant {
         name: "any-handle-is-good",
