@@ -217,3 +217,27 @@ async fn what_ends_a_code_while_a_registration_waits_renews_nothing() {
     waiting.await.expect("an answer").expect_problem(404, "code_not_usable");
     assert_eq!(test.number("select count(*) from codes").await, 1);
 }
+
+/// Of those who wait for the slot at once the first renews, and the others find that it is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waited_for_a_renewal_is_brought_by_it() {
+    const FRIENDS: usize = 4;
+    let test = Setup::Postgres.start().await;
+    let host = host_of(&test.manager("manager").await).await;
+    let handle = referrer(&host, "olga").await;
+    expire(&test).await;
+    let other = test.beside().await;
+    other.batch_execute("begin; select 1 from code_slots for update").await.expect("the slots");
+    let calls = (0..FRIENDS).map(|friend| {
+        let (client, handle) = (test.client(), handle.clone());
+        tokio::spawn(async move { register(&client, &format!("friend{friend}"), &handle).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    eventually("all of them are at the slot", || async { test.waiting().await == FRIENDS as i64 }).await;
+    other.batch_execute("commit").await.expect("released");
+    for call in calls {
+        call.await.expect("an answer").expect(201);
+    }
+    assert_eq!(test.number("select count(*) from codes").await, 2);
+    assert_eq!(test.number("select count(*) from referrals where code_ordinal = 2").await, FRIENDS as i64);
+}

@@ -62,6 +62,9 @@ async fn a_handle_brings_people_whatever_becomes_of_issued_codes(setup: Setup) {
     test.client().post("/api/v1/auth/user", &body).await.expect(201);
     let next = host.get(&format!("{PARTICIPANTS}/olga")).await.expect(200).json()["code"].clone();
     assert!(next.is_string() && next != first);
+    // Another code of the same referrer is not the one that somebody came with.
+    host.tell("ivan", json!({"code": next})).await.expect_problem(409, "already_joined");
+    host.tell("ivan", json!({"code": first})).await.expect(200);
     host.tell("boris", json!({"handle": handle})).await.expect(201);
     assert_eq!(test.number("select count(*) from referrals where code_ordinal = 2").await, 2);
     assert_eq!(test.number("select count(*) from codes where ordinal = 2 and by_service").await, 1);

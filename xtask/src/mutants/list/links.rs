@@ -36,7 +36,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "each-renews",
         file: ISSUED,
         swap: Code("return Ok(Some(HeldCode { owner, ordinal: slot.issued, now: slot.now }));", ""),
-        tests: Both(&[RENEWAL]),
+        tests: Alone(&["links::renewal::who_waited_for_a_renewal_is_brought_by_it"]),
         why: "of many at once only one is let in, and the others are told that the code is no good",
     },
     Mutant {

@@ -40,7 +40,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "any-code-is-the-one-they-came-with",
         file: PEOPLE,
         swap: Code("ordinal.is_none_or(|ordinal| ordinal == came.1)", "true"),
-        tests: Both(&[SETTLED]),
+        tests: Both(&[HANDLES]),
         why: "the same, for those who came with a code",
     },
     Mutant {
