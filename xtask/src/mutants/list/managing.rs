@@ -10,6 +10,9 @@ const CHAIN: &str = "src/features/audit/actions/chain.rs";
 const MANAGEMENT: &str = "src/features/accounts/actions/management.rs";
 const PROFILE: &str = "src/features/accounts/actions/profile.rs";
 const PARTICIPANTS: &str = "src/features/accounts/actions/participants.rs";
+const TOKENS: &str = "src/features/tokens/actions/mod.rs";
+const BROWSERS: &str = "src/features/tokens/actions/browser_sessions.rs";
+const PEOPLE: &str = "src/features/managers/actions/mod.rs";
 const SEALING: &str = "src/crypto/sealing.rs";
 const SESSIONS: &str = "src/features/tokens/store/sessions.rs";
 const IDENTITIES: &str = "src/features/identities/actions.rs";
@@ -119,6 +122,34 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Code("[&self.today, &self.former]", "[&self.today, &None]"),
         tests: Both(&["keys::reseal::the_master_key_changes_and_nobody_notices"]),
         why: "a master key that somebody knew stays for ever",
+    },
+    Mutant {
+        name: "a-managers-log-in-is-not-noted",
+        file: TOKENS,
+        swap: Code("scopes.has(Scope::Admin)", "false"),
+        tests: Both(&["audit::noted::what_is_done_with_others_things_is_noted_with_who_did_it"]),
+        why: "nobody sees that somebody else has a manager's password",
+    },
+    Mutant {
+        name: "a-managers-log-in-at-our-pages-is-not-noted",
+        file: BROWSERS,
+        swap: Code("inserted && store::is_manager_in(tx, new.user).await?", "false"),
+        tests: Both(&["audit::noted::what_is_done_with_others_things_is_noted_with_who_did_it"]),
+        why: "nobody sees that somebody else has a manager's password",
+    },
+    Mutant {
+        name: "a-role-that-was-there-is-given-again",
+        file: MANAGEMENT,
+        swap: Code("account.is_manager == role.on", "false"),
+        tests: Both(&["audit::noted::what_is_done_with_others_things_is_noted_with_who_did_it"]),
+        why: "the audit tells of what was not done",
+    },
+    Mutant {
+        name: "the-erased-are-found-by-a-name",
+        file: PEOPLE,
+        swap: Code("filter.state == Some(AccountState::Erased)", "false"),
+        tests: Both(&["managers::search::a_list_of_people_is_walked_through_and_filtered"]),
+        why: "an erased person is looked for under a name",
     },
     Mutant {
         name: "who-was-a-manager-acts-as-one",
