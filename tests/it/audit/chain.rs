@@ -111,7 +111,7 @@ async fn an_end_that_was_cut_off_is_seen_by_the_head_and_by_one_that_was_pinned_
         assert_eq!(verify::run(app, asked(kept.hash)).await.expect("a look").pinned, Some(true), "{seq}");
     }
     assert_eq!(Head::read_hash(&pinned.hash_text()), Some(pinned.hash));
-    for nonsense in ["", "zz", &pinned.hash_text()[1..], &format!("{}0", pinned.hash_text())] {
+    for nonsense in ["", "zz", &"0".repeat(63), &format!("{}0", pinned.hash_text())] {
         assert_eq!(Head::read_hash(nonsense), None);
     }
 }

@@ -44,7 +44,7 @@ async fn people_are_found_by_the_beginning_of_a_name_or_an_address_or_by_id(setu
     for id in [manager.id.clone(), manager.id.replace('-', "").to_uppercase()] {
         assert_eq!(by(&id).await, ["manager"]);
     }
-    assert_eq!(by(&manager.id[..35]).await, Vec::<String>::new());
+    assert_eq!(by(manager.id.trim_end_matches(char::is_alphanumeric)).await, Vec::<String>::new());
     assert_eq!(found(&manager, &json!({"q": manager.id, "manager": false})).await.0, Vec::<String>::new());
 
     let item = manager.post(SEARCH, &json!({"q": "olga-2"})).await.expect(200).json()["items"][0].clone();

@@ -169,12 +169,13 @@ impl Detail {
     /// What is known of a stored text; words of a newer version are left out.
     pub fn read(text: &str) -> Self {
         let value: Value = serde_json::from_str(text).unwrap_or_default();
-        let parts = value["parts"].as_array();
+        let member = |name: &str| value.get(name).unwrap_or(&Value::Null);
+        let parts = member("parts").as_array();
         Self {
-            reason: value["reason"].as_str().and_then(Reason::parse),
-            code_id: value["code_id"].as_i64(),
+            reason: member("reason").as_str().and_then(Reason::parse),
+            code_id: member("code_id").as_i64(),
             parts: parts.map(|parts| parts.iter().filter_map(|part| Part::parse(part.as_str()?)).collect()),
-            count: value["count"].as_i64(),
+            count: member("count").as_i64(),
         }
     }
 }
