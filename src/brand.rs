@@ -105,8 +105,12 @@ mod tests {
     use super::*;
 
     fn parts(css: &str) -> Vec<Rgb> {
-        let read = |text: &str| u8::from_str_radix(text, 16).unwrap();
-        css.split('#').skip(1).map(|text| [read(&text[0..2]), read(&text[2..4]), read(&text[4..6])]).collect()
+        let digit = |digit: char| u8::try_from(digit.to_digit(16).unwrap()).unwrap();
+        let read = |text: &str| {
+            let digits: Vec<u8> = text.chars().take(6).map(digit).collect();
+            [digits[0] * 16 + digits[1], digits[2] * 16 + digits[3], digits[4] * 16 + digits[5]]
+        };
+        css.split('#').skip(1).map(read).collect()
     }
 
     #[test]

@@ -40,13 +40,10 @@ words! {
     }
 }
 
-impl Default for Life {
-    fn default() -> Self {
-        Self::Quarter
-    }
-}
-
 impl Life {
+    /// What a form offers first.
+    pub const OFFERED: Self = Self::Quarter;
+
     pub fn days(self) -> u32 {
         match self {
             Self::Week => 7,

@@ -166,6 +166,6 @@ fn hashes(app: &App) -> u64 {
 #[test]
 fn without_a_mail_server_a_registration_cannot_be_quiet() {
     let quiet = vec![(QUIET.0.to_owned(), QUIET.1.to_owned())];
-    let told = config::load(None, &quiet).err().expect("a fault");
+    let Err(told) = config::load(None, &quiet) else { panic!("no fault") };
     assert!(told.contains("SMTP_URL") && told.contains(QUIET.0), "{told}");
 }

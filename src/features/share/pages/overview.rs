@@ -135,7 +135,7 @@ async fn apply(browser: &Browser, fields: &Parameters, person: &BrowserSession) 
         codes::actions::revoke(app, actor.into(), user, &code.code).await?;
         return Ok(Done::Revoked);
     }
-    let life = fields.first("days").and_then(Life::parse).unwrap_or_default();
+    let life = fields.first("days").and_then(Life::parse).unwrap_or(Life::OFFERED);
     let expires_at = app.clock.now().plus(DAY.saturating_mul(life.days()));
     let wanted = Wanted { code: None, expires_at, replace: true, behind: Some(shown) };
     codes::actions::create(app, actor, user, wanted).await?;
