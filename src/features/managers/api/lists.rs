@@ -63,9 +63,8 @@ problems!(UsersProblems: manager query[RateLimited]);
 /// noted.
 #[utoipa::path(get, path = "/api/v1/exports/users.csv", tag = "People", operation_id = "export_users",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), params(FileQuery),
-    responses((status = 200, description = "The file", content_type = "text/csv", body = String,
-        example = json!("id,username,email,state,manager,email_verdict,created_at,referrer_id,referral_status,\
-            external_id,name\r\n")),
+    responses((status = 200, description = "The file, with the columns id, username, email, state, manager, email_verdict, \
+        created_at, referrer_id, referral_status, external_id, name", content_type = "text/csv", body = String),
         UsersProblems))]
 async fn users(State(app): State<Arc<App>>, manager: Manager, query: Query) -> Result<Response, Problem> {
     let excel = query.flag("excel")?;
@@ -105,8 +104,8 @@ problems!(ReferralsProblems: manager query[RateLimited]);
 /// most 60 changes a minute, of whatever kind (`limits.writes_per_user`): it is noted.
 #[utoipa::path(get, path = "/api/v1/exports/referrals.csv", tag = "People", operation_id = "export_referrals",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), params(FileQuery),
-    responses((status = 200, description = "The file", content_type = "text/csv", body = String,
-        example = json!("referee_id,referrer_id,code,status,joined_at\r\n")), ReferralsProblems))]
+    responses((status = 200, description = "The file, with the columns referee_id, referrer_id, code, status, joined_at",
+        content_type = "text/csv", body = String), ReferralsProblems))]
 async fn referrals(State(app): State<Arc<App>>, manager: Manager, query: Query) -> Result<Response, Problem> {
     let excel = query.flag("excel")?;
     actions::note_list(&app, manager.actor, manager.user, List::Referrals).await?;

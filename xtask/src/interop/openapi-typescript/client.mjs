@@ -41,7 +41,9 @@ if (owner === undefined || friend === undefined) throw new Error('two people are
 let tokens;
 
 await check('somebody registers', async () => {
+  // A service that is quiet about who has an account answers 202 without a body; this one is not.
   const user = good(await nobody.POST('/api/v1/auth/user', { body: owner }));
+  if (user === undefined) throw new Error('the account is not told');
   same(user.username, owner.username);
   // @ts-expect-error
   holds(user.password === undefined, 'an account is told without its password');
