@@ -56,7 +56,8 @@ sql! {
     CREDENTIALS_BY_ID = "select id, username, email, password_hash, disabled_at is not null, email_verdict, created_at,
                                 email_proven_at is not null
                          from users where id = $1 and erased_at is null";
-    USER = "select id, username, email, created_at, is_manager, discoverable, email_verdict, erased_at is not null
+    USER = "select id, username, email, created_at, is_manager, discoverable, email_verdict, erased_at is not null,
+                   handle_chosen_at is not null
             from users where id = $1";
     SET_DISCOVERABLE = "update users set discoverable = $2 where id = $1 and erased_at is null and discoverable <> $2";
     /// Only if it is still the password that was checked.
@@ -64,9 +65,7 @@ sql! {
                         and erased_at is null";
     /// With the address as proof: whether it was proven before is told. The row is locked either way.
     RESET_PASSWORD_OF = "update users set password_hash = $3, email_proven_at = coalesce(email_proven_at, $4),
-                                held_until = null,
-                                new_email = case when email_proven_at is null then null else new_email end,
-                                new_email_key = case when email_proven_at is null then null else new_email_key end
+                                held_until = null
                          where id = $1 and email_key = $2 and erased_at is null and disabled_at is null
                          returning email_proven_at = $4";
     /// By a link that was sent to this address.
@@ -75,14 +74,16 @@ sql! {
     STANDING = "select email_proven_at is not null, email_verdict from users where id = $1 and erased_at is null";
     /// Where the address is somebody else's the account has none that anything is found by.
     HOLD_NAME = "update users set held_until = $2, email_key = case when $3 then email_key else '' end where id = $1";
-    /// Locked, so that whoever confirms at this moment is first or too late.
+    /// Locked, so that whoever confirms at this moment is first or too late. Of managers somebody else knows.
     HELD_TOO_LONG = {
-        sqlite: "select id from users where held_until <= $1 order by held_until limit $2",
-        postgres: "select id from users where held_until <= $1 order by held_until limit $2 for update skip locked",
+        sqlite: "select id from users where held_until <= $1 and not is_manager order by held_until limit $2",
+        postgres: "select id from users where held_until <= $1 and not is_manager order by held_until limit $2
+                   for update skip locked",
     };
-    DELETE_LOGINS_OF_HELD = "delete from logins where user_id = $1";
     SET_NEW_EMAIL = "update users set new_email = $2, new_email_key = $3
                      where id = $1 and erased_at is null and disabled_at is null";
+    DROP_NEW_EMAIL = "update users set new_email = null, new_email_key = null
+                      where id = $1 and new_email_key is not null";
     IS_LOGIN = "select 1 from logins where login_key = $1";
     /// What is to be changed, locked against other changes.
     PENDING_EMAIL = {
@@ -94,7 +95,7 @@ sql! {
     /// What was known about the address before is not known about this one, which has received a mail.
     CHANGE_EMAIL = "update users set email = new_email, email_key = new_email_key, new_email = null,
                            new_email_key = null, email_proven_at = $2, email_verdict = 'unchecked',
-                           email_checked_at = null
+                           email_checked_at = null, held_until = null
                     where id = $1";
     DELETE_LOGIN = "delete from logins where login_key = $1 and user_id = $2";
     EMAIL_KEYS = "select email_key, new_email_key from users where id = $1 and erased_at is null";
@@ -222,6 +223,7 @@ pub async fn user(db: &Db, id: UserId) -> Result<Option<User>> {
         discoverable: row.get(5)?,
         verdict: verdict(&row, 6)?,
         erased: row.get(7)?,
+        handle_chosen: row.get(8)?,
     }))
 }
 
@@ -273,16 +275,14 @@ pub async fn held_too_long(tx: &mut Tx<'_>, now: Time, most: i64) -> Result<Vec<
     tx.rows(&HELD_TOO_LONG, &params![now, most]).await?.iter().map(|row| row.user(0)).collect()
 }
 
-/// Removes all that tells who a person was for whom a name was held.
-pub async fn erase_held(tx: &mut Tx<'_>, user: UserId, now: Time) -> Result<()> {
-    tx.run(&DELETE_LOGINS_OF_HELD, &params![user]).await?;
-    tx.run(&ERASE_USER, &params![user, now]).await?;
-    tx.run(&INSERT_ERASED, &params![user, now]).await.map(drop)
+/// Notes which address a user wants instead of theirs; false when they are disabled or erased.
+pub async fn set_new_email(tx: &mut Tx<'_>, user: UserId, email: &str, key: &str) -> Result<bool> {
+    Ok(tx.run(&SET_NEW_EMAIL, &params![user, email, key]).await? == 1)
 }
 
-/// Notes which address a user wants instead of theirs.
-pub async fn set_new_email(tx: &mut Tx<'_>, user: UserId, email: &str, key: &str) -> Result<()> {
-    tx.run(&SET_NEW_EMAIL, &params![user, email, key]).await.map(drop)
+/// Forgets which address a user wants instead of theirs.
+pub async fn drop_new_email(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    tx.run(&DROP_NEW_EMAIL, &params![user]).await.map(drop)
 }
 
 /// Whether somebody logs in with this.

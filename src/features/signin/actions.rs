@@ -239,6 +239,7 @@ async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<Sess
     // nothing that they have allowed.
     if first {
         accounts::actions::confirmation::count_referral(tx, *user, *rules).await?;
+        accounts::actions::address::drop_wish(tx, *user).await?;
         forget(tx, *user).await?;
         clients::actions::consents::forget_user(tx, *user).await?;
     }

@@ -115,6 +115,24 @@ async fn a_name_is_held_for_its_time_whosever_the_address_is(setup: Setup) {
     assert_eq!(test.number("select count(*) from users where held_until is null and erased_at is null").await, 1);
 }
 
+on_every_setup!(who_has_come_in_although_their_name_was_held_leaves_nothing_behind);
+async fn who_has_come_in_although_their_name_was_held_leaves_nothing_behind(setup: Setup) {
+    let test = setup.start().await;
+    let olga = test.user("olga").await;
+    olga.create_code("AMSEL2030XYZ").await.expect(201);
+    let manager = test.manager("manager").await;
+    // As it is after a registration that was quiet, when registrations are quiet no more.
+    test.sql("update users set held_until = 5").await;
+    assert_eq!(release_names(test.app()).await.expect("a look"), 1);
+    test.client().register("ivan", Some("AMSEL2030XYZ")).await.expect_problem(404, "code_not_usable");
+    assert_eq!(test.number("select count(*) from token_families where ended_at is null").await, 1, "the manager's");
+    assert_eq!(test.number("select count(*) from codes where code = 'AMSEL2030XYZ'").await, 0);
+    olga.get("/api/v1/me").await.expect_problem(401, "invalid_token");
+    test.client().register("olga", None).await.expect(201);
+    // Whom somebody has made a manager meanwhile stays.
+    manager.get("/api/v1/me").await.expect(200);
+}
+
 on_every_setup!(whoever_has_an_address_is_told_a_few_times_only);
 async fn whoever_has_an_address_is_told_a_few_times_only(setup: Setup) {
     let (test, smtp) = start_with(setup, &[QUIET, ("REFERRAL_LIMITS", "on")]).await;

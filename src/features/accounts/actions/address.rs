@@ -1,11 +1,12 @@
 //! Changing one's address: it counts once the link in a mail to the new one was used.
 
+use super::confirmation::count_referral;
 use super::profile::{Proof, prove};
 use crate::app::App;
 use crate::config::Policy;
 use crate::db::{Tx, Work};
 use crate::features::accounts::model::disposable::is_disposable;
-use crate::features::accounts::model::{Credentials, check_name_against};
+use crate::features::accounts::model::{Credentials, ReferralRules, check_name_against};
 use crate::features::accounts::store;
 use crate::features::audit::model::Event;
 use crate::features::mails::actions::{self as mails, To};
@@ -26,9 +27,12 @@ struct Wish {
     stored: Option<String>,
     email: Email,
     mail: NewMail,
+    /// Instead, where somebody has the address: the work is the same, and so is what a person finds noted of it.
+    nobodys: NewMail,
 }
 
-/// Sends a link to the address that a person wants instead of theirs. Nobody is told whether somebody else has it.
+/// Sends a link to the address that a person wants instead of theirs. Nobody is told whether somebody else has it, nor
+/// whether it has got as many mails as one that anybody may give gets.
 pub async fn ask(
     app: &App,
     sent: Sent<()>,
@@ -46,9 +50,14 @@ pub async fn ask(
     if app.config.email.check == Policy::Block && is_disposable(&email) {
         return Err(Error::field("email", "disposable_address", "Disposable e-mail addresses are not accepted"));
     }
-    let to = To { user, address: email.as_str(), key: email.key() };
-    let mail = mails::prepare(app, MailKind::Confirm, language, to).await?.ok_or(Refusal::NotFound)?;
-    let wish = Wish { user, stored, email, mail };
+    let to = || To { user, address: email.as_str(), key: email.key() };
+    let nobodys = mails::prepare_for_nobody(app, MailKind::Confirm, language, to()).await?;
+    let mail = match app.limits.lets_mail(email.key()).await? {
+        true => mails::prepare(app, MailKind::Confirm, language, to()).await?,
+        false => nobodys.clone(),
+    };
+    let (mail, nobodys) = mail.zip(nobodys).ok_or(Refusal::NotFound)?;
+    let wish = Wish { user, stored, email, mail, nobodys };
     let note: Work<Wish, ()> = |tx, wish| Box::pin(note(tx, wish));
     app.write_in_turn(sent.settled(&())?, Key::User(user.0), wish, note).await?;
     app.work_to_do.notify_waiters();
@@ -61,19 +70,27 @@ async fn note(tx: &mut Tx<'_>, wish: &Wish) -> Result<()> {
     {
         return Err(Refusal::WrongPassword.into());
     }
-    store::set_new_email(tx, wish.user, wish.email.as_str(), wish.email.key()).await?;
-    // Whoever has it would be asked to give it away.
-    if store::is_login(tx, wish.email.key()).await? {
-        return Ok(());
+    // Who has logged in a moment ago may be kept out or erased by now.
+    if !store::set_new_email(tx, wish.user, wish.email.as_str(), wish.email.key()).await? {
+        return Err(Refusal::InvalidToken.into());
     }
-    mails::write(tx, &wish.mail).await
+    // Whoever has it would be asked to give it away.
+    let mail = if store::is_login(tx, wish.email.key()).await? { &wish.nobodys } else { &wish.mail };
+    mails::write(tx, mail).await
+}
+
+/// Makes the link to another address do nothing any more, as part of a unit of work that sets a password or keeps
+/// somebody out: whoever asked for it may be somebody else, and would get in again by it.
+pub async fn drop_wish(tx: &mut Tx<'_>, user: UserId) -> Result<()> {
+    store::drop_new_email(tx, user).await
 }
 
 struct Change {
     link: MailId,
     now: Time,
-    /// To the address before and to the new one.
+    /// To the address before, if there was one, and to the new one.
     news: Vec<NewMail>,
+    rules: ReferralRules,
 }
 
 struct Changed {
@@ -93,10 +110,14 @@ pub async fn change(
     let new = store::new_email(&app.db, person.id).await?.ok_or(Refusal::LinkExpired)?;
     let mut news = Vec::new();
     for (address, key) in [(person.email.as_str(), before), (new.as_str(), wanted)] {
+        // Participants may have had none.
+        if key.is_empty() {
+            continue;
+        }
         let to = To { user: person.id, address, key };
         news.extend(mails::prepare(app, MailKind::AddressChanged, language, to).await?);
     }
-    let input = Change { link, now: app.clock.now(), news };
+    let input = Change { link, now: app.clock.now(), news, rules: ReferralRules::of(&app.config) };
     let change: Work<Change, Changed> = |tx, input| Box::pin(take(tx, input));
     // Not in the person's line, which is bounded: whoever comes too late is to hear that the link was used.
     let sent = sent.by(|actor| actor.person(person.id)).settled(&())?;
@@ -112,6 +133,8 @@ async fn take(tx: &mut Tx<'_>, input: &Change) -> Result<Changed> {
     let before = store::change_email(tx, used.user, &used.address_key, input.now).await?;
     let before = before.ok_or(Refusal::LinkExpired)?;
     audit::actions::record(tx, input.now, Event::AddressChanged(used.user)).await?;
+    // The new address is proven, which a referral may have waited for.
+    count_referral(tx, used.user, input.rules).await?;
     for kind in MailKind::WITH_LINK {
         mails::end_links(tx, used.user, kind, input.now).await?;
     }

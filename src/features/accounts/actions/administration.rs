@@ -1,5 +1,6 @@
 //! What the operator does with people's accounts, from the command line.
 
+use super::address::drop_wish;
 use super::management;
 use super::profile::password_news;
 use super::registration::{Invitation, register};
@@ -72,6 +73,7 @@ async fn replace_password(tx: &mut Tx<'_>, new: &NewPassword) -> Result<Vec<Sess
     audit::actions::record(tx, new.now, Event::PasswordReset(new.user)).await?;
     // Who was in may have linked a way back.
     identities::actions::forget(tx, new.user).await?;
+    drop_wish(tx, new.user).await?;
     mails::end_links(tx, new.user, MailKind::Reset, new.now).await?;
     if let Some(news) = &new.news {
         mails::write(tx, news).await?;

@@ -13,7 +13,10 @@ use crate::kernel::mail::MailKind;
 pub async fn send(app: &App, job: &Job) -> Result<Outcome> {
     match mails::recipient(app, job).await? {
         None => Ok(Outcome::GiveUp("it was sealed under another mail key")),
-        Some((_, Recipient::Nobody)) => Ok(Outcome::Done("nobody to write to")),
+        Some((id, Recipient::Nobody)) => {
+            mails::pass_over(app, id).await?;
+            Ok(Outcome::Done("nobody to write to"))
+        }
         Some((id, Recipient::Address(address))) => mails::deliver(app, job, id, &address).await,
         Some((id, Recipient::AccountOf(request))) => send_to_account(app, job, id, &request).await,
     }

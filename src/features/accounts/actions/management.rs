@@ -1,6 +1,7 @@
 //! What those who run the program do with other people's accounts: managers, and the operator's commands. Each act is
 //! noted in the audit, in the unit of work that does it.
 
+use super::address::drop_wish;
 use super::profile::{self, Erased, Proof};
 use crate::app::App;
 use crate::db::{Tx, Work};
@@ -108,6 +109,7 @@ async fn keep_out(tx: &mut Tx<'_>, act: &Act) -> Result<Option<(Vec<SessionId>, 
     }
     leave_one(tx, &managers, act.user)?;
     store::set_disabled(tx, act.user, Some(act.now)).await?;
+    drop_wish(tx, act.user).await?;
     audit::actions::record(tx, act.now, Event::UserDisabled(act.user, act.reason)).await?;
     let version = codes::actions::end_all(tx, act.user, false).await?;
     Ok(Some((tokens::actions::end_all(tx, act.user, act.now).await?, version)))

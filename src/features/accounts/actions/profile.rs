@@ -1,5 +1,6 @@
 //! What people do with their own account.
 
+use super::address::drop_wish;
 use super::{handles, proven};
 use crate::app::App;
 use crate::db::{Tx, Work};
@@ -133,6 +134,7 @@ async fn replace_password(tx: &mut Tx<'_>, input: &NewPassword) -> Result<Vec<Se
         return Err(Refusal::WrongPassword.into());
     }
     audit::actions::record(tx, input.now, Event::PasswordChanged(input.user)).await?;
+    drop_wish(tx, input.user).await?;
     mails::end_links(tx, input.user, MailKind::Reset, input.now).await?;
     if let Some(news) = &input.news {
         mails::write(tx, news).await?;

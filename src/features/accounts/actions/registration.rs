@@ -1,11 +1,12 @@
 //! Registration: what is decided before, all that it writes, and the two ways to write it.
 
+use super::profile::{Erased, remove};
 use crate::app::App;
 use crate::config::Policy;
 use crate::db::{Attempt, Db, Tx, Work};
 use crate::features::accounts::model::disposable::is_disposable;
 use crate::features::accounts::model::{Entrance, ReferralRules, Registration, login_name};
-use crate::features::accounts::store::{self, NewUser};
+use crate::features::accounts::store::{self, NewUser, Warrant};
 use crate::features::codes::actions::issued::{self, Draw};
 use crate::features::identities::model::UnclaimedIdentityKey;
 use crate::features::mails::actions::{self as mails, To};
@@ -188,29 +189,34 @@ async fn quiet(app: &App, new: UserId, email: &Email, language: Language) -> Res
 }
 
 /// Erased in one unit: one of more would hold up others.
-const ERASED_AT_ONCE: i64 = 100;
+const ERASED_AT_ONCE: i64 = 32;
 
 /// Erases those for whom a name was held and who have not confirmed their address in time.
 pub async fn release_names(app: &App) -> Result<u64> {
     let mut erased = 0;
     loop {
-        let release: Work<Time, u64> = |tx, now| Box::pin(release(tx, *now));
-        let now = app.db.write(Actor::SERVICE, app.clock.now(), release).await?;
-        erased += now;
-        if now < ERASED_AT_ONCE.unsigned_abs() {
+        let release: Work<Time, Vec<(UserId, Erased)>> = |tx, now| Box::pin(release(tx, *now));
+        let released = app.db.write(Actor::SERVICE, app.clock.now(), release).await?;
+        let count = released.len() as u64;
+        for (user, gone) in released {
+            gone.announce(app, user).await;
+        }
+        erased += count;
+        if count < ERASED_AT_ONCE.unsigned_abs() {
             return Ok(erased);
         }
     }
 }
 
-async fn release(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
-    let held = store::held_too_long(tx, now, ERASED_AT_ONCE).await?;
-    for user in &held {
-        store::erase_held(tx, *user, now).await?;
-        identities::actions::forget(tx, *user).await?;
-        mails::forget_user(tx, *user).await?;
+/// As whoever is erased: they may have logged in and made codes, if registrations ceased to be quiet meanwhile.
+async fn release(tx: &mut Tx<'_>, now: Time) -> Result<Vec<(UserId, Erased)>> {
+    let mut released = Vec::new();
+    for user in store::held_too_long(tx, now, ERASED_AT_ONCE).await? {
+        if let Some(erased) = remove(tx, user, &Warrant::Others, now).await? {
+            released.push((user, erased));
+        }
     }
-    Ok(held.len() as u64)
+    Ok(released)
 }
 
 /// Writes a registration that came without a client's key. There are two ways to the same rows, and this is the one

@@ -1,5 +1,6 @@
 //! A new password by a link in a mail.
 
+use super::address::drop_wish;
 use crate::app::App;
 use crate::crypto::mail_key::LinkToken;
 use crate::db::{Tx, Work};
@@ -114,6 +115,7 @@ async fn set(tx: &mut Tx<'_>, reset: &Reset) -> Result<Vec<SessionId>> {
         identities::actions::forget(tx, used.user).await?;
         clients::actions::consents::forget_user(tx, used.user).await?;
     }
+    drop_wish(tx, used.user).await?;
     mails::end_links(tx, used.user, MailKind::Reset, reset.now).await?;
     if let Some(news) = &reset.news {
         mails::write(tx, news).await?;

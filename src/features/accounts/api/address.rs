@@ -42,7 +42,9 @@ problems!(EmailProblems: person body keyed[WrongPassword, LogInAgain, NotFound, 
 ///
 /// A mail with a link goes to the new address, which is yours once the link was used; then both addresses are told. If
 /// somebody has the new one already, nobody is told. Where no mail server is configured there is nothing at this
-/// address. At most 5 calls a minute that ask for your password (`limits.logins_per_account`).
+/// address. A new password puts the link out of use, and so does who disables the account. Counted with the mails to
+/// choose a new password: three an hour to one address; beyond that the answer is the same and nothing is sent. At most
+/// 5 calls a minute that ask for your password (`limits.logins_per_account`).
 #[utoipa::path(post, path = "/api/v1/me/email", tag = "Accounts", operation_id = "change_email",
     security(("oauth" = ["account"]), ("password" = []), ("bearer" = [])), request_body = EmailChange,
     responses((status = 202, description = "A mail goes to the new address"), EmailProblems))]

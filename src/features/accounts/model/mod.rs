@@ -27,6 +27,8 @@ pub struct User {
     pub discoverable: bool,
     pub verdict: Verdict,
     pub erased: bool,
+    /// Whether the name of their link is one that they chose.
+    pub handle_chosen: bool,
 }
 
 /// Why a person with this verdict may not log in, if so: under `block` a bad one keeps them out for good, a missing one

@@ -165,12 +165,22 @@ pub async fn deliver(app: &App, job: &Job, id: MailId, address: &str) -> Result<
     }
 }
 
+/// Notes a mail that nobody gets as if it were sent: people find what is noted of mails in their export, and it must
+/// not tell them who has which address.
+pub async fn pass_over(app: &App, id: MailId) -> Result<()> {
+    note(app, id, "nobody", Some(app.clock.now())).await
+}
+
 async fn settle(app: &App, id: MailId, kind: MailKind, outcome: &'static str, sent_at: Option<Time>) -> Result<()> {
-    let note: Work<(MailId, &'static str, Option<Time>), ()> =
-        |tx, (id, outcome, sent_at)| Box::pin(store::note(tx, *id, outcome, *sent_at));
-    app.db.write(Actor::SERVICE, (id, outcome, sent_at), note).await?;
+    note(app, id, outcome, sent_at).await?;
     app.metrics.mail(kind.word(), outcome);
     Ok(())
+}
+
+async fn note(app: &App, id: MailId, outcome: &'static str, sent_at: Option<Time>) -> Result<()> {
+    let note: Work<(MailId, &'static str, Option<Time>), ()> =
+        |tx, (id, outcome, sent_at)| Box::pin(store::note(tx, *id, outcome, *sent_at));
+    app.db.write(Actor::SERVICE, (id, outcome, sent_at), note).await
 }
 
 async fn letter(
