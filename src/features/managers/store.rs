@@ -110,7 +110,8 @@ sql! {
               order by u.id desc limit $2";
     DETAILS = "select id, username, email, created_at, is_manager, disabled_at is not null, erased_at is not null,
                       email_verdict, discoverable, password_hash is not null, disabled_at, erased_at, email_checked_at,
-                      email_proven_at, handle, external_id, display_name, language
+                      email_proven_at, handle, external_id, display_name, language,
+                      new_email
                from users where id = $1";
     CLICKS_OF = "select cast(coalesce(sum(clicks), 0) as bigint), cast(coalesce(sum(visitors), 0) as bigint)
                  from clicks_daily where owner_id = $1";
@@ -185,6 +186,7 @@ pub async fn details(db: &Db, user: UserId) -> Result<Option<Details>> {
         external_id: row.get(15)?,
         name: row.get(16)?,
         language: row.get(17)?,
+        new_email: row.get(18)?,
     }))
 }
 

@@ -79,6 +79,30 @@ async fn a_file_of_many_parts_has_each_line_once(setup: Setup) {
     assert_eq!(ids.len(), 2501);
 }
 
+on_every_setup!(an_export_has_the_address_that_one_wants_and_no_address_of_others);
+async fn an_export_has_the_address_that_one_wants_and_no_address_of_others(setup: Setup) {
+    let test = setup.start().await;
+    let manager = test.manager("manager").await;
+    let body = json!({"username": "boss@example.com", "email": "boss@example.com", "password": PASSWORD});
+    test.client().post("/api/v1/auth/user", &body).await.expect(201);
+    let boss = test.client().logged_in("boss@example.com").await;
+    boss.create_code("AMSEL2030XYZ").await.expect(201);
+    test.client().register("olga", Some("AMSEL2030XYZ")).await.expect(201);
+    let olga = test.client().logged_in("olga").await;
+    let account = async |client: &Client, path: &str| client.get(path).await.expect(200).json()["account"].clone();
+    let (own, others) = ("/api/v1/me/export", format!("/api/v1/users/{}/export", olga.id));
+    assert_eq!(account(&olga, own).await["new_email"], Value::Null);
+    test.sql("update users set new_email = 'o@example.org', new_email_key = 'o@example.org' where username = 'olga'")
+        .await;
+    for given in [account(&olga, own).await, account(&manager, &others).await] {
+        assert_eq!(given["new_email"], "o@example.org");
+        assert_eq!(given["referred_by"]["username"], "b***@e***.com");
+    }
+    // A manager may see it.
+    let seen = manager.get(&format!("/api/v1/users/{}/profile", olga.id)).await.expect(200).json();
+    assert_eq!(seen["referred_by"]["username"], "boss@example.com");
+}
+
 on_every_setup!(one_takes_out_all_that_is_kept_of_oneself_once_an_hour);
 async fn one_takes_out_all_that_is_kept_of_oneself_once_an_hour(setup: Setup) {
     let test = setup.start_with(&[("REFERRAL_LIMITS", "on")]).await;

@@ -65,7 +65,7 @@ impl Export {
         };
         Ok(Self {
             exported_at: export.at,
-            account: PersonProfile::of(app, export.profile),
+            account: PersonProfile::of(app, export.profile).without_addresses_of_others(),
             referees: export.referees.into_iter().map(referee).collect::<Result<_>>()?,
             audit: export.noted.into_iter().map(AuditEntry::from).collect(),
         })

@@ -59,8 +59,8 @@ problems!(UsersProblems: manager query[RateLimited]);
 /// Take out the list of people
 ///
 /// For managers: CSV by RFC 4180, UTF-8, in the order of ids. A text that a spreadsheet would take for a formula has an
-/// apostrophe before it. Times are UTC. At most 60 changes a minute, of whatever kind (`limits.writes_per_user`): it is
-/// noted.
+/// apostrophe before it, also behind a semicolon. Times are UTC. At most 60 changes a minute, of whatever kind
+/// (`limits.writes_per_user`): it is noted.
 #[utoipa::path(get, path = "/api/v1/exports/users.csv", tag = "People", operation_id = "export_users",
     security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])), params(FileQuery),
     responses((status = 200, description = "The file, with the columns id, username, email, state, manager, email_verdict, \
@@ -83,16 +83,16 @@ fn user_line(line: &UserLine) -> Vec<String> {
     let person = &line.person;
     vec![
         person.id.to_string(),
-        safe_cell(&person.username).into_owned(),
-        safe_cell(&person.email).into_owned(),
+        safe_cell(&person.username),
+        safe_cell(&person.email),
         person.state.word().to_owned(),
         person.is_manager.to_string(),
         person.verdict.word().to_owned(),
         person.created_at.to_string(),
         line.referrer.map(|id| id.to_string()).unwrap_or_default(),
         line.status.clone().unwrap_or_default(),
-        safe_cell(line.external_id.as_deref().unwrap_or_default()).into_owned(),
-        safe_cell(line.name.as_deref().unwrap_or_default()).into_owned(),
+        safe_cell(line.external_id.as_deref().unwrap_or_default()),
+        safe_cell(line.name.as_deref().unwrap_or_default()),
     ]
 }
 
@@ -123,7 +123,7 @@ fn referral_line(line: &ReferralLine) -> Vec<String> {
     vec![
         line.referee.to_string(),
         line.referrer.to_string(),
-        safe_cell(line.code.as_deref().unwrap_or_default()).into_owned(),
+        safe_cell(line.code.as_deref().unwrap_or_default()),
         line.status.clone(),
         line.joined_at.to_string(),
     ]

@@ -19,6 +19,7 @@ use crate::features::managers::actions;
 use crate::features::referrals::model::Status;
 use crate::features::tokens::api::sessions::SessionOut;
 use crate::features::tokens::caller::Manager;
+use crate::kernel::email::mask;
 use crate::kernel::mail::MailKind;
 use crate::kernel::time::Time;
 use crate::problems;
@@ -75,6 +76,9 @@ pub struct PersonProfile {
     /// When they have shown that the address is theirs.
     #[schema(required, value_type = Option<String>, format = DateTime, example = json!(null))]
     email_proven_at: Option<Time>,
+    /// The address that they want instead of theirs, until they have shown that it is theirs.
+    #[schema(required, example = json!(null))]
+    new_email: Option<String>,
     #[schema(required)]
     referred_by: Option<BroughtBy>,
     #[schema(minimum = 0, example = 3)]
@@ -130,6 +134,14 @@ pub struct MailTo {
 }
 
 impl PersonProfile {
+    /// For the person: a name that is an address is shown like one.
+    pub fn without_addresses_of_others(mut self) -> Self {
+        if let Some(by) = &mut self.referred_by {
+            by.username = mask(&by.username);
+        }
+        self
+    }
+
     pub fn of(app: &App, profile: actions::Profile) -> Self {
         let (details, user) = (profile.details, profile.active_code);
         let id = details.person.id;
@@ -141,6 +153,7 @@ impl PersonProfile {
             erased_at: details.erased_at,
             email_checked_at: details.email_checked_at,
             email_proven_at: details.email_proven_at,
+            new_email: details.new_email,
             referred_by: profile.referred_by.map(|by| BroughtBy {
                 id: by.id.0,
                 username: by.username,

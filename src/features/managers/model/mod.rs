@@ -2,8 +2,6 @@
 
 pub mod inventory;
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
@@ -56,6 +54,7 @@ pub struct Details {
     pub erased_at: Option<Time>,
     pub email_checked_at: Option<Time>,
     pub email_proven_at: Option<Time>,
+    pub new_email: Option<String>,
     pub handle: Option<String>,
     pub external_id: Option<String>,
     /// What a host's app calls them by before others.
@@ -134,11 +133,25 @@ impl PeopleCursor {
 }
 
 /// A text as a spreadsheet may show it: one that would be taken for a formula gets an apostrophe before it. Blanks at
-/// its beginning hide nothing. For texts only: a number keeps its sign.
-pub fn safe_cell(text: &str) -> Cow<'_, str> {
+/// its beginning hide nothing. In many languages a spreadsheet divides lines at semicolons, and then our quotes hide no
+/// end of a cell: so what follows something that may be one is looked at likewise. For texts only: a number keeps its
+/// sign.
+pub fn safe_cell(text: &str) -> String {
     let formula = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r');
-    let first = text.chars().find(|c| formula(*c) || !(c.is_whitespace() || c.is_control()));
-    if first.is_some_and(formula) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    let is_one = |text: &str| {
+        let first = text.chars().find(|c| formula(*c) || !(c.is_whitespace() || c.is_control()));
+        first.is_some_and(formula)
+    };
+    let mut safe = String::from(if is_one(text) { "'" } else { "" });
+    for (at, part) in text.split_inclusive([';', '\t', '\r', '\n']).enumerate() {
+        // Of doubled quotes a spreadsheet takes some away.
+        let seen = part.trim_start_matches(|c: char| c == '"' || c.is_whitespace());
+        if at > 0 && is_one(seen) {
+            safe.push('\'');
+        }
+        safe.push_str(part);
+    }
+    safe
 }
 
 #[cfg(test)]
@@ -147,12 +160,24 @@ mod tests {
 
     #[test]
     fn what_a_spreadsheet_would_take_for_a_formula_is_a_text() {
-        for formula in
-            ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\u{a0}\u{3000}=1", "\n-2+3", "\t", "  \rx", "\0=1"]
-        {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\u{a0}\u{3000}=1", "\t", "  \rx", "\0=1"] {
             assert_eq!(safe_cell(formula), format!("'{formula}"));
         }
-        for text in ["", " ", "olga", "a=1", "olga@example.com", "'=1", "1-2", " a\t", "ольга", "\u{ff1d}1"] {
+        // Where lines are divided at semicolons, each part may be a cell.
+        for (text, safe) in [
+            ("\n-2+3", "'\n'-2+3"),
+            ("\t=1", "'\t'=1"),
+            ("\r=1", "'\r'=1"),
+            ("olga;=1+1", "olga;'=1+1"),
+            ("olga; \"=1\";@x", "olga;' \"=1\";'@x"),
+            ("olga\n+1;2", "olga\n'+1;2"),
+            ("=1;-2", "'=1;'-2"),
+        ] {
+            assert_eq!(safe_cell(text), safe);
+        }
+        for text in
+            ["", " ", "olga", "a=1", "olga@example.com", "'=1", "1-2", " a\t", "a;b;", "a\n b", "ольга", "\u{ff1d}1"]
+        {
             assert_eq!(safe_cell(text), text);
         }
     }
