@@ -63,7 +63,9 @@ impl Message<'_> {
     /// For an error where there is no form to show it on.
     pub fn of(error: &Error) -> Self {
         match Alert::of(error) {
-            Some(Alert::WrongCredentials | Alert::LogInAgain | Alert::LastWayIn) => Self::AccessDenied,
+            Some(Alert::WrongCredentials | Alert::LogInAgain | Alert::LastWayIn | Alert::LastManager) => {
+                Self::AccessDenied
+            }
             Some(Alert::TooManyTries(seconds)) => Self::TooManyTries(seconds),
             Some(Alert::EmailCheckPending) => Self::EmailCheckPending,
             Some(Alert::EmailRefused) => Self::EmailRefused,

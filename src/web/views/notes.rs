@@ -16,6 +16,8 @@ pub enum Alert {
     LogInAgain,
     /// Without what was to go the person could not log in any more.
     LastWayIn,
+    /// Nobody else could run the program.
+    LastManager,
     EmailCheckPending,
     EmailRefused,
     /// The person has to show first that the address is theirs.
@@ -32,6 +34,7 @@ impl Alert {
         match error {
             Error::Refused(Refusal::BadCredentials | Refusal::WrongPassword) => Some(Self::WrongCredentials),
             Error::Refused(Refusal::LastWayIn) => Some(Self::LastWayIn),
+            Error::Refused(Refusal::LastManager) => Some(Self::LastManager),
             Error::Refused(Refusal::LogInAgain) => Some(Self::LogInAgain),
             Error::Refused(Refusal::EmailCheckPending) => Some(Self::EmailCheckPending),
             Error::Refused(Refusal::EmailRefused) => Some(Self::EmailRefused),
@@ -54,6 +57,7 @@ impl Alert {
             Self::WrongCredentials => words.wrong_credentials.to_owned(),
             Self::TooManyTries(seconds) => (words.too_many_tries)(seconds),
             Self::LastWayIn => words.share.last_way_in.to_owned(),
+            Self::LastManager => words.share.last_manager.to_owned(),
             Self::LogInAgain => words.share.fresh_hint.to_owned(),
             Self::EmailCheckPending => words.email_check_pending.to_owned(),
             Self::EmailRefused => words.email_refused.to_owned(),

@@ -209,6 +209,8 @@ pub struct AccountPage<'a> {
     /// When the account was made.
     pub since: Time,
     pub handle: &'a str,
+    /// Whether the person chose it: then they choose no other.
+    pub handle_chosen: bool,
     pub link: &'a str,
     pub discoverable: bool,
     pub has_password: bool,

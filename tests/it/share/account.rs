@@ -39,6 +39,10 @@ async fn a_handle_is_chosen_once_on_the_page(setup: Setup) {
     assert_eq!(share["handle"], "olga7");
     let told = visit.submit(&page.form(HANDLE), &[("handle", "olga8")]).await.expect(409);
     assert!(told.text.contains("a handle is chosen once"), "{told:?}");
+    for page in [told, visit.get(ACCOUNT).await.expect(200)] {
+        assert!(page.forms().iter().all(|form| form.action != HANDLE), "{page:?}");
+        assert!(page.text.contains("id=\"handle\">You have chosen this name."), "{page:?}");
+    }
 }
 
 on_every_setup!(being_found_is_switched_off_and_on);
@@ -147,6 +151,20 @@ async fn an_account_is_erased_in_a_second_step(setup: Setup) {
     visit.submit(&form, &[("password", PASSWORD)]).await.expect(403);
     test.client().log_in("olga", PASSWORD).await.expect_problem(401, "bad_credentials");
     assert_eq!(test.number("select count(*) from users where erased_at is not null").await, 1);
+}
+
+on_every_setup!(the_last_manager_is_told_why_their_account_stays);
+async fn the_last_manager_is_told_why_their_account_stays(setup: Setup) {
+    let test = setup.start().await;
+    let manager = test.manager("manager").await;
+    let (mut visit, _) = logged_in(&test, "manager").await;
+    let form = visit.get(ERASE).await.expect(200).form(ERASE);
+    let told = visit.submit(&form, &[("password", PASSWORD)]).await.expect(409);
+    assert!(told.text.contains("Make somebody else a manager first"), "{told:?}");
+    told.form(ERASE);
+    manager.get("/api/v1/me").await.expect(200);
+    test.manager("another").await;
+    visit.submit(&form, &[("password", PASSWORD)]).await.expect(200);
 }
 
 on_every_setup!(without_a_password_a_log_in_of_a_moment_ago_is_the_proof);

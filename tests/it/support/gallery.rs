@@ -249,6 +249,7 @@ fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() 
         new_email: Some(""),
         since: joined_at,
         handle: "k3j9x2mq",
+        handle_chosen: false,
         link: "https://referral.example/r/k3j9x2mq",
         discoverable: true,
         has_password: true,
@@ -260,7 +261,8 @@ fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() 
         notes: &none,
     };
     show!("account", false, AccountPage { ..account });
-    show!("account-done", false, AccountPage { done: Some(Done::Handle), discoverable: false, ..account });
+    let done = AccountPage { done: Some(Done::Handle), handle_chosen: true, discoverable: false, ..account };
+    show!("account-done", false, AccountPage { ..done });
     let bare =
         AccountPage { user: LONG_NAME, email: "", new_email: None, has_password: false, sign_ins: &[], ..account };
     show!("account-bare", true, AccountPage { alert: Some(Alert::LogInAgain), ..bare });
@@ -282,6 +284,7 @@ const ALERTS: &[(&str, Alert)] = &[
     ("wrong", Alert::WrongCredentials),
     ("again", Alert::LogInAgain),
     ("last", Alert::LastWayIn),
+    ("manager", Alert::LastManager),
     ("too-many", Alert::TooManyTries(42)),
     ("pending", Alert::EmailCheckPending),
     ("refused", Alert::EmailRefused),

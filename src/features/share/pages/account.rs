@@ -108,6 +108,7 @@ async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, sa
         new_email: app.config.mail.is_on().then_some(said.typed.email),
         since: profile.user.created_at,
         handle: if said.typed.handle.is_empty() { share.handle.as_str() } else { said.typed.handle },
+        handle_chosen: profile.user.handle_chosen,
         link: &share.link,
         discoverable: profile.user.discoverable,
         has_password: profile::has_password(app, person.user).await?,

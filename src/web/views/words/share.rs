@@ -78,6 +78,8 @@ pub struct ShareWords {
     pub handle: &'static str,
     pub handle_hint: &'static str,
     pub handle_set: &'static str,
+    /// Where it was chosen before.
+    pub handle_chosen: &'static str,
     pub found_title: &'static str,
     pub found_yes: &'static str,
     pub found_no: &'static str,
@@ -98,6 +100,7 @@ pub struct ShareWords {
     /// Around the provider's name, behind `unlink`, for those who hear the page.
     pub unlink_from: Around,
     pub last_way_in: &'static str,
+    pub last_manager: &'static str,
     pub sessions: &'static str,
     pub sessions_hint: &'static str,
     pub browser: &'static str,
