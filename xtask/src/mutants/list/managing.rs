@@ -189,4 +189,11 @@ pub const MUTANTS: &[Mutant] = &[
         tests: Unit(&["features::managers::model::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
         why: "a name runs a program on a manager's machine",
     },
+    Mutant {
+        name: "cells-behind-semicolons-run",
+        file: CELLS,
+        swap: Code("at > 0 && is_one(seen)", "false"),
+        tests: Unit(&["features::managers::model::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
+        why: "where lines are divided at semicolons a name runs a program",
+    },
 ];
