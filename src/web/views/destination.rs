@@ -2,6 +2,8 @@
 
 use reqwest::Url;
 
+use super::HOME;
+
 /// An address that a page may send the browser to: a path of ours, a web address, or one of an app's own scheme.
 pub struct Destination<'a> {
     address: &'a str,
@@ -15,7 +17,8 @@ impl<'a> Destination<'a> {
         if !location.bytes().all(plain) {
             return None;
         }
-        if location.starts_with("/oauth/") {
+        // Two slashes would be another host.
+        if location.starts_with("/oauth/") || location == HOME || location.starts_with("/share/") {
             return Some(Self { address: location, host: None });
         }
         let url = Url::parse(location).ok()?;
@@ -50,6 +53,8 @@ mod tests {
     fn a_destination_says_whose_it_is() {
         for (location, expected) in [
             ("/oauth/authorize?client_id=1&scope=openid", None),
+            ("/share", None),
+            ("/share/account", None),
             ("https://shop.example/callback?a=b&code=c", Some("shop.example")),
             ("https://shop.example:8443/it's", Some("shop.example")),
             ("http://127.0.0.1:5000/cb", Some("127.0.0.1")),
@@ -68,6 +73,8 @@ mod tests {
             "",
             "/docs",
             "//evil.example/oauth/",
+            "//share",
+            "/shares",
             "/\\evil.example",
             "shop.example",
             "https://",
