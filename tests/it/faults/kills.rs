@@ -168,8 +168,9 @@ async fn killed_at_every_step(setup: Setup, kind: Kind, by_steps: bool) -> Vec<S
             let nothing = History(vec![Call { outcome: Outcome::Failed, ..history.0[turn - 1].clone() }]);
             assert_eq!(nothing.contradictions(&mortal.url).await, Vec::<String>::new(), "{step}");
         }
-        // By chance one in 64 asks for work on the list as well: the next that does not has another step there.
-        number += usize::from(!step.contains("ENQUEUE"));
+        // By chance one in 64 asks for work on the list as well: the next that does not has another step there. A mail
+        // always asks for work.
+        number += usize::from(matches!(kind, Kind::MailedRegistration) || !step.contains("ENQUEUE"));
         steps.push(step);
         std::fs::remove_file(mortal.operator.path("crash")).expect("it was armed");
         serving = mortal.operator.serve();
@@ -205,7 +206,7 @@ async fn a_registration_is_whole_or_not_there_at_whichever_step_the_service_is_k
 async fn a_registration_with_a_mail_is_whole_or_not_there_at_whichever_step_the_service_is_killed() {
     let steps = killed_at_every_step(Setup::Sqlite, Kind::MailedRegistration, false).await;
     let mail = steps.windows(2).filter(|pair| *pair == ["before INSERT", "before ENQUEUE"]).count();
-    assert_eq!(mail, 1, "{steps:?}");
+    assert!(mail >= 1, "{steps:?}");
     let steps = killed_at_every_step(Setup::Postgres, Kind::MailedRegistration, false).await;
     assert!(steps.contains(&"before REGISTER_AND_TELL".to_owned()), "{steps:?}");
     assert!(steps.contains(&"after the commit behind REGISTER_AND_TELL".to_owned()), "{steps:?}");
