@@ -86,7 +86,7 @@ pub fn verified(bench: &Bench, _: &Place, _: &Place, report: &mut Report) -> Res
 }
 
 async fn rates(database: String, rounds: usize) -> Result<Vec<f64>, String> {
-    let environment: Environment = vec![("DATABASE_URL".into(), database.into())];
+    let environment: Environment = vec![("DATABASE_URL".into(), database)];
     let app = start::open(config::load(None, &environment)?, Clock::default()).await?;
     let told = |error: referral::kernel::error::Error| error.to_string();
     for _ in 0..ROWS / UNIT {
