@@ -44,8 +44,13 @@ pub async fn has_password(app: &App, user: UserId) -> Result<bool> {
     Ok(found.password_hash.is_some())
 }
 
+/// A person as their own account shows them.
+pub async fn user(app: &App, id: UserId) -> Result<User> {
+    store::user(&app.db, id).await?.filter(|user| !user.erased).ok_or_else(|| Refusal::InvalidToken.into())
+}
+
 pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
-    let user = store::user(&app.db, id).await?.filter(|user| !user.erased).ok_or(Refusal::InvalidToken)?;
+    let user = user(app, id).await?;
     Ok(Profile {
         referred_by: referrals::actions::referrer_of(app, id).await?,
         referral_count: referrals::actions::count(app, id).await?,

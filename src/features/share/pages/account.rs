@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{answer, logged_in, sent};
 use crate::app::App;
-use crate::features::accounts::actions::address;
 use crate::features::accounts::actions::profile::{self, Change, Proof};
+use crate::features::accounts::actions::{address, handles};
 use crate::features::clients::actions::consents;
 use crate::features::identities::model::LinkedIdentity;
 use crate::features::managers::api::exports::Export;
@@ -36,13 +36,12 @@ const MOST_SESSIONS: usize = 50;
 
 pub async fn account(browser: Browser, RawQuery(query): RawQuery) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
-    let outcome = async {
+    answer(&browser, async {
         let person = logged_in(&browser).await?;
         let said = Said { done: query.first("done").and_then(Done::parse), ..Said::default() };
         Ok(page(&browser, &person, StatusCode::OK, &said).await?)
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 /// What the page says beside what it always does.
@@ -96,21 +95,22 @@ impl Said<'_> {
 async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, said: &Said<'_>) -> Result<Response> {
     let app = &*browser.app;
     let actor = browser.actor().person(person.user);
-    let profile = profile::profile(app, person.user).await?;
-    let share = links::actions::share(app, actor, person.user, browser.visitor.language()).await?;
+    let user = profile::user(app, person.user).await?;
+    let (handle, _) = handles::of(app, actor, person.user).await?;
+    let link = links::actions::link(app, handle.as_str());
     let sign_ins = sign_ins(app, person.user).await?;
     let sessions = sessions(browser, person).await?;
     let view = AccountPage {
         words: browser.words,
         csrf: &browser.visitor.csrf(),
         user: &person.username,
-        email: &profile.user.email,
+        email: &user.email,
         new_email: app.config.mail.is_on().then_some(said.typed.email),
-        since: profile.user.created_at,
-        handle: if said.typed.handle.is_empty() { share.handle.as_str() } else { said.typed.handle },
-        handle_chosen: profile.user.handle_chosen,
-        link: &share.link,
-        discoverable: profile.user.discoverable,
+        since: user.created_at,
+        handle: if said.typed.handle.is_empty() { handle.as_str() } else { said.typed.handle },
+        handle_chosen: user.handle_chosen,
+        link: &link,
+        discoverable: user.discoverable,
         has_password: profile::has_password(app, person.user).await?,
         least: app.config.accounts.min_password_length,
         sign_ins: &sign_ins,
@@ -175,7 +175,7 @@ fn done(browser: &Browser, done: Done) -> Result<Response> {
 }
 
 pub async fn choose_handle(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let typed = fields.first("handle").unwrap_or_default();
         let chosen = match Handle::parse(typed) {
@@ -186,22 +186,20 @@ pub async fn choose_handle(browser: Browser, form: ProtectedForm) -> Response {
             Ok(()) => Ok(done(&browser, Done::Handle)?),
             Err(error) => Ok(tell(&browser, &person, Typed::handle(fields), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 pub async fn set_discoverable(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let discoverable = Some(fields.first("discoverable") == Some("yes"));
         match change(&browser, &person, Change { handle: None, discoverable }).await {
             Ok(()) => Ok(done(&browser, Done::Discoverable)?),
             Err(error) => Ok(tell(&browser, &person, Typed::default(), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 async fn change(browser: &Browser, person: &BrowserSession, change: Change) -> Result<()> {
@@ -214,7 +212,7 @@ fn id(fields: &Parameters) -> Uuid {
 }
 
 pub async fn unlink(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let actor = browser.actor().person(person.user);
         match identities::actions::unlink(&browser.app, actor.into(), person.user, id(fields)).await {
@@ -222,27 +220,25 @@ pub async fn unlink(browser: Browser, form: ProtectedForm) -> Response {
             Ok(()) | Err(Error::Refused(Refusal::IdentityNotFound)) => Ok(done(&browser, Done::Unlinked)?),
             Err(error) => Ok(tell(&browser, &person, Typed::default(), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 pub async fn end_session(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let actor = browser.actor().person(person.user);
         match tokens::actions::sessions::end(&browser.app, actor.into(), person.user, id(fields)).await {
             Ok(()) | Err(Error::Refused(Refusal::SessionNotFound)) => Ok(done(&browser, Done::Ended)?),
             Err(error) => Ok(tell(&browser, &person, Typed::default(), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 /// A file with all that is kept of the person. It is noted that it was taken, so no address gives it away.
 pub async fn export(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (_, person) = sent(&browser, &form).await?;
         let (app, actor) = (&*browser.app, browser.actor().person(person.user));
         match managers::actions::own_export(app, actor, person.user).await {
@@ -253,9 +249,8 @@ pub async fn export(browser: Browser, form: ProtectedForm) -> Response {
             }
             Err(error) => Ok(tell(&browser, &person, Typed::default(), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 /// What shows that it is the account's owner who has sent a form: their password or, where there is none, a fresh
@@ -270,15 +265,14 @@ async fn proof(browser: &Browser, person: &BrowserSession, typed: Option<&str>) 
 }
 
 pub async fn change_email(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         match ask_for_email(&browser, fields, &person).await {
             Ok(()) => Ok(done(&browser, Done::Email)?),
             Err(error) => Ok(tell(&browser, &person, Typed::email(fields), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 /// Sends a link to another address: it counts once the link was used.
@@ -294,16 +288,15 @@ async fn ask_for_email(browser: &Browser, fields: &Parameters, person: &BrowserS
 }
 
 pub async fn change_password(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         match set_password(&browser, fields, &person).await {
             // Every session has ended, this one as well.
             Ok(()) => Ok(gone(&browser, Message::PasswordSet, Way::LogIn(HOME))?),
             Err(error) => Ok(tell(&browser, &person, Typed::password("current_password"), error).await?),
         }
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 async fn set_password(browser: &Browser, fields: &Parameters, person: &BrowserSession) -> Result<()> {
@@ -320,12 +313,11 @@ fn gone(browser: &Browser, message: Message<'_>, way: Way<'_>) -> Result<Respons
 }
 
 pub async fn ask_to_erase(browser: Browser) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let person = logged_in(&browser).await?;
         Ok(ask_for_proof(&browser, &person, StatusCode::OK, None, &Notes::none()).await?)
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }
 
 async fn ask_for_proof(
@@ -347,7 +339,7 @@ async fn ask_for_proof(
 }
 
 pub async fn erase(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = async {
+    answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let erased = async {
             let proof = proof(&browser, &person, fields.first("password")).await?;
@@ -363,7 +355,6 @@ pub async fn erase(browser: Browser, form: ProtectedForm) -> Response {
         let mut response = ask_for_proof(&browser, &person, status, said.alert, &said.notes).await?;
         retry(&mut response, problem.retry_after);
         Ok(response)
-    };
-    let outcome = outcome.await;
-    answer(&browser, outcome)
+    })
+    .await
 }

@@ -48,8 +48,9 @@ impl From<Error> for Halted {
     }
 }
 
-fn answer(browser: &Browser, outcome: Result<Response, Halted>) -> Response {
-    browser.or_say(match outcome {
+/// What a page or a form comes to, or a page that says what went wrong.
+async fn answer(browser: &Browser, outcome: impl Future<Output = Result<Response, Halted>>) -> Response {
+    browser.or_say(match outcome.await {
         Ok(response) => Ok(response),
         Err(Halted::Answered(response)) => Ok(*response),
         Err(Halted::Failed(error)) => Err(error),

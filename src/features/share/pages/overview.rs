@@ -29,7 +29,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub async fn overview(browser: Browser, RawQuery(query): RawQuery) -> Response {
     let query = Parameters::parse(query.unwrap_or_default().as_bytes());
-    answer(&browser, show(&browser, &query).await)
+    answer(&browser, show(&browser, &query)).await
 }
 
 async fn show(browser: &Browser, query: &Parameters) -> Result<Response, Halted> {
@@ -99,8 +99,7 @@ fn code_view(code: &OwnedCode) -> CodeView<'_> {
 }
 
 pub async fn change_code(browser: Browser, form: ProtectedForm) -> Response {
-    let outcome = change(&browser, &form).await;
-    answer(&browser, outcome)
+    answer(&browser, change(&browser, &form)).await
 }
 
 async fn change(browser: &Browser, form: &ProtectedForm) -> Result<Response, Halted> {
