@@ -10,7 +10,12 @@ use crate::shell;
 
 /// These end the caller's session or account, so whatever follows would only be told 401. Each gets a run of its
 /// own, as somebody freshly signed in.
-const ENDINGS: [&str; 3] = ["POST /api/v1/auth/logout", "POST /api/v1/me/password", "DELETE /api/v1/me"];
+const ENDINGS: [&str; 4] = [
+    "POST /api/v1/auth/logout",
+    "POST /api/v1/me/password",
+    "DELETE /api/v1/me/sessions/{session_id}",
+    "DELETE /api/v1/me",
+];
 
 /// Programs call these in their own name.
 const IN_THEIR_NAME: [&str; 3] = ["POST /oauth/token", "POST /oauth/revoke", "POST /oauth/introspect"];
