@@ -33,12 +33,13 @@ impl Programs {
 const PUBLIC_URL: &str = "http://referral.bench";
 
 /// Limits stay on, so that their work is part of what is measured, but nobody reaches them.
-const LIMITS: [&str; 5] = [
+const LIMITS: [&str; 6] = [
     "LOGINS_PER_ACCOUNT",
     "LOGINS_PER_ADDRESS",
     "REGISTRATIONS_PER_ADDRESS",
     "VALIDATIONS_PER_ADDRESS",
     "LOOKUPS_PER_USER",
+    "CLICKS_PER_ADDRESS",
 ];
 
 pub struct Service {
