@@ -15,6 +15,8 @@ struct Client {
 const HTTPS: &str = "https://app.example.com:8443/oauth/callback";
 const PERSONS_SCOPE: &str = "openid profile email";
 const MACHINES_SCOPE: &str = "program:read";
+/// What the one may ask for that brings its own people.
+const HOSTS_SCOPE: &str = "program:write";
 
 /// `redirects.json` knows the redirect URIs of the first two.
 const CLIENTS: [Client; 4] = [
@@ -52,7 +54,7 @@ pub fn setting(server: &Server, user: Person, more: &str) -> Result<String, Stri
     for client in CLIENTS {
         let Client { name, method, algorithm, redirect_uri, machine } = client;
         let (grants, scopes) = match machine {
-            true => (r#","client_credentials""#, format!("{PERSONS_SCOPE} {MACHINES_SCOPE}")),
+            true => (r#","client_credentials""#, format!("{PERSONS_SCOPE} {MACHINES_SCOPE} {HOSTS_SCOPE}")),
             false => ("", PERSONS_SCOPE.to_owned()),
         };
         let confidential = method != "none";

@@ -23,6 +23,9 @@ const IN_THEIR_NAME: [&str; 3] = ["POST /oauth/token", "POST /oauth/revoke", "PO
 /// These take a token with the scope `openid`, which programs alone get.
 const WITH_THEIR_TOKEN: [&str; 2] = ["GET /oauth/userinfo", "POST /oauth/userinfo"];
 
+/// Clients alone may call these, with the scope `program:write`.
+const HOSTS: &str = "^/api/v1/participants";
+
 pub fn run(place: &Place) -> Result<Vec<String>, String> {
     let folder = place.folder.join("schemathesis");
     let python = python::environment(&folder, &["schemathesis"], include_str!("schemathesis/constraints.txt"))?;
@@ -30,7 +33,8 @@ pub fn run(place: &Place) -> Result<Vec<String>, String> {
     let setting = registered::setting(&server, Person::register(&server, "olga")?, "")?;
     let mut command = python::script(&python, "schemathesis/sign_in.py");
     let told = shell::output_with(&mut command, &setting)?;
-    let (client, given) = told.trim().split_once(' ').ok_or("no token came through the pages, see above")?;
+    let told: Vec<&str> = told.split_whitespace().collect();
+    let &[client, given, own] = told.as_slice() else { return Err("no tokens came, see above".to_owned()) };
     let reports = folder.join("reports");
     let _ = fs::remove_dir_all(&reports);
     fs::create_dir_all(&reports).map_err(|error| format!("{} cannot be made: {error}", reports.display()))?;
@@ -63,6 +67,13 @@ pub fn run(place: &Place) -> Result<Vec<String>, String> {
     let plain = "examples,coverage,fuzzing";
     pass(&["--auth", client], "as a client", plain, &named("--include-name", &IN_THEIR_NAME))?;
     pass(&["--header", &bearer(given)], "for a client", plain, &named("--include-name", &WITH_THEIR_TOKEN))?;
+    // A host's app with its people.
+    pass(
+        &["--header", &bearer(own)],
+        "as a host",
+        "examples,coverage,fuzzing,stateful",
+        &["--include-path-regex", HOSTS],
+    )?;
     // Managers may do all that anybody may, and more.
     let token = server.sign_in(MANAGER)?;
     let others = named("--exclude-name", &ENDINGS);

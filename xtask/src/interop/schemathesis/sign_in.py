@@ -1,4 +1,5 @@
-"""Prints a client's id and secret with a colon between, and the access token that a person has given it."""
+"""Prints a client's id and secret with a colon between, the access token that a person has given it, and the one that
+it has in its own name."""
 
 import base64
 import hashlib
@@ -33,4 +34,8 @@ form = {
 }
 answer = requests.post(f"{issuer}/oauth/token", data=form, auth=(client["id"], client["secret"]), timeout=10)
 assert answer.ok, answer.text
-print(f"{client['id']}:{client['secret']}", answer.json()["access_token"])
+given = answer.json()["access_token"]
+form = {"grant_type": "client_credentials", "scope": "program:read program:write"}
+answer = requests.post(f"{issuer}/oauth/token", data=form, auth=(client["id"], client["secret"]), timeout=10)
+assert answer.ok, answer.text
+print(f"{client['id']}:{client['secret']}", given, answer.json()["access_token"])
