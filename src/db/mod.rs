@@ -88,9 +88,9 @@ pub type Work<I, T> = for<'a, 'c> fn(&'a mut Tx<'c>, &'a I) -> BoxFuture<'a, Res
 
 /// What became of a unit of work that was tried as one statement. Unless it is written, the unit is to be run.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    Written,
+    /// With the rows that it gave.
+    Written(Vec<Row>),
     /// The statement gave no row or failed. The unit can tell why, and notices if the statement was carried out and
     /// only its answer got lost.
     NotWritten,
@@ -311,6 +311,18 @@ impl Tx<'_> {
     /// As [`rows`](Self::rows), for at most one row.
     pub async fn row(&mut self, sql: &'static Sql, params: &[Value]) -> Result<Option<Row>> {
         Ok(self.rows(sql, params).await?.pop())
+    }
+
+    /// A part of a unit of work as one statement, where the engine gains by it: see [`Db::attempt`]. No rows elsewhere.
+    pub async fn attempt(
+        &mut self,
+        sql: &'static Sql,
+        params: impl FnOnce() -> Result<Vec<Value>>,
+    ) -> Result<Vec<Row>> {
+        match self.engine {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            Engine::Postgres(_) => self.rows(sql, &params()?).await,
+        }
     }
 
     /// Runs a statement for its effect and says how many rows it touched.

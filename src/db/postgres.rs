@@ -242,12 +242,12 @@ impl Postgres {
         let written = deadline::writing();
         #[cfg(debug_assertions)]
         super::crash::before_statement(sql.name);
-        let outcome = lease.alone(sql, &params()).await.map(|rows| !rows.is_empty());
+        let outcome = lease.alone(sql, &params()).await;
         #[cfg(debug_assertions)]
         super::crash::after_commit();
         match outcome {
-            Ok(true) => Ok(Attempt::Written),
-            Ok(false) | Err(Error::Storage(Storage::Constraint(_))) => {
+            Ok(rows) if !rows.is_empty() => Ok(Attempt::Written(rows)),
+            Ok(_) | Err(Error::Storage(Storage::Constraint(_))) => {
                 written.undone();
                 Ok(Attempt::NotWritten)
             }

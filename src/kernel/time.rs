@@ -69,7 +69,8 @@ impl Time {
     }
 }
 
-fn micros(span: Duration) -> i64 {
+/// A span in microseconds, in which the database counts.
+pub fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -1,5 +1,6 @@
 //! Where people are kept.
 
+pub mod admission;
 pub mod participants;
 pub mod registration;
 

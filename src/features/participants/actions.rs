@@ -76,7 +76,16 @@ async fn told(app: &App, asked: Asked) -> Result<Told> {
 }
 
 async fn write(app: &App, sent: impl Into<Sent<Written>>, told: Told) -> Result<Upserted> {
-    let written = app.write(sent, told, |tx, told| Box::pin(upsert_one(tx, told))).await?;
+    let sent = sent.into();
+    // A kept answer is part of a unit, and the one statement is none.
+    let admitted = match sent.is_kept() {
+        true => None,
+        false => people::admit_one(&app.db, sent.actor(), &told).await?,
+    };
+    let written = match admitted {
+        Some(made) => Written { upserted: as_told(&told, made), version: None },
+        None => app.write(sent, told, |tx, told| Box::pin(upsert_one(tx, told))).await?,
+    };
     Ok(announce(app, written).await)
 }
 
@@ -88,24 +97,28 @@ struct Written {
 
 async fn upsert_one(tx: &mut Tx<'_>, told: &Told) -> Result<Written> {
     match people::upsert(tx, told).await? {
-        people::Upserted::Made { user, code, handle, referrer } => {
-            let participant = Participant {
-                id: user.id,
-                external_id: told.external.as_str().to_owned(),
-                email: Some(user.email).filter(|email| !email.is_empty()),
-                name: told.details.name.clone().flatten(),
-                language: told.details.language.clone().flatten(),
-                handle: Some(handle),
-                code: Some(code.code),
-                referred_by: referrer.map(|referrer| (referrer, Status::Confirmed)),
-            };
-            Ok(Written { upserted: Upserted { made: true, participant }, version: None })
-        }
+        people::Upserted::Made(made) => Ok(Written { upserted: as_told(told, *made), version: None }),
         people::Upserted::Found { version, .. } => {
             let participant = within(tx, &told.external.hash()).await?;
             Ok(Written { upserted: Upserted { made: false, participant }, version })
         }
     }
+}
+
+/// Somebody who was made, of whom nothing else is known than what was told.
+fn as_told(told: &Told, made: people::Made) -> Upserted {
+    let people::Made { user, code, handle, referrer } = made;
+    let participant = Participant {
+        id: user.id,
+        external_id: told.external.as_str().to_owned(),
+        email: Some(user.email).filter(|email| !email.is_empty()),
+        name: told.details.name.clone().flatten(),
+        language: told.details.language.clone().flatten(),
+        handle: Some(handle),
+        code: Some(code),
+        referred_by: referrer.map(|referrer| (referrer, Status::Confirmed)),
+    };
+    Upserted { made: true, participant }
 }
 
 async fn within(tx: &mut Tx<'_>, external: &ExternalIdHash) -> Result<Participant> {

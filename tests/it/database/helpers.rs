@@ -22,6 +22,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/db/about.rs", db::about::STATEMENTS),
     ("src/db/migrate.rs", migrate::STATEMENTS),
     ("src/features/accounts/store.rs", accounts::store::STATEMENTS),
+    ("src/features/accounts/store/admission.rs", accounts::store::admission::STATEMENTS),
     ("src/features/accounts/store/participants.rs", accounts::store::participants::STATEMENTS),
     ("src/features/accounts/store/registration.rs", accounts::store::registration::STATEMENTS),
     ("src/features/audit/store.rs", audit::store::STATEMENTS),

@@ -42,6 +42,7 @@ impl Kind {
             Self::Revocation => "FIND_STRING",
             Self::Refresh => "FAMILY_BY_HANDLE",
             Self::Hiding => "SET_DISCOVERABLE",
+            Self::Participant if setup == Setup::Postgres && !by_steps => "ADMIT",
             Self::Participant | Self::Renewal => "INSERT_PARTICIPANT",
         }
     }
@@ -164,7 +165,7 @@ async fn killed_at_every_step(setup: Setup, kind: Kind, by_steps: bool) -> Vec<S
         if step.starts_with("after the commit") {
             let known = History(vec![Call { outcome: Outcome::Ok, ..history.0[turn - 1].clone() }]);
             assert_eq!(known.contradictions(&mortal.url).await, Vec::<String>::new(), "{step}");
-        } else if !step.starts_with("before REGISTER") || turn == 1 {
+        } else if !["before REGISTER", "before ADMIT"].iter().any(|one| step.starts_with(one)) || turn == 1 {
             let nothing = History(vec![Call { outcome: Outcome::Failed, ..history.0[turn - 1].clone() }]);
             assert_eq!(nothing.contradictions(&mortal.url).await, Vec::<String>::new(), "{step}");
         }
@@ -228,10 +229,14 @@ async fn a_participant_is_whole_or_not_there_at_whichever_step_the_service_is_ki
         "before the commit behind INSERT",
         "after the commit behind INSERT",
     ];
-    for setup in [Setup::Sqlite, Setup::Postgres] {
-        let steps = killed_at_every_step(setup, Kind::Participant, false).await;
+    for (setup, by_steps) in [(Setup::Sqlite, false), (Setup::Postgres, true)] {
+        let steps = killed_at_every_step(setup, Kind::Participant, by_steps).await;
         let steps: Vec<&str> = steps.iter().map(String::as_str).filter(|step| !step.contains("ENQUEUE")).collect();
         assert!(expected.iter().all(|step| steps.contains(step)), "{setup:?}: {steps:?}");
+    }
+    let steps = killed_at_every_step(Setup::Postgres, Kind::Participant, false).await;
+    for step in ["before ADMIT", "after the commit behind ADMIT"] {
+        assert!(steps.iter().any(|one| one == step), "{step}: {steps:?}");
     }
 }
 

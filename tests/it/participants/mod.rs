@@ -5,4 +5,5 @@ mod codes;
 mod handles;
 mod people;
 mod races;
+mod statement;
 mod upsert;

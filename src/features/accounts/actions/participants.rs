@@ -1,22 +1,25 @@
 //! Participants of a host's app as people: made, changed and erased as parts of units of work.
 
+use std::collections::HashMap;
+
 use super::handles::{self, Drawing};
 use super::profile::{Erased, remove};
 use super::registration::{refer, take_names};
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::features::accounts::model::login_name;
 use crate::features::accounts::model::participant::{Brought, Details, ExternalId, drawn_name};
+use crate::features::accounts::store::admission::{self, NewMember};
 use crate::features::accounts::store::participants::{self as store, HeldParticipant, NewParticipant};
 use crate::features::accounts::store::{NewUser, Warrant, hold_managers, insert_login};
 use crate::features::audit::model::Event;
 use crate::features::codes::actions::issued::{self, Draw};
-use crate::features::codes::model::OwnedCode;
 use crate::features::referrals::model::Status;
 use crate::features::{audit, codes, referrals};
+use crate::kernel::actor::Actor;
 use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
-use crate::kernel::handle::Handle;
+use crate::kernel::handle::{Handle, InvitationKey};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
@@ -38,14 +41,17 @@ pub struct Told {
     pub now: Time,
 }
 
+/// A participant who was new.
+pub struct Made {
+    pub user: NewUser,
+    pub code: String,
+    pub handle: Handle,
+    pub referrer: Option<UserId>,
+}
+
 /// What became of it.
 pub enum Upserted {
-    Made {
-        user: Box<NewUser>,
-        code: OwnedCode,
-        handle: Handle,
-        referrer: Option<UserId>,
-    },
+    Made(Box<Made>),
     /// They were there. With it comes the version that the caller tells [`App::code_changed`](crate::app::App), if what
     /// look-ups tell of them has changed.
     Found {
@@ -54,18 +60,64 @@ pub enum Upserted {
     },
 }
 
+impl Told {
+    fn participant<'a>(&'a self, user: &'a NewUser) -> NewParticipant<'a> {
+        let details = &self.details;
+        NewParticipant {
+            user,
+            external: &self.external,
+            name: details.name.as_ref().and_then(Option::as_deref),
+            language: details.language.as_ref().and_then(Option::as_deref),
+            handle: self.handles.first(),
+        }
+    }
+
+    /// What one statement writes of this one, if they are new: nothing where it takes more. Which code a handle stands
+    /// for, only the steps can tell.
+    fn member<'a>(&'a self, user: &'a NewUser) -> Option<NewMember<'a>> {
+        let brought_by = match self.brought {
+            Brought::Unsaid => None,
+            Brought::By(InvitationKey::Code(key)) if !referrals::actions::asks_to_fold(self.id) => Some(key),
+            Brought::By(_) | Brought::ByNonsense => return None,
+        };
+        let (code, life) = self.code.first(self.code_days)?;
+        Some(NewMember { participant: self.participant(user), handle: self.handles.first()?, code, life, brought_by })
+    }
+
+    /// What has become of one whom the statement has made.
+    fn made(&self, user: NewUser, referrer: Option<UserId>) -> Option<Made> {
+        let (code, _) = self.code.first(self.code_days)?;
+        Some(Made { user, code: code.as_str().to_owned(), handle: self.handles.first()?.clone(), referrer })
+    }
+}
+
+/// Those whom one statement has made, each as it was told of them; nothing for those whom the steps see to.
+pub async fn admit(tx: &mut Tx<'_>, unit: &[Told]) -> Result<Vec<Option<Made>>> {
+    let users = unit.iter().map(new_user).collect::<Result<Vec<_>>>()?;
+    let mut members: Vec<NewMember<'_>> =
+        unit.iter().zip(&users).filter_map(|(told, user)| told.member(user)).collect();
+    // Of the same one the first comes first, whoever writes it.
+    members.retain(|one| unit.iter().filter(|told| told.external == *one.participant.external).count() == 1);
+    let admitted: HashMap<UserId, Option<UserId>> = match members.is_empty() {
+        true => HashMap::new(),
+        false => admission::admit(tx, &members).await?.into_iter().collect(),
+    };
+    let made = |(told, user): (&Told, NewUser)| admitted.get(&user.id).and_then(|referrer| told.made(user, *referrer));
+    Ok(unit.iter().zip(users).map(made).collect())
+}
+
+/// Makes a participant who is new, by one statement where that goes.
+pub async fn admit_one(db: &Db, actor: Actor, told: &Told) -> Result<Option<Made>> {
+    let user = new_user(told)?;
+    let Some(member) = told.member(&user) else { return Ok(None) };
+    let admitted = admission::admit_one(db, actor, &member).await?;
+    Ok(admitted.and_then(|(_, referrer)| told.made(user, referrer)))
+}
+
 /// Makes a participant, with their own code and the referral, or changes the one there is.
 pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
     let user = new_user(told)?;
-    let details = &told.details;
-    let new = NewParticipant {
-        user: &user,
-        external: &told.external,
-        name: details.name.as_ref().and_then(Option::as_deref),
-        language: details.language.as_ref().and_then(Option::as_deref),
-        handle: told.handles.first(),
-    };
-    if !store::insert(tx, &new).await? {
+    if !store::insert(tx, &told.participant(&user)).await? {
         return change(tx, told).await;
     }
     take_names(tx, &user).await?;
@@ -77,7 +129,7 @@ pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
         Brought::By(key) => Some(refer(tx, &user, (key, told.renewal.as_ref()), Status::Confirmed).await?),
         Brought::ByNonsense => return Err(Refusal::CodeNotUsable.into()),
     };
-    Ok(Upserted::Made { user: Box::new(user), code, handle, referrer })
+    Ok(Upserted::Made(Box::new(Made { user, code: code.code, handle, referrer })))
 }
 
 fn new_user(told: &Told) -> Result<NewUser> {

@@ -231,7 +231,8 @@ pub async fn write(db: &Db, entry: Entry) -> Result<()> {
     if entry.is_plain() {
         let Entry { actor, user, code, status, mail, .. } = &entry;
         let referral = (code.as_ref(), *status);
-        if store::registration::register(db, *actor, user, referral, mail.as_ref()).await? == Attempt::Written {
+        let attempt = store::registration::register(db, *actor, user, referral, mail.as_ref()).await?;
+        if matches!(attempt, Attempt::Written(_)) {
             return Ok(());
         }
     }

@@ -12,6 +12,7 @@ use crate::kernel::code::Code;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::handle::{HandleKey, InvitationKey};
 use crate::kernel::ids::UserId;
+use crate::kernel::time::micros;
 
 /// Slots that one unit of the sweep takes, as `TAKE_EXPIRED` has it: so few that whoever wants one of them, or the
 /// writer of SQLite, waits for some milliseconds.
@@ -25,6 +26,13 @@ pub struct Draw {
     candidates: Vec<Code>,
     /// How long it lives, between the least and the most.
     life: u32,
+}
+
+impl Draw {
+    /// The code that is tried first, and how long it lives where codes live about so many days, in microseconds.
+    pub fn first(&self, days: i64) -> Option<(&Code, i64)> {
+        Some((self.candidates.first()?, micros(issued_life(days, self.life))))
+    }
 }
 
 pub fn draw(app: &App) -> Result<Draw> {

@@ -1,6 +1,6 @@
 //! Many participants in one call.
 
-use super::{Asked, Host, Written, announce, told, upsert_one, write};
+use super::{Asked, Host, Written, announce, as_told, people, told, upsert_one, write};
 use crate::app::App;
 use crate::db::Tx;
 use crate::features::accounts::actions::participants::Told;
@@ -78,8 +78,11 @@ async fn upsert_unit(app: &App, host: Host, unit: &[Told]) -> Result<Vec<Result<
 
 async fn upsert_all(tx: &mut Tx<'_>, unit: &[Told]) -> Result<Vec<Written>> {
     let mut written = Vec::with_capacity(unit.len());
-    for told in unit {
-        written.push(upsert_one(tx, told).await?);
+    for (told, admitted) in unit.iter().zip(people::admit(tx, unit).await?) {
+        written.push(match admitted {
+            Some(made) => Written { upserted: as_told(told, made), version: None },
+            None => upsert_one(tx, told).await?,
+        });
     }
     Ok(written)
 }
