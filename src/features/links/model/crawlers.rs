@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 
 /// One text a line, see `lists/README.md`.
 const LIST: &str = include_str!("lists/crawlers.txt");
@@ -12,12 +12,18 @@ static ANYWHERE: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     AhoCorasick::builder().ascii_case_insensitive(true).build(texts).ok()
 });
 
+static AT_THE_BEGINNING: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let texts = LIST.lines().filter_map(|line| line.strip_prefix('^'));
+    AhoCorasick::builder().ascii_case_insensitive(true).start_kind(StartKind::Anchored).build(texts).ok()
+});
+
 /// Whether an agent calls itself one of those programs. Whoever does not say what they are is taken for one.
 pub fn is_crawler(agent: &str) -> bool {
-    let begins = |text: &str| agent.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text));
-    agent.trim().is_empty()
-        || ANYWHERE.as_ref().is_none_or(|texts| texts.is_match(agent))
-        || LIST.lines().filter_map(|line| line.strip_prefix('^')).any(begins)
+    let has = |texts: &Option<AhoCorasick>, anchored| {
+        let find = |texts: &AhoCorasick| texts.try_find(Input::new(agent).anchored(anchored)).ok();
+        texts.as_ref().and_then(find).is_none_or(|found| found.is_some())
+    };
+    agent.trim().is_empty() || has(&ANYWHERE, Anchored::No) || has(&AT_THE_BEGINNING, Anchored::Yes)
 }
 
 /// Whether a browser fetches a page that nobody has opened yet, as `Sec-Purpose`, `Purpose`, `X-Purpose` or `X-Moz`
@@ -39,7 +45,7 @@ mod tests {
         assert!(anywhere.is_sorted() && at_the_beginning.is_sorted() && lines.len() > 1000);
         let plain = |line: &&str| line.is_ascii() && line.len() > 2 && **line == line.to_ascii_lowercase();
         assert!(lines.iter().all(plain));
-        assert!(ANYWHERE.is_some());
+        assert!(ANYWHERE.is_some() && AT_THE_BEGINNING.is_some());
     }
 
     #[test]
