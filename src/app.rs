@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::brand::Brand;
 use crate::cache::changes::Changes;
@@ -19,6 +19,7 @@ use crate::crypto::mail_key::MailKeyring;
 use crate::crypto::sealing::MasterKeys;
 use crate::db::{Db, Options, Work};
 use crate::idempotency::Sent;
+use crate::jobs::Bells;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::caller::Caller;
 use crate::kernel::code::Code;
@@ -83,7 +84,7 @@ pub struct App {
     /// Whether the database takes part.
     pub readiness: Readiness,
     /// Rung when a job was added.
-    pub work_to_do: Notify,
+    pub work_to_do: Bells,
     public_url: OnceLock<String>,
     stopping: AtomicBool,
     closed: AtomicBool,
@@ -136,7 +137,7 @@ impl App {
             brand: Brand::of(&config.branding)?,
             loops: Loops::default(),
             readiness,
-            work_to_do: Notify::new(),
+            work_to_do: Bells::default(),
             public_url,
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! The queue: a table of jobs, enqueued in the transaction that causes them, claimed by lease, run at least once, and
 //! given up after the attempts of their kind.
 
+mod bells;
 mod policy;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::bells::Bells;
 pub use self::policy::{Kind, Pauses, Policy};
 use crate::db::{Db, Row, Sql, Tx, Work};
 use crate::kernel::actor::Actor;

@@ -276,7 +276,7 @@ async fn take_up(app: &Arc<App>, kind: Kind, stop: &watch::Receiver<bool>, runni
         }
         tokio::select! {
             Some(_) = running.join_next(), if full => {}
-            () = app.work_to_do.notified() => {}
+            () = app.work_to_do.heard(kind) => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
     }

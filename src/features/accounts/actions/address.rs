@@ -13,6 +13,7 @@ use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::NewMail;
 use crate::features::{audit, codes};
 use crate::idempotency::Sent;
+use crate::jobs::Kind;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{MailId, UserId};
@@ -60,7 +61,7 @@ pub async fn ask(
     let wish = Wish { user, stored, email, mail, nobodys };
     let note: Work<Wish, ()> = |tx, wish| Box::pin(note(tx, wish));
     app.write_in_turn(sent.settled(&())?, Key::User(user.0), wish, note).await?;
-    app.work_to_do.notify_waiters();
+    app.work_to_do.ring(Kind::SendMail);
     Ok(())
 }
 
@@ -124,7 +125,7 @@ pub async fn change(
     let changed = app.write(sent, input, change).await?;
     app.code_changed(person.id, changed.version).await;
     app.codes.forget(&changed.before, changed.version).await;
-    app.work_to_do.notify_waiters();
+    app.work_to_do.ring(Kind::SendMail);
     Ok(())
 }
 

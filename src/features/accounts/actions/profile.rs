@@ -14,6 +14,7 @@ use crate::features::mails::model::NewMail;
 use crate::features::referrals::model::Referrer;
 use crate::features::{clients, codes, identities, referrals, tokens};
 use crate::idempotency::Sent;
+use crate::jobs::Kind;
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::handle::Handle;
@@ -122,7 +123,7 @@ pub async fn change_password(
     let change: Work<NewPassword, Vec<SessionId>> = |tx, input| Box::pin(replace_password(tx, input));
     let ended = app.write_in_turn(sent.settled(&())?, Key::User(user.0), input, change).await?;
     app.sessions_ended(&ended).await;
-    app.work_to_do.notify_waiters();
+    app.work_to_do.ring(Kind::SendMail);
     Ok(())
 }
 

@@ -148,7 +148,7 @@ pub async fn register(
         email: entry.user.email.clone(),
         password_hash: entry.user.password_hash.clone(),
     };
-    let asks_for_work = entry.check || entry.mail.is_some();
+    let (checks, mails) = (entry.check, entry.mail.is_some());
     let way = if entry.arrival.is_some() { "provider" } else { "password" };
     let referral = entry.code.is_some().then(|| entry.status.word());
     match sent.is_kept() {
@@ -163,8 +163,8 @@ pub async fn register(
     if disposable {
         app.metrics.verdict(verdict.word());
     }
-    if asks_for_work {
-        app.work_to_do.notify_waiters();
+    for (_, kind) in [(checks, Kind::CheckEmail), (mails, Kind::SendMail)].into_iter().filter(|(asked, _)| *asked) {
+        app.work_to_do.ring(kind);
     }
     Ok(registered)
 }

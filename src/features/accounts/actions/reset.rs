@@ -13,6 +13,7 @@ use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::{NewMail, UsedLink};
 use crate::features::{clients, identities, tokens};
 use crate::idempotency::Sent;
+use crate::jobs::Kind;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::ids::{MailId, SessionId, UserId};
@@ -100,7 +101,7 @@ pub async fn complete(app: &App, sent: Sent<()>, token: &LinkToken, language: La
     let sent = sent.by(|actor| actor.person(user.id)).settled(&())?;
     let ended = app.write_in_turn(sent, Key::User(user.id.0), reset, set).await?;
     app.sessions_ended(&ended).await;
-    app.work_to_do.notify_waiters();
+    app.work_to_do.ring(Kind::SendMail);
     Ok(())
 }
 

@@ -109,7 +109,7 @@ pub async fn ask(app: &App, sent: Sent<()>, kind: MailKind, language: Language, 
         Box::pin(async move { jobs::enqueue_with(tx, Kind::SendMail, id.to_string(), told, *now).await })
     };
     app.write(sent.settled(&())?, (id, told, app.clock.now()), note).await?;
-    app.work_to_do.notify_waiters();
+    app.work_to_do.ring(Kind::SendMail);
     Ok(())
 }
 
