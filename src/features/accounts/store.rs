@@ -58,9 +58,11 @@ sql! {
                                 email_proven_at is not null
                          from users where id = $1 and erased_at is null";
     USER = "select id, username, email, created_at, is_manager, discoverable, email_verdict, erased_at is not null,
-                   handle_chosen_at is not null
+                   handle_chosen_at is not null, display_name
             from users where id = $1";
     SET_DISCOVERABLE = "update users set discoverable = $2 where id = $1 and erased_at is null and discoverable <> $2";
+    SET_NAME = "update users set display_name = $2
+                where id = $1 and erased_at is null and display_name is distinct from $2";
     /// Only if it is still the password that was checked.
     SET_PASSWORD = "update users set password_hash = $3 where id = $1 and password_hash is not distinct from $2
                         and erased_at is null";
@@ -225,12 +227,18 @@ pub async fn user(db: &Db, id: UserId) -> Result<Option<User>> {
         verdict: verdict(&row, 6)?,
         erased: row.get(7)?,
         handle_chosen: row.get(8)?,
+        name: row.get(9)?,
     }))
 }
 
 /// False when nothing had to be changed.
 pub async fn set_discoverable(tx: &mut Tx<'_>, user: UserId, discoverable: bool) -> Result<bool> {
     Ok(tx.run(&SET_DISCOVERABLE, &params![user, discoverable]).await? == 1)
+}
+
+/// Sets the name that somebody shows, or takes it away. False when nothing had to be changed.
+pub async fn set_name(tx: &mut Tx<'_>, user: UserId, name: Option<&str>) -> Result<bool> {
+    Ok(tx.run(&SET_NAME, &params![user, name]).await? == 1)
 }
 
 /// False when the old hash is not the stored one any more.

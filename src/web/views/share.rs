@@ -20,6 +20,7 @@ words! {
         /// Nothing: what the form was about had changed before.
         Stale = "stale",
         Handle = "handle",
+        Name = "name",
         Discoverable = "discoverable",
         /// A link was sent to another address.
         Email = "email",
@@ -194,8 +195,8 @@ pub struct SessionView {
     pub is_this: bool,
 }
 
-/// A person's account. Sends `csrf` and `handle`, `discoverable`, `current_password` and `new_password`, or an `id` to
-/// the paths below `/share/account`.
+/// A person's account. Sends `csrf` and `name`, `handle`, `discoverable`, `current_password` and `new_password`, or an
+/// `id` to the paths below `/share/account`.
 #[derive(Template)]
 #[template(path = "account.html")]
 pub struct AccountPage<'a> {
@@ -208,6 +209,8 @@ pub struct AccountPage<'a> {
     pub new_email: Option<&'a str>,
     /// When the account was made.
     pub since: Time,
+    /// What the person shows; empty where that is the username.
+    pub name: &'a str,
     pub handle: &'a str,
     /// Whether the person chose it: then they choose no other.
     pub handle_chosen: bool,

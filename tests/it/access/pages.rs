@@ -77,6 +77,7 @@ const PAGES: &[(&str, &str, [Seen; 3])] = &[
         "/share/account",
         [Form(200, "/oauth/login"), Form(200, "/share/account/handle"), Form(200, "/share/account/handle")],
     ),
+    ("POST", "/share/account/name", [Form(200, "/oauth/login"), Leads("/share/account?done=name"), Says(403)]),
     ("POST", "/share/account/handle", [Form(200, "/oauth/login"), Leads("/share/account?done=handle"), Says(403)]),
     (
         "POST",
@@ -202,6 +203,7 @@ async fn show(visit: &mut Visit, shop: &Registered, method: &str, path: &str, cs
         "/oauth/apps" => vec![("client_id".into(), "nobody".into())],
         "/oauth/finish" => vec![("ticket".into(), "nonsense".into()), ("login".into(), "olga".into())],
         "/share/code" => vec![("action".into(), "make".into()), ("shown".into(), "0".into())],
+        "/share/account/name" => vec![("name".into(), "Olga".into())],
         "/share/account/handle" => vec![("handle".into(), "olga7".into())],
         "/share/account/discoverable" => vec![("discoverable".into(), "no".into())],
         "/share/account/email" => vec![("email".into(), "olga@example.org".into())],

@@ -1,5 +1,5 @@
-//! What a new participant consists of, and in how many steps it is written. On PostgreSQL it is one statement, for one and
-//! for many; the steps are for what it refuses: two ways to the same rows.
+//! What a new participant consists of, and in how many steps it is written. On PostgreSQL it is one statement, for one
+//! and for many; the steps are for what it refuses: two ways to the same rows.
 
 use reqwest::Method;
 use serde_json::{Value, json};

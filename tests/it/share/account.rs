@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::helpers::{logged_in, send};
 use crate::on_every_setup;
 use crate::support::app::Setup;
 use crate::support::client::PASSWORD;
+use crate::support::visit::Visit;
 
 const ACCOUNT: &str = "/share/account";
+const NAME: &str = "/share/account/name";
 const HANDLE: &str = "/share/account/handle";
 const FOUND: &str = "/share/account/discoverable";
 const SECRET: &str = "/share/account/password";
@@ -18,7 +22,7 @@ const ERASE: &str = "/share/account/erase";
 on_every_setup!(a_handle_is_chosen_once_on_the_page);
 async fn a_handle_is_chosen_once_on_the_page(setup: Setup) {
     let test = setup.start().await;
-    test.user("ivan").await.patch("/api/v1/me", &serde_json::json!({"handle": "taken7"})).await.expect(200);
+    test.user("ivan").await.patch("/api/v1/me", &json!({"handle": "taken7"})).await.expect(200);
     let olga = test.user("olga").await;
     let (mut visit, _) = logged_in(&test, "olga").await;
     let page = visit.get(ACCOUNT).await.expect(200);
@@ -42,6 +46,43 @@ async fn a_handle_is_chosen_once_on_the_page(setup: Setup) {
     for page in [told, visit.get(ACCOUNT).await.expect(200)] {
         assert!(page.forms().iter().all(|form| form.action != HANDLE), "{page:?}");
         assert!(page.text.contains("id=\"handle\">You have chosen this name."), "{page:?}");
+    }
+}
+
+on_every_setup!(the_name_that_people_show_is_theirs_to_choose);
+async fn the_name_that_people_show_is_theirs_to_choose(setup: Setup) {
+    let test = setup.start().await;
+    let olga = test.user("olga").await;
+    olga.create_code("OLGA2030ABCD").await.expect(201);
+    let (mut visit, _) = logged_in(&test, "olga").await;
+    let mut stranger = Visit::new(&test.nodes[0].url);
+    for (typed, name, seen) in [
+        ("Olga  Őry", json!("Olga  Őry"), "<bdi>Olga  Őry</bdi> invites you"),
+        (" <b>Olga</b> ", json!("<b>Olga</b>"), "<bdi>&#60;b&#62;Olga&#60;/b&#62;</bdi> invites you"),
+        ("", Value::Null, "<bdi>olga</bdi> invites you"),
+        (" ", Value::Null, "<bdi>olga</bdi> invites you"),
+    ] {
+        let page = visit.get(ACCOUNT).await.expect(200);
+        assert_eq!(send(&mut visit, &page, NAME, &[("name", typed)]).await, "/share/account?done=name");
+        assert_eq!(olga.get("/api/v1/me").await.expect(200).json()["name"], name);
+        let invitation = stranger.get("/oauth/register?code=OLGA2030ABCD").await.expect(200);
+        assert!(invitation.text.contains(seen), "{seen}: {invitation:?}");
+        let fields = visit.get(ACCOUNT).await.expect(200).form(NAME).fields;
+        let shown = fields.iter().find(|(field, _)| field == "name").map(|(_, value)| value.as_str());
+        assert_eq!(shown, Some(name.as_str().unwrap_or_default()));
+    }
+    let page = visit.get(ACCOUNT).await.expect(200);
+    let told = visit.submit(&page.form(NAME), &[("name", "a\u{202e}b")]).await.expect(422);
+    assert!(told.text.contains("A name has no control or invisible characters"), "{told:?}");
+    // The same by the API: null leaves it as it is.
+    let answer = olga.patch("/api/v1/me", &json!({"name": "Olga", "discoverable": false})).await.expect(200).json();
+    assert_eq!((&answer["name"], &answer["discoverable"]), (&json!("Olga"), &json!(false)));
+    olga.patch("/api/v1/me", &json!({"name": null, "discoverable": true})).await.expect(200);
+    assert_eq!(olga.get("/api/v1/me").await.expect(200).json()["name"], "Olga");
+    for (name, kind) in [(json!(7), "string_type"), (json!("x".repeat(101)), "value_error")] {
+        let refused = olga.patch("/api/v1/me", &json!({"name": name})).await.expect_problem(422, "invalid").json();
+        assert_eq!(refused["errors"][0]["loc"], json!(["body", "name"]), "{refused}");
+        assert_eq!(refused["errors"][0]["type"], kind, "{refused}");
     }
 }
 

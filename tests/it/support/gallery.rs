@@ -248,6 +248,7 @@ fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() 
         email: "olga@example.com",
         new_email: Some(""),
         since: joined_at,
+        name: "Olga Őry",
         handle: "k3j9x2mq",
         handle_chosen: false,
         link: "https://referral.example/r/k3j9x2mq",

@@ -49,7 +49,7 @@ impl Operation {
             "confirm_email" => vec![json!({"token": "nonsense"})],
             "resend_confirmation" => vec![json!({"email": "nobody@example.com"})],
             "complete_password_reset" => vec![json!({"token": "nonsense", "password": PASSWORD})],
-            "update_profile" => vec![json!({"discoverable": true}), json!({"handle": "admin", "discoverable": true})],
+            "update_profile" => vec![json!({"discoverable": true}), json!({"handle": "admin", "name": "Olga"})],
             "change_password" => vec![json!({"current_password": "not the password", "new_password": "Zaunkoenig-7"})],
             "change_email" => vec![json!({"email": "other@postbox.example", "password": "not the password"})],
             "erase_account" => vec![json!({"password": "not the password"})],

@@ -60,15 +60,18 @@ pub async fn profile(app: &App, id: UserId) -> Result<Profile> {
     })
 }
 
-/// What somebody wants to be different about how others find them; what is nothing stays.
+/// What somebody wants to be different about how others see and find them; what is nothing stays.
+#[derive(Default)]
 pub struct Change {
+    /// The name that they show, or that they show none.
+    pub name: Option<Option<String>>,
     /// The handle that they choose.
     pub handle: Option<Handle>,
     /// Whether others find them by e-mail.
     pub discoverable: Option<bool>,
 }
 
-/// Changes how others find somebody: all of it or, where a part is refused, nothing.
+/// Changes how others see and find somebody: all of it or, where a part is refused, nothing.
 pub async fn update(app: &App, sent: Sent<()>, user: UserId, change: Change) -> Result<()> {
     let work: Work<(UserId, Change, Time), Option<i64>> =
         |tx, (user, change, now)| Box::pin(apply(tx, *user, change, *now));
@@ -83,11 +86,16 @@ async fn apply(tx: &mut Tx<'_>, user: UserId, change: &Change, now: Time) -> Res
     if let Some(handle) = &change.handle {
         handles::choose(tx, user, handle, now).await?;
     }
-    match change.discoverable {
-        Some(discoverable) if store::set_discoverable(tx, user, discoverable).await? => {
-            codes::actions::refresh(tx, user).await.map(Some)
-        }
-        _ => Ok(None),
+    let mut is_other = false;
+    if let Some(discoverable) = change.discoverable {
+        is_other |= store::set_discoverable(tx, user, discoverable).await?;
+    }
+    if let Some(name) = &change.name {
+        is_other |= store::set_name(tx, user, name.as_deref()).await?;
+    }
+    match is_other {
+        true => codes::actions::refresh(tx, user).await.map(Some),
+        false => Ok(None),
     }
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::features::accounts::actions;
 use crate::features::accounts::actions::profile::{self as me, Profile, Proof};
+use crate::features::accounts::model::parse_own_name;
 use crate::features::clients::model::DOCS;
 use crate::features::codes::api::CodeOut;
 use crate::features::referrals::model::Status;
@@ -147,6 +148,9 @@ struct Me {
     email: Option<String>,
     #[schema(example = "admin4")]
     username: String,
+    /// What you show to those whom you invite; null where that is your username.
+    #[schema(required, example = "Olga")]
+    name: Option<String>,
     /// At least `user`.
     #[schema(example = json!(["user"]))]
     roles: Vec<Role>,
@@ -205,6 +209,7 @@ impl Me {
             }),
             email: Some(user.email).filter(|email| !email.is_empty()),
             username: user.username,
+            name: user.name,
         }
     }
 }
@@ -228,6 +233,9 @@ struct Update {
     /// Whether others find your active code by your address.
     #[schema(example = false)]
     discoverable: Option<bool>,
+    /// What you show to those whom you invite. Empty: your username again.
+    #[schema(max_length = 100, example = "Olga")]
+    name: Option<String>,
     /// The name of your link: 4 to 11 of a-z and 0-9. Chosen once; what was drawn before leads on as well.
     #[schema(min_length = 4, max_length = 11, pattern = "^[a-z0-9]{4,11}$", example = json!(null))]
     handle: Option<String>,
@@ -235,7 +243,7 @@ struct Update {
 
 problems!(UpdateProblems: person body keyed[HandleTaken, HandleChosen, RateLimited]);
 
-/// Change how others find you
+/// Change how others see and find you
 ///
 /// A handle is chosen once, and issued once: not even one whose owner was erased comes back. At most 60 changes a
 /// minute, of whatever kind (`limits.writes_per_user`).
@@ -248,18 +256,20 @@ async fn update(
     caller: Keyed<Person<need::Account>>,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
+    let name = fields.optionally_parsed("name", parse_own_name);
     let handle = fields.optionally_parsed("handle", Handle::parse);
     let discoverable = fields.optional_flag("discoverable");
-    if handle.is_none() && discoverable.is_none() && fields.are_fine() {
-        fields.refuse("discoverable", "missing", "Field required, or a handle");
+    if name.is_none() && handle.is_none() && discoverable.is_none() && fields.are_fine() {
+        fields.refuse("discoverable", "missing", "Field required, or a name or a handle");
     }
-    let change = fields.all(Some(me::Change { handle, discoverable }))?;
+    let change = fields.all(Some(me::Change { name, handle, discoverable }))?;
     // Read before: an answer that is kept is made within the write, which reads nothing else.
     let reply = match caller.scopes.has(Scope::Profile) {
         true => {
             let me = Me::seen(me::profile(&app, caller.user).await?, caller.scopes);
             let discoverable = change.discoverable.unwrap_or(me.discoverable);
-            Reply::json(StatusCode::OK, &Me { discoverable, ..me })?
+            let name = change.name.clone().unwrap_or(me.name);
+            Reply::json(StatusCode::OK, &Me { name, discoverable, ..me })?
         }
         false => Reply::nothing(),
     };

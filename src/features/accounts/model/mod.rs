@@ -7,6 +7,7 @@ pub mod password;
 use std::time::Duration;
 
 use crate::config::{Config, Policy};
+use crate::features::clients::model::parse_name;
 use crate::features::identities::model::UnclaimedIdentityKey;
 use crate::kernel::email::Email;
 use crate::kernel::error::Refusal;
@@ -16,11 +17,18 @@ use crate::kernel::name::Username;
 use crate::kernel::time::Time;
 use crate::kernel::verdict::Verdict;
 
+/// The name that somebody shows to those whom they invite; none where the text is empty.
+pub fn parse_own_name(text: &str) -> Result<Option<String>, &'static str> {
+    if text.trim().is_empty() { Ok(None) } else { parse_name(text).map(Some) }
+}
+
 /// A person as the database has them.
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: UserId,
     pub username: String,
+    /// What they show to those whom they invite; nothing where that is the username.
+    pub name: Option<String>,
     pub email: String,
     pub created_at: Time,
     pub is_manager: bool,

@@ -11,6 +11,7 @@ use super::{answer, logged_in, sent};
 use crate::app::App;
 use crate::features::accounts::actions::profile::{self, Change, Proof};
 use crate::features::accounts::actions::{address, handles};
+use crate::features::accounts::model::parse_own_name;
 use crate::features::clients::actions::consents;
 use crate::features::identities::model::LinkedIdentity;
 use crate::features::managers::api::exports::Export;
@@ -57,12 +58,17 @@ struct Said<'a> {
 /// What somebody has typed that is to be mended, and in which field their password is.
 #[derive(Clone, Copy, Default)]
 struct Typed<'a> {
+    name: Option<&'a str>,
     handle: &'a str,
     email: &'a str,
     password: &'static str,
 }
 
 impl<'a> Typed<'a> {
+    fn name(fields: &'a Parameters) -> Self {
+        Self { name: fields.first("name"), ..Self::default() }
+    }
+
     fn handle(fields: &'a Parameters) -> Self {
         Self { handle: fields.first("handle").unwrap_or_default(), ..Self::default() }
     }
@@ -107,6 +113,7 @@ async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, sa
         email: &user.email,
         new_email: app.config.mail.is_on().then_some(said.typed.email),
         since: user.created_at,
+        name: said.typed.name.or(user.name.as_deref()).unwrap_or_default(),
         handle: if said.typed.handle.is_empty() { handle.as_str() } else { said.typed.handle },
         handle_chosen: user.handle_chosen,
         link: &link,
@@ -174,12 +181,27 @@ fn done(browser: &Browser, done: Done) -> Result<Response> {
     browser.see_other(&format!("/share/account?done={}", done.word()))
 }
 
+pub async fn set_name(browser: Browser, form: ProtectedForm) -> Response {
+    answer(&browser, async {
+        let (fields, person) = sent(&browser, &form).await?;
+        let chosen = match parse_own_name(fields.first("name").unwrap_or_default()) {
+            Ok(name) => change(&browser, &person, Change { name: Some(name), ..Change::default() }).await,
+            Err(rule) => Err(Error::field("name", "value_error", rule)),
+        };
+        match chosen {
+            Ok(()) => Ok(done(&browser, Done::Name)?),
+            Err(error) => Ok(tell(&browser, &person, Typed::name(fields), error).await?),
+        }
+    })
+    .await
+}
+
 pub async fn choose_handle(browser: Browser, form: ProtectedForm) -> Response {
     answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let typed = fields.first("handle").unwrap_or_default();
         let chosen = match Handle::parse(typed) {
-            Ok(handle) => change(&browser, &person, Change { handle: Some(handle), discoverable: None }).await,
+            Ok(handle) => change(&browser, &person, Change { handle: Some(handle), ..Change::default() }).await,
             Err(rule) => Err(Error::field("handle", "value_error", rule)),
         };
         match chosen {
@@ -194,7 +216,7 @@ pub async fn set_discoverable(browser: Browser, form: ProtectedForm) -> Response
     answer(&browser, async {
         let (fields, person) = sent(&browser, &form).await?;
         let discoverable = Some(fields.first("discoverable") == Some("yes"));
-        match change(&browser, &person, Change { handle: None, discoverable }).await {
+        match change(&browser, &person, Change { discoverable, ..Change::default() }).await {
             Ok(()) => Ok(done(&browser, Done::Discoverable)?),
             Err(error) => Ok(tell(&browser, &person, Typed::default(), error).await?),
         }

@@ -25,6 +25,7 @@ pub fn router() -> Router<Arc<App>> {
         .route("/share", get(overview::overview))
         .route("/share/code", post(overview::change_code))
         .route("/share/account", get(account::account))
+        .route("/share/account/name", post(account::set_name))
         .route("/share/account/handle", post(account::choose_handle))
         .route("/share/account/discoverable", post(account::set_discoverable))
         .route("/share/account/email", post(account::change_email))

@@ -278,6 +278,7 @@ const SHARE: ShareWords = ShareWords {
         Done::Revoked => "The code is revoked. Nobody can register with it any more.",
         Done::Stale => "Nothing was done: your code had changed since the page was opened. This is how it is now.",
         Done::Handle => "Your link has its new name. What it was called before leads on as well.",
+        Done::Name => "Your name is saved.",
         Done::Discoverable => "Your choice is noted.",
         Done::Email => {
             "Look into the mailbox of the new address: once you open the link there, it is your address here."
@@ -364,6 +365,10 @@ const SHARE: ShareWords = ShareWords {
     handle_hint: "4 to 11 of the letters a to z and digits. You can choose it once; the link you have now goes on.",
     handle_set: "Take this name",
     handle_chosen: "You have chosen this name. It is chosen once, so that links you have sent go on leading to you.",
+    name_title: "The name that you show",
+    name: "Name",
+    name_hint: "Whoever opens your link sees it. Empty: your username.",
+    name_set: "Save the name",
     found_title: "Being found by your address",
     found_yes: "Whoever knows your e-mail address can ask for your code with it.",
     found_no: "Nobody can ask for your code with your e-mail address.",

@@ -268,6 +268,8 @@ mod tests {
         ];
         let others = [
             "Field required",
+            "A name has 1 to 100 characters",
+            "A name has no control or invisible characters",
             "A user name that is an e-mail address must be your own address",
             "Disposable e-mail addresses are not accepted",
         ];

@@ -80,6 +80,10 @@ pub struct ShareWords {
     pub handle_set: &'static str,
     /// Where it was chosen before.
     pub handle_chosen: &'static str,
+    pub name_title: &'static str,
+    pub name: &'static str,
+    pub name_hint: &'static str,
+    pub name_set: &'static str,
     pub found_title: &'static str,
     pub found_yes: &'static str,
     pub found_no: &'static str,
