@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub struct Answer {
     pub status: u16,
+    pub head: String,
     pub body: Vec<u8>,
 }
 
@@ -64,7 +65,8 @@ pub fn send(address: SocketAddr, request: &[u8]) -> Result<Answer, String> {
     };
     let bytes = talk().map_err(|error| error.to_string())?;
     let (status, head, length) = whole(&bytes).ok_or_else(|| "the answer breaks off".to_owned())?;
-    Ok(Answer { status, body: bytes[head..head + length].to_vec() })
+    let told = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    Ok(Answer { status, head: told, body: bytes[head..head + length].to_vec() })
 }
 
 /// Status, length of the head and length of the body, once all of an answer is there.

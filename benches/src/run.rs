@@ -91,7 +91,7 @@ fn measure(bench: &Bench) -> Result<Report, String> {
     let main = bench.fill_postgres("main", bench.settings.scale)?;
     let file = bench.fill_sqlite("main", bench.settings.scale)?;
     report.machine.push(("people".to_owned(), described(&main.people)));
-    let parts: [(&str, rows::Part); 20] = [
+    let parts: [(&str, rows::Part); 22] = [
         // Before others write: plans follow the data.
         ("plans", rows::plans::compare),
         ("cached", rows::reads::cached),
@@ -106,6 +106,8 @@ fn measure(bench: &Bench) -> Result<Report, String> {
         ("hot", rows::registrations::hot_referrer),
         ("mails", rows::mails::registrations),
         ("enumeration", rows::mails::enumeration),
+        ("keyed", rows::keyed::writes),
+        ("own", rows::pages::own),
         ("links", rows::program::links),
         ("participants", rows::program::participants),
         ("audit", rows::audit::writes),

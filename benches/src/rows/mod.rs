@@ -3,8 +3,10 @@
 pub mod audit;
 pub mod growth;
 pub mod hashing;
+pub mod keyed;
 pub mod mails;
 pub mod nodes;
+pub mod pages;
 pub mod plans;
 pub mod process;
 pub mod program;
