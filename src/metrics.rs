@@ -43,7 +43,7 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Way {
+struct NextStep {
     way: &'static str,
 }
 
@@ -71,7 +71,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     jobs: Family<JobLabels, Counter>,
-    registrations: Family<Way, Counter>,
+    registrations: Family<NextStep, Counter>,
     referrals: Family<Status, Counter>,
     log_ins: Family<Outcome, Counter>,
     sign_ins: Family<Outcome, Counter>,
@@ -115,7 +115,7 @@ impl Default for Metrics {
             "Whether all connections come from one private address that limits.trusted_proxies does not name",
             unnamed_proxy.clone(),
         );
-        let registrations = Family::<Way, Counter>::default();
+        let registrations = Family::<NextStep, Counter>::default();
         let referrals = Family::<Status, Counter>::default();
         let (log_ins, sign_ins) = (Family::<Outcome, Counter>::default(), Family::<Outcome, Counter>::default());
         let verdicts = Family::<Verdict, Counter>::default();
@@ -145,7 +145,7 @@ impl Default for Metrics {
             drop(closed.get_or_create(&ClosingLabels { why }));
         }
         for way in ["password", "provider"] {
-            drop(registrations.get_or_create(&Way { way }));
+            drop(registrations.get_or_create(&NextStep { way }));
         }
         for status in ["confirmed", "pending"] {
             drop(referrals.get_or_create(&Status { status }));
@@ -207,7 +207,7 @@ impl Metrics {
 
     /// An account was made: with a password, by another provider, or by a host's app.
     pub fn registered(&self, way: &'static str) {
-        self.registrations.get_or_create(&Way { way }).inc();
+        self.registrations.get_or_create(&NextStep { way }).inc();
     }
 
     pub fn referred(&self, status: &'static str) {

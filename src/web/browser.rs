@@ -12,7 +12,7 @@ use super::client_address::ClientAddress;
 use super::pages::{self, HOME, request_on, safe_next};
 use super::problem::Problem;
 use super::views::words::Words;
-use super::views::{Message, View, Way};
+use super::views::{Message, NextStep, View};
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::kernel::actor::Actor;
@@ -64,8 +64,8 @@ impl Browser {
     }
 
     /// A page that says one thing.
-    pub fn say(&self, status: StatusCode, message: Message<'_>, way: Way<'_>) -> Result<Response> {
-        pages::say(&self.app, &self.visitor, self.words, status, message, way)
+    pub fn say(&self, status: StatusCode, message: Message<'_>, next_step: NextStep<'_>) -> Result<Response> {
+        pages::say(&self.app, &self.visitor, self.words, status, message, next_step)
     }
 
     /// Sends the browser on with a GET, whatever brought it here (BCP 9700, 4.12).

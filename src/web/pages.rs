@@ -10,7 +10,7 @@ pub use super::views::HOME;
 use super::views::destination::Destination;
 use super::views::notes::whole_seconds;
 use super::views::words::Words;
-use super::views::{Leaving, Message, MessagePage, RefusalPage, View, Way, render};
+use super::views::{Leaving, Message, MessagePage, NextStep, RefusalPage, View, render};
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::kernel::error::{Error, Refusal, Result};
@@ -26,7 +26,7 @@ pub const REGISTER_ENDED: &str = "/oauth/register?invitation=ended";
 /// Where an authorization request begins.
 pub const AUTHORIZE: &str = "/oauth/authorize?";
 
-/// A way on that forms carry with them: only paths of ours, whatever they say, spelled as we do:
+/// Where a person goes on to, as forms carry it with them: only paths of ours, whatever they say, spelled as we do:
 /// encoded, so that headers take them and databases too.
 pub fn safe_next(next: Option<&str>) -> &str {
     let ours = |next: &&str| next.starts_with(AUTHORIZE) && Destination::of(next).is_some();
@@ -38,7 +38,7 @@ pub fn after_registration(next: &str) -> &str {
     if next == HOME { HOME_REGISTERED } else { next }
 }
 
-/// The parameters of the authorization request that a way leads to.
+/// The parameters of the authorization request that such a path leads to.
 pub fn request_on(next: &str) -> Parameters {
     Parameters::parse(next.strip_prefix(AUTHORIZE).unwrap_or_default().as_bytes())
 }
@@ -90,9 +90,9 @@ pub fn say(
     words: &'static Words,
     status: StatusCode,
     message: Message<'_>,
-    way: Way<'_>,
+    next_step: NextStep<'_>,
 ) -> Result<Response> {
-    page(app, visitor, status, &MessagePage { words, message, way })
+    page(app, visitor, status, &MessagePage { words, message, next_step })
 }
 
 /// The answer, or a page that says what went wrong.
@@ -103,10 +103,10 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
     };
     let problem = Problem::from(error);
     let message = message(&problem);
-    let way = match problem.refusal {
-        Refusal::SignInExpired => Way::LogIn(HOME),
-        Refusal::LinkExpired if app.config.mail.is_on() => Way::Reset,
-        _ => Way::Home,
+    let next_step = match problem.refusal {
+        Refusal::SignInExpired => NextStep::LogIn(HOME),
+        Refusal::LinkExpired if app.config.mail.is_on() => NextStep::Reset,
+        _ => NextStep::Home,
     };
     if let Some(context) = problem.context.as_ref().filter(|_| problem.refusal == Refusal::Internal) {
         tracing::error!(context, "a page failed");
@@ -116,7 +116,7 @@ pub fn or_say(app: &App, visitor: &Visitor, words: &'static Words, answer: Resul
         Refusal::BadCredentials => StatusCode::FORBIDDEN,
         refusal => status(refusal),
     };
-    match say(app, visitor, words, status, message, way) {
+    match say(app, visitor, words, status, message, next_step) {
         Ok(mut response) => {
             retry(&mut response, problem.retry_after);
             response

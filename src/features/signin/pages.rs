@@ -26,7 +26,7 @@ use crate::web::extract::Fields;
 use crate::web::pages::{HOME, after_registration, retry, say, see_other};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
-use crate::web::views::{Invited, Message, Register, Way};
+use crate::web::views::{Invited, Message, NextStep, Register};
 use crate::web::visitor::ProtectedForm;
 
 pub fn router() -> Router<Arc<App>> {
@@ -247,7 +247,7 @@ async fn registered(browser: &Browser, form: &Parameters) -> Result<Registered> 
 /// Lets in who has just made an account by password.
 async fn enter_new(browser: &Browser, made: Registered) -> Result<Response> {
     if browser.app.config.is_quiet() {
-        return browser.say(StatusCode::OK, Message::ConfirmFirst, Way::LogIn(&browser.next));
+        return browser.say(StatusCode::OK, Message::ConfirmFirst, NextStep::LogIn(&browser.next));
     }
     accounts::actions::admit(&browser.app, made.id).await?;
     let none = || Error::Internal("an account that was made by password has none".into());
@@ -262,10 +262,10 @@ async fn log_out(browser: Browser, form: ProtectedForm) -> Response {
 async fn end_session(browser: &Browser, form: &ProtectedForm) -> Result<Response> {
     let app = &browser.app;
     if form.verified(&browser.visitor).is_none() {
-        return browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Home);
+        return browser.say(StatusCode::FORBIDDEN, Message::Expired, NextStep::Home);
     }
     if let Some(person) = browser_sessions::person(app, &browser.visitor).await? {
         browser_sessions::end(app, browser.actor().person(person.user), person.id).await?;
     }
-    say(app, &browser.visitor.renewed(app)?, browser.words, StatusCode::OK, Message::LoggedOut, Way::LogIn(HOME))
+    say(app, &browser.visitor.renewed(app)?, browser.words, StatusCode::OK, Message::LoggedOut, NextStep::LogIn(HOME))
 }

@@ -79,9 +79,9 @@ impl Message<'_> {
     }
 }
 
-/// Where to go from a message, for there is always a way on; paths of ours.
+/// What a person does next after a message: a link to one of our pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way<'a> {
+pub enum NextStep<'a> {
     Again(&'a str),
     LogIn(&'a str),
     /// To ask for a new link.
@@ -90,13 +90,13 @@ pub enum Way<'a> {
     Home,
 }
 
-/// Something said, and a way on.
+/// Something said, and what to do next.
 #[derive(Template)]
 #[template(path = "message.html")]
 pub struct MessagePage<'a> {
     pub words: &'static Words,
     pub message: Message<'a>,
-    pub way: Way<'a>,
+    pub next_step: NextStep<'a>,
 }
 
 /// A refusal, for a person who has met it where no page is.
@@ -112,7 +112,7 @@ pub struct RefusalPage<'a> {
     pub request: &'a str,
 }
 
-impl<'a> Way<'a> {
+impl<'a> NextStep<'a> {
     pub(super) fn path(self) -> &'a str {
         match self {
             Self::Again(path) | Self::LogIn(path) => path,

@@ -16,7 +16,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLIC
 use axum::http::{HeaderMap, HeaderValue};
 
 use self::destination::Destination;
-pub use self::message::{Message, MessagePage, RefusalPage, Way};
+pub use self::message::{Message, MessagePage, NextStep, RefusalPage};
 use self::notes::{Alert, Notes};
 use self::words::Words;
 use crate::brand::Brand;
@@ -50,7 +50,7 @@ pub fn render(page: &impl View, brand: &Brand) -> Result<(HeaderMap, String)> {
 
 /// Another identity provider that people can log in with.
 #[derive(Clone, Copy, Debug)]
-pub struct Provider<'a> {
+pub struct ProviderButton<'a> {
     /// Its name in our addresses.
     pub name: &'a str,
     /// Its name for people.
@@ -70,7 +70,7 @@ pub struct Login<'a> {
     pub username: &'a str,
     /// A referral code to carry along to a registration.
     pub code: Option<&'a str>,
-    pub providers: &'a [Provider<'a>],
+    pub providers: &'a [ProviderButton<'a>],
     /// Whether a forgotten password can be replaced by a link in a mail.
     pub mails: bool,
     pub alert: Option<Alert>,
@@ -129,7 +129,7 @@ pub struct Register<'a> {
     pub invitation: Invited<'a>,
     /// Characters that a password has at least.
     pub least: usize,
-    pub providers: &'a [Provider<'a>],
+    pub providers: &'a [ProviderButton<'a>],
     pub alert: Option<Alert>,
     pub notes: &'a Notes,
 }
@@ -270,7 +270,7 @@ mod tests {
     /// Every page, with this text wherever one may come from somebody else.
     fn pages(words: &'static Words, text: &str) -> Vec<String> {
         let (scopes, since) = (Scopes::PERSON, Time(0));
-        let providers = [Provider { name: text, label: text }];
+        let providers = [ProviderButton { name: text, label: text }];
         let notes = Notes::none().with(text, text).with("email", text);
         let alert = Some(Alert::Expired);
         let app = AllowedApp { client_id: text, name: text, scopes, since };
@@ -334,7 +334,7 @@ mod tests {
             }),
             html(&|| {
                 let message = Message::ProviderDenied(text);
-                render(&MessagePage { words, message, way: Way::Again(text) }, &Brand::default())
+                render(&MessagePage { words, message, next_step: NextStep::Again(text) }, &Brand::default())
             }),
         ]
     }
@@ -368,7 +368,7 @@ mod tests {
     fn headers_keep_pages_private_and_say_their_language() {
         for language in Language::ALL {
             let words = language.words();
-            let page = MessagePage { words, message: Message::LoggedOut, way: Way::Home };
+            let page = MessagePage { words, message: Message::LoggedOut, next_step: NextStep::Home };
             let (headers, html) = render(&page, &Brand::default()).unwrap();
             assert_eq!(headers[CACHE_CONTROL], "no-store");
             assert_eq!(headers[VARY], "accept-language");

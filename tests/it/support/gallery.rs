@@ -14,7 +14,7 @@ use referral::web::views::share::{
 use referral::web::views::words::Words;
 use referral::web::views::{
     AllowedApp, Apps, AskForReset, ConfirmEmail, Consent, Finish, Invited, Leaving, Login, Message, MessagePage,
-    NewPassword, Provider, RefusalPage, Register, View, Way, render,
+    NewPassword, NextStep, ProviderButton, RefusalPage, Register, View, render,
 };
 
 pub struct Shown {
@@ -28,8 +28,8 @@ pub struct Shown {
 
 const LONG_NAME: &str = "averyveryverylongusernameofthefiftycharactersallow";
 const NEXT: &str = "/oauth/authorize?client_id=1&redirect_uri=https%3A%2F%2Fshop.example%2Fcb&scope=email+profile";
-const PROVIDERS: &[Provider<'_>] =
-    &[Provider { name: "google", label: "Google" }, Provider { name: "work", label: "Keycloak" }];
+const PROVIDERS: &[ProviderButton<'_>] =
+    &[ProviderButton { name: "google", label: "Google" }, ProviderButton { name: "work", label: "Keycloak" }];
 /// Nobody's name, but somebody may try.
 pub const HOSTILE: &str = "\u{202e}\"><script>alert('&')</script>\u{2066}\u{0}Shop";
 
@@ -161,8 +161,8 @@ fn states(words: &'static Words, mut show: impl FnMut(&str, bool, &dyn Fn() -> (
         show!(&format!("leaving-{name}"), false, Leaving { words, to: &to });
     }
 
-    for (name, message, way) in MESSAGES {
-        show!(&format!("message-{name}"), false, MessagePage { words, message: *message, way: *way });
+    for (name, message, next_step) in MESSAGES {
+        show!(&format!("message-{name}"), false, MessagePage { words, message: *message, next_step: *next_step });
     }
     for (name, status, message) in REFUSALS {
         let request = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11";
@@ -295,31 +295,31 @@ const ALERTS: &[(&str, Alert)] = &[
     ("unavailable", Alert::Unavailable),
 ];
 
-const MESSAGES: &[(&str, Message<'_>, Way<'_>)] = &[
-    ("unknown-client", Message::UnknownClient, Way::Home),
-    ("bad-redirect", Message::BadRedirect, Way::Home),
-    ("bad-request", Message::BadRequest, Way::Home),
-    ("unknown-provider", Message::UnknownProvider, Way::LogIn(NEXT)),
-    ("provider-unavailable", Message::ProviderUnavailable("Google"), Way::Again(NEXT)),
-    ("provider-setup", Message::ProviderSetup("Google"), Way::LogIn(NEXT)),
-    ("provider-answer", Message::ProviderAnswer("Google"), Way::Again(NEXT)),
-    ("provider-denied", Message::ProviderDenied("Google"), Way::LogIn(NEXT)),
-    ("expired", Message::Expired, Way::LogIn(NEXT)),
-    ("confirm-first", Message::ConfirmFirst, Way::LogIn("/oauth/apps")),
-    ("email-confirmed", Message::EmailConfirmed, Way::LogIn("/oauth/apps")),
-    ("link-expired", Message::LinkExpired, Way::Reset),
-    ("link-sent", Message::LinkSent, Way::LogIn("/share")),
-    ("password-set", Message::PasswordSet, Way::LogIn("/share")),
-    ("erased", Message::Erased, Way::Home),
-    ("logged-out", Message::LoggedOut, Way::LogIn("/share")),
-    ("access-denied", Message::AccessDenied, Way::Home),
-    ("pending", Message::EmailCheckPending, Way::LogIn(NEXT)),
-    ("refused", Message::EmailRefused, Way::Home),
-    ("too-many", Message::TooManyTries(840), Way::Home),
-    ("overloaded", Message::Overloaded, Way::Again(NEXT)),
-    ("unavailable", Message::Unavailable, Way::Again(NEXT)),
-    ("not-found", Message::NotFound, Way::Home),
-    ("internal", Message::Internal, Way::Home),
+const MESSAGES: &[(&str, Message<'_>, NextStep<'_>)] = &[
+    ("unknown-client", Message::UnknownClient, NextStep::Home),
+    ("bad-redirect", Message::BadRedirect, NextStep::Home),
+    ("bad-request", Message::BadRequest, NextStep::Home),
+    ("unknown-provider", Message::UnknownProvider, NextStep::LogIn(NEXT)),
+    ("provider-unavailable", Message::ProviderUnavailable("Google"), NextStep::Again(NEXT)),
+    ("provider-setup", Message::ProviderSetup("Google"), NextStep::LogIn(NEXT)),
+    ("provider-answer", Message::ProviderAnswer("Google"), NextStep::Again(NEXT)),
+    ("provider-denied", Message::ProviderDenied("Google"), NextStep::LogIn(NEXT)),
+    ("expired", Message::Expired, NextStep::LogIn(NEXT)),
+    ("confirm-first", Message::ConfirmFirst, NextStep::LogIn("/oauth/apps")),
+    ("email-confirmed", Message::EmailConfirmed, NextStep::LogIn("/oauth/apps")),
+    ("link-expired", Message::LinkExpired, NextStep::Reset),
+    ("link-sent", Message::LinkSent, NextStep::LogIn("/share")),
+    ("password-set", Message::PasswordSet, NextStep::LogIn("/share")),
+    ("erased", Message::Erased, NextStep::Home),
+    ("logged-out", Message::LoggedOut, NextStep::LogIn("/share")),
+    ("access-denied", Message::AccessDenied, NextStep::Home),
+    ("pending", Message::EmailCheckPending, NextStep::LogIn(NEXT)),
+    ("refused", Message::EmailRefused, NextStep::Home),
+    ("too-many", Message::TooManyTries(840), NextStep::Home),
+    ("overloaded", Message::Overloaded, NextStep::Again(NEXT)),
+    ("unavailable", Message::Unavailable, NextStep::Again(NEXT)),
+    ("not-found", Message::NotFound, NextStep::Home),
+    ("internal", Message::Internal, NextStep::Home),
 ];
 
 const REFUSALS: &[(&str, u16, Message<'_>)] = &[

@@ -8,7 +8,7 @@ use crate::features::clients::actions::consents;
 use crate::features::tokens::actions::browser_sessions;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::web::browser::Browser;
-use crate::web::views::{AllowedApp, Apps, Message, Way};
+use crate::web::views::{AllowedApp, Apps, Message, NextStep};
 use crate::web::visitor::ProtectedForm;
 
 pub async fn apps(browser: Browser) -> Response {
@@ -43,7 +43,7 @@ pub async fn withdraw_on_page(browser: Browser, form: ProtectedForm) -> Response
 async fn withdraw(browser: &Browser, form: &ProtectedForm) -> Result<Response> {
     let app = &browser.app;
     let Some(form) = form.verified(&browser.visitor) else {
-        return browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Home);
+        return browser.say(StatusCode::FORBIDDEN, Message::Expired, NextStep::Home);
     };
     let Some(person) = browser_sessions::person(app, &browser.visitor).await? else {
         return show(browser, None).await;

@@ -19,7 +19,7 @@ use crate::kernel::parameters::Parameters;
 use crate::web::browser::Browser;
 use crate::web::extract::Form;
 use crate::web::pages::{AUTHORIZE, request_on};
-use crate::web::views::{Consent, Message, Way};
+use crate::web::views::{Consent, Message, NextStep};
 use crate::web::visitor::ProtectedForm;
 
 pub async fn authorize(mut browser: Browser, RawQuery(query): RawQuery) -> Response {
@@ -101,7 +101,7 @@ pub async fn consent(mut browser: Browser, form: ProtectedForm) -> Response {
 async fn decide(browser: &Browser, form: &ProtectedForm) -> Result<Response> {
     let next = &browser.next;
     let Some(form) = form.verified(&browser.visitor) else {
-        return browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Again(next));
+        return browser.say(StatusCode::FORBIDDEN, Message::Expired, NextStep::Again(next));
     };
     let request = match actions::read_request(&browser.app, &request_on(next)).await {
         Ok(request) => request,
@@ -145,8 +145,8 @@ fn send_back(browser: &Browser, to: &RedirectUri, state: Option<&str>, answer: &
 fn reject(browser: &Browser, rejected: Rejected) -> Result<Response> {
     let bad = StatusCode::BAD_REQUEST;
     match rejected {
-        Rejected::UnknownClient => browser.say(bad, Message::UnknownClient, Way::Home),
-        Rejected::BadRedirect => browser.say(bad, Message::BadRedirect, Way::Home),
+        Rejected::UnknownClient => browser.say(bad, Message::UnknownClient, NextStep::Home),
+        Rejected::BadRedirect => browser.say(bad, Message::BadRedirect, NextStep::Home),
         Rejected::Told(to, state, fault) => tell_at(browser, &to, state.as_deref(), &fault),
         Rejected::Failed(error) => Err(error),
     }

@@ -11,7 +11,7 @@ use crate::kernel::parameters::Parameters;
 use crate::web::browser::Browser;
 use crate::web::pages::{AUTHORIZE, request_on};
 use crate::web::views::notes::Alert;
-use crate::web::views::{Login, Provider};
+use crate::web::views::{Login, ProviderButton};
 
 /// What a log-in page is made with, beside the browser.
 #[derive(Default)]
@@ -50,8 +50,8 @@ pub async fn asker(app: &App, next: &str) -> Result<Option<String>> {
     }
 }
 
-pub fn providers(app: &App) -> Vec<Provider<'_>> {
-    app.providers.list().map(|(name, label)| Provider { name, label }).collect()
+pub fn providers(app: &App) -> Vec<ProviderButton<'_>> {
+    app.providers.list().map(|(name, label)| ProviderButton { name, label }).collect()
 }
 
 /// The referral code that somebody brings along, by the address itself or by the client's request.

@@ -29,7 +29,7 @@ use crate::web::pages::{HOME, retry, say};
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::{Alert, Notes};
 use crate::web::views::share::{AccountPage, Done, ErasePage, SessionView, SignInView};
-use crate::web::views::{Message, Way};
+use crate::web::views::{Message, NextStep};
 use crate::web::visitor::ProtectedForm;
 
 /// Sessions on the page: more are listed by the API.
@@ -314,7 +314,7 @@ pub async fn change_password(browser: Browser, form: ProtectedForm) -> Response 
         let (fields, person) = sent(&browser, &form).await?;
         match set_password(&browser, fields, &person).await {
             // Every session has ended, this one as well.
-            Ok(()) => Ok(gone(&browser, Message::PasswordSet, Way::LogIn(HOME))?),
+            Ok(()) => Ok(gone(&browser, Message::PasswordSet, NextStep::LogIn(HOME))?),
             Err(error) => Ok(tell(&browser, &person, Typed::password("current_password"), error).await?),
         }
     })
@@ -329,9 +329,9 @@ async fn set_password(browser: &Browser, fields: &Parameters, person: &BrowserSe
 }
 
 /// A page for a browser in which nobody is logged in any more.
-fn gone(browser: &Browser, message: Message<'_>, way: Way<'_>) -> Result<Response> {
+fn gone(browser: &Browser, message: Message<'_>, next_step: NextStep<'_>) -> Result<Response> {
     let renewed = browser.visitor.renewed(&browser.app)?;
-    say(&browser.app, &renewed, browser.words, StatusCode::OK, message, way)
+    say(&browser.app, &renewed, browser.words, StatusCode::OK, message, next_step)
 }
 
 pub async fn ask_to_erase(browser: Browser) -> Response {
@@ -369,7 +369,7 @@ pub async fn erase(browser: Browser, form: ProtectedForm) -> Response {
             profile::erase(&browser.app, actor.into(), person.user, &proof).await
         };
         let error = match erased.await {
-            Ok(()) => return Ok(gone(&browser, Message::Erased, Way::Home)?),
+            Ok(()) => return Ok(gone(&browser, Message::Erased, NextStep::Home)?),
             Err(error) => error,
         };
         let (said, problem) = Said::of(error, Typed::password("password"))?;

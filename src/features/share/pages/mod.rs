@@ -17,7 +17,7 @@ use crate::features::tokens::model::BrowserSession;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::parameters::Parameters;
 use crate::web::browser::Browser;
-use crate::web::views::{Message, Way};
+use crate::web::views::{Message, NextStep};
 use crate::web::visitor::ProtectedForm;
 
 pub fn router() -> Router<Arc<App>> {
@@ -74,7 +74,7 @@ async fn sent<'f>(browser: &Browser, form: &'f ProtectedForm) -> Result<(&'f Par
     match form.verified(&browser.visitor) {
         Some(fields) => Ok((fields, logged_in(browser).await?)),
         None => {
-            let page = browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::Home)?;
+            let page = browser.say(StatusCode::FORBIDDEN, Message::Expired, NextStep::Home)?;
             Err(Halted::Answered(Box::new(page)))
         }
     }

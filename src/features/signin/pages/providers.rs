@@ -28,7 +28,7 @@ use crate::web::extract::{Fields, PathText};
 use crate::web::pages::{HOME, after_registration, request_on, retry};
 use crate::web::problem::Problem;
 use crate::web::views::notes::{Alert, Notes};
-use crate::web::views::{Finish, Message, Way};
+use crate::web::views::{Finish, Message, NextStep};
 use crate::web::visitor::ProtectedForm;
 
 /// Off to another provider, by a link.
@@ -89,7 +89,7 @@ async fn come_back(browser: &mut Browser, provider: &str, query: &Parameters) ->
     browser.app.limits.oauth_from(browser.address).await?;
     // As on the way there. Nothing is looked up, so it does not matter what else is wrong.
     if browser.app.providers.settings(provider).is_none() {
-        return browser.say(StatusCode::NOT_FOUND, Message::UnknownProvider, Way::LogIn(HOME));
+        return browser.say(StatusCode::NOT_FOUND, Message::UnknownProvider, NextStep::LogIn(HOME));
     }
     // Of what is given twice nobody knows which is meant.
     let [Ok(state), Ok(code), Ok(error), Ok(iss)] = ["state", "code", "error", "iss"].map(|name| query.one(name))
@@ -131,10 +131,10 @@ fn lost(browser: &Browser, provider: &str, failed: FailedSignIn) -> Result<Respo
         query.append_pair("next", next).append_pair("code", &code);
         format!("/oauth/register?{}", query.finish())
     });
-    let way = form.as_deref().map_or(Way::LogIn(next), Way::Again);
+    let next_step = form.as_deref().map_or(NextStep::LogIn(next), NextStep::Again);
     let label = browser.app.providers.settings(provider).map_or("", |settings| settings.label.as_str());
     let (error, told) = match failed.why {
-        FailureReason::Expired => return browser.say(StatusCode::BAD_REQUEST, Message::Expired, way),
+        FailureReason::Expired => return browser.say(StatusCode::BAD_REQUEST, Message::Expired, next_step),
         FailureReason::Told(error) => (error, true),
         FailureReason::Failed(error) => (error, false),
     };
@@ -147,7 +147,7 @@ fn lost(browser: &Browser, provider: &str, failed: FailedSignIn) -> Result<Respo
         Outcome::Setup => (failed, Message::ProviderSetup(label)),
         Outcome::Untrusted => (StatusCode::BAD_REQUEST, Message::ProviderAnswer(label)),
     };
-    let mut response = browser.say(status, message, way)?;
+    let mut response = browser.say(status, message, next_step)?;
     if error.outcome() == Outcome::Away && !told {
         retry(&mut response, Some(std::time::Duration::from_secs(10)));
     }
@@ -221,7 +221,7 @@ pub async fn finish(mut browser: Browser, form: ProtectedForm) -> Response {
 }
 
 async fn decide(browser: &mut Browser, form: &ProtectedForm) -> Result<Response> {
-    let expired = |browser: &Browser| browser.say(StatusCode::FORBIDDEN, Message::Expired, Way::LogIn(HOME));
+    let expired = |browser: &Browser| browser.say(StatusCode::FORBIDDEN, Message::Expired, NextStep::LogIn(HOME));
     let Some(form) = form.verified(&browser.visitor) else { return expired(browser) };
     let text = |name| form.first(name).unwrap_or_default();
     let Some(arrival) = waiting(&browser.app, text("ticket"), &browser.visitor.hash()).await? else {

@@ -13,7 +13,7 @@ pub use self::english::ENGLISH;
 pub use self::russian::RUSSIAN;
 use self::share::ShareWords;
 use super::mails::MailWords;
-use super::{Message, Way};
+use super::{Message, NextStep};
 use crate::kernel::mail::MailKind;
 use crate::kernel::scope::Scope;
 use crate::kernel::time::Time;
@@ -179,12 +179,12 @@ impl Words {
     }
 
     /// The text of a link.
-    pub fn way(&self, way: Way<'_>) -> &'static str {
-        match way {
-            Way::Again(_) => self.again,
-            Way::LogIn(_) => self.log_in,
-            Way::Reset => self.send_link,
-            Way::Home => self.to_home,
+    pub fn next_step(&self, next_step: NextStep<'_>) -> &'static str {
+        match next_step {
+            NextStep::Again(_) => self.again,
+            NextStep::LogIn(_) => self.log_in,
+            NextStep::Reset => self.send_link,
+            NextStep::Home => self.to_home,
         }
     }
 }

@@ -99,8 +99,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "any-form-uses-a-link",
         file: PAGES,
         swap: Code(
-            "let Some(form) = form.verified(&visitor) else {\n            let (alert, notes) = (Some(Alert::Expired), Notes::none());\n            return show(",
-            "let Some(form) = Some(form.unverified()) else {\n            let (alert, notes) = (Some(Alert::Expired), Notes::none());\n            return show(",
+            "let Some(form) = form.verified(&browser.visitor) else {\n        let expired",
+            "let Some(form) = Some(form.unverified()) else {\n        let expired",
         ),
         tests: Both(&["mails::reset::the_pages_lead_from_the_log_in_to_a_new_password"]),
         why: "a page of others' sets a password",
