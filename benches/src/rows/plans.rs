@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use referral::db::Sql;
-use referral::features::{accounts, audit, clients, codes, identities, managers, oauth, referrals, tokens};
-use referral::{cache, jobs};
+use referral::features::{
+    accounts, audit, clients, codes, identities, links, mails, managers, oauth, participants, programs, referrals,
+    tokens,
+};
+use referral::{cache, idempotency, jobs};
 
 use crate::measure::{Goal, Spread};
 use crate::people::{BIG, owner};
@@ -14,17 +17,26 @@ use crate::run::{Bench, Place};
 
 const STORES: &[(&str, &[&Sql])] = &[
     ("accounts", accounts::store::STATEMENTS),
+    ("admission", accounts::store::admission::STATEMENTS),
     ("audit", audit::store::STATEMENTS),
     ("changes", cache::changes::STATEMENTS),
     ("clients", clients::store::STATEMENTS),
     ("codes", codes::store::STATEMENTS),
     ("consents", clients::store::consents::STATEMENTS),
+    ("idempotency", idempotency::STATEMENTS),
     ("identities", identities::store::STATEMENTS),
     ("jobs", jobs::STATEMENTS),
+    ("links", links::store::STATEMENTS),
+    ("mails", mails::store::STATEMENTS),
     ("managers", managers::store::STATEMENTS),
     ("oauth", oauth::store::STATEMENTS),
+    ("participants", participants::store::STATEMENTS),
+    ("programs", programs::store::STATEMENTS),
     ("referrals", referrals::store::STATEMENTS),
+    ("registration", accounts::store::registration::STATEMENTS),
+    ("sessions", tokens::store::sessions::STATEMENTS),
     ("tokens", tokens::store::STATEMENTS),
+    ("upserts", accounts::store::participants::STATEMENTS),
 ];
 
 /// Run for every request of some kind, so that reading a whole table or sorting a long list is a fault.
@@ -32,9 +44,9 @@ const HOT: &[&str] = &[
     "accounts.CREDENTIALS",
     "accounts.CREDENTIALS_BY_ID",
     "accounts.USER",
-    "accounts.REGISTER",
     "accounts.INSERT_USER",
     "accounts.INSERT_LOGIN",
+    "admission.ADMIT",
     "audit.INSERT_AUDIT",
     "audit.STANDING",
     "changes.RECORD",
@@ -52,20 +64,32 @@ const HOT: &[&str] = &[
     "codes.FIND_BY_OWNER",
     "codes.FIND_BY_HASH",
     "codes.HAS_EXPIRED",
+    "idempotency.CLAIM_KEY",
     "jobs.CLAIM",
     "jobs.ENQUEUE",
+    "links.CLICKS",
+    "links.FIND_BY_CODE",
+    "links.FIND_BY_HANDLE",
+    "mails.INSERT",
+    "mails.MAIL",
     "managers.BY_PREFIX",
     "managers.MANAGERS_BY_PREFIX",
     "managers.EVERYBODY",
+    "participants.PARTICIPANT",
+    "participants.PARTICIPANTS",
     "referrals.INSERT",
     "referrals.REFERRER_OF",
     "referrals.COUNT",
     "referrals.PAGE",
     "referrals.AFTER",
+    "registration.REGISTER",
+    "registration.REGISTER_AND_TELL",
+    "sessions.SESSIONS_OF",
     "tokens.FAMILY_BY_HANDLE",
     "tokens.ROTATE",
     "tokens.END_FAMILY",
     "tokens.IS_LIVE",
+    "upserts.LOCK_PARTICIPANT",
 ];
 
 /// Tables that hold a handful of rows or none at this moment: PostgreSQL reads them whole, and rightly.
@@ -148,7 +172,7 @@ pub fn compare(bench: &Bench, main: &Place, _: &Place, report: &mut Report) -> R
 
 /// The generic plan, which does not depend on parameters; so they can all be null.
 fn plan(bench: &Bench, database: &str, sql: &Sql) -> Result<String, String> {
-    let count = (1..=12).rev().find(|number| sql.postgres.contains(&format!("${number}"))).unwrap_or(0);
+    let count = (1..=20).rev().find(|number| sql.postgres.contains(&format!("${number}"))).unwrap_or(0);
     let nulls = match count {
         0 => String::new(),
         _ => format!("({})", vec!["null"; count].join(", ")),
