@@ -356,9 +356,10 @@ impl Config {
         self.accounts.registration == RegistrationMode::Quiet
     }
 
-    /// The same of a referral.
+    /// The same of a referral. Where registrations are quiet, one with an address of somebody else's leaves an account
+    /// that nobody will ever log in to: it would count for good.
     pub fn confirms_before_referral(&self) -> bool {
-        self.mail.is_on() && self.accounts.confirm_before_referral
+        self.mail.is_on() && (self.accounts.confirm_before_referral || self.is_quiet())
     }
 
     /// What no type can say: ranges, and settings that must agree with each other. The texts go on behind the name.

@@ -42,7 +42,8 @@ fn face(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 
 /// A set-up in which olga has an account and has confirmed its address.
 async fn with_olga(setup: Setup) -> (TestApp, Smtp) {
-    let (test, smtp) = start_with(setup, &[QUIET]).await;
+    // Whatever else is set, a referral waits.
+    let (test, smtp) = start_with(setup, &[QUIET, ("REFERRAL_ACCOUNTS_CONFIRM_BEFORE_REFERRAL", "false")]).await;
     register(&test, "olga", "olga@example.com", None).await.expect(202);
     test.client().log_in("olga", PASSWORD).await.expect_problem(401, "bad_credentials");
     test.drain().await;
