@@ -373,6 +373,8 @@ async fn forget(app: &App) -> Result<()> {
     oauth::actions::housekeeping(app, now).await?;
     tokens::actions::housekeeping(app, now.minus(retention.sessions())).await?;
     identities::actions::housekeeping(app).await?;
+    // Before the mails, which tell how long a link was good.
+    accounts::actions::address::housekeeping(app).await?;
     mails::actions::housekeeping(app, now.minus(retention.mails())).await?;
     idempotency::housekeeping(&app.db, now).await?;
     cache::changes::housekeeping(&app.db).await?;

@@ -85,6 +85,11 @@ sql! {
     };
     SET_NEW_EMAIL = "update users set new_email = $2, new_email_key = $3
                      where id = $1 and erased_at is null and disabled_at is null";
+    FORGET_NEW_EMAILS = "update users set new_email = null, new_email_key = null
+                         where new_email_key is not null
+                            and id in (select user_id from mails where expires_at <= $1 and kind = 'confirm')
+                            and not exists (select 1 from mails m where m.user_id = users.id
+                                            and m.address_key = users.new_email_key and m.expires_at > $1)";
     DROP_NEW_EMAIL = "update users set new_email = null, new_email_key = null
                       where id = $1 and new_email_key is not null";
     IS_LOGIN = "select 1 from logins where login_key = $1";
@@ -287,6 +292,11 @@ pub async fn held_too_long(tx: &mut Tx<'_>, now: Time, most: i64) -> Result<Vec<
 /// Notes which address a user wants instead of theirs; false when they are disabled or erased.
 pub async fn set_new_email(tx: &mut Tx<'_>, user: UserId, email: &str, key: &str) -> Result<bool> {
     Ok(tx.run(&SET_NEW_EMAIL, &params![user, email, key]).await? == 1)
+}
+
+/// Forgets the addresses that users wanted instead of theirs and can confirm no more; says how many.
+pub async fn forget_new_emails(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
+    tx.run(&FORGET_NEW_EMAILS, &params![now]).await
 }
 
 /// Forgets which address a user wants instead of theirs.

@@ -55,6 +55,27 @@ async fn an_address_is_changed_on_the_persons_own_page(setup: Setup) {
     assert!(page.text.contains("<bdi>olga@new.example.com</bdi>"), "{page:?}");
 }
 
+on_every_setup!(an_address_that_nobody_confirms_is_forgotten);
+async fn an_address_that_nobody_confirms_is_forgotten(setup: Setup) {
+    let (test, smtp) = start(setup).await;
+    let olga = test.user("olga").await;
+    test.user("ivan").await;
+    wish(&olga, "olga@new.example.com", PASSWORD).await.expect(202);
+    let token = link(&test, &smtp, "olga@new.example.com").await;
+    let lasts = test.app().config.mail.confirm();
+    test.move_clock(lasts / 2);
+    let ivan = test.client().logged_in("ivan").await;
+    wish(&ivan, "ivan@new.example.com", PASSWORD).await.expect(202);
+    assert_eq!(address::housekeeping(test.app()).await.expect("a look"), 0);
+    test.move_clock(lasts / 2);
+    let wanted = "select count(*) from users where new_email is not null or new_email_key is not null";
+    assert_eq!((address::housekeeping(test.app()).await.expect("a look"), test.number(wanted).await), (1, 1));
+    confirm(&olga, &token).await.expect_problem(410, "link_expired");
+    // The one whose time is not over is taken.
+    let token = link(&test, &smtp, "ivan@new.example.com").await;
+    confirm(&ivan, &token).await.expect(204);
+}
+
 on_every_setup!(an_address_is_changed_by_the_link_in_a_mail_to_the_new_one_and_both_are_told);
 async fn an_address_is_changed_by_the_link_in_a_mail_to_the_new_one_and_both_are_told(setup: Setup) {
     let (mut test, smtp) = start(setup).await;

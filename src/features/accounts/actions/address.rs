@@ -14,6 +14,7 @@ use crate::features::mails::model::NewMail;
 use crate::features::{audit, codes};
 use crate::idempotency::Sent;
 use crate::jobs::Kind;
+use crate::kernel::actor::Actor;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::ids::{MailId, UserId};
@@ -78,6 +79,11 @@ async fn note(tx: &mut Tx<'_>, wish: &Wish) -> Result<()> {
     // Whoever has it would be asked to give it away.
     let mail = if store::is_login(tx, wish.email.key()).await? { &wish.nobodys } else { &wish.mail };
     mails::write(tx, mail).await
+}
+
+/// Removes the addresses whose link was not used in its time: they may be somebody else's.
+pub async fn housekeeping(app: &App) -> Result<u64> {
+    app.db.write(Actor::SERVICE, app.clock.now(), |tx, now| Box::pin(store::forget_new_emails(tx, *now))).await
 }
 
 /// Makes the link to another address do nothing any more, as part of a unit of work that sets a password or keeps
