@@ -15,6 +15,7 @@ pub mod db;
 pub mod features;
 pub mod idempotency;
 pub mod jobs;
+pub mod keep;
 pub mod kernel;
 pub mod limits;
 pub mod log;

@@ -20,12 +20,23 @@ pub async fn connect(config: Config, clock: Clock) -> Result<Arc<App>, String> {
 /// Migrates the database and learns whose memory Redis keeps.
 async fn migrated(app: &App) -> Result<(), String> {
     migrate::run(&app.db).await.map_err(|fault| app.config.database.told(&fault))?;
-    let installation = migrate::installation(&app.db).await.map_err(unreadable)?;
+    belongs(app).await?;
+    // Whatever changes something may have to note it.
+    audit::actions::keys::open(app).await.map_err(unreadable)
+}
+
+/// Learns whose memory Redis keeps.
+async fn belongs(app: &App) -> Result<(), String> {
+    let installation = migrate::installation(&app.db).await.map_err(unreadable)?.ok_or_else(|| {
+        app.config.database.told(
+            "a restore into this database, or a copy, has not come to its end: let `referral copy` go on, or empty the \
+             database and restore again",
+        )
+    })?;
     if let Some(redis) = &app.redis {
         redis.belongs_to(installation);
     }
-    // Whatever changes something may have to note it.
-    audit::actions::keys::open(app).await.map_err(unreadable)
+    Ok(())
 }
 
 /// As [`connect`], for a command beside the service: a database that is not there is not made.
@@ -67,6 +78,26 @@ pub async fn open(config: Config, clock: Clock) -> Result<Arc<App>, String> {
 /// What a node that has connected does before its first request.
 pub async fn make_ready(app: &App) -> Result<(), String> {
     migrated(app).await?;
+    read_keys(app).await
+}
+
+/// As [`make_ready`], for a node that changes nothing: the database has to be as this binary wants it.
+pub async fn make_readable(app: &App) -> Result<(), String> {
+    app.db.refuse_writes();
+    let told = |fault: String| app.config.database.told(&fault);
+    let (version, newest) = (migrate::version(&app.db).await.map_err(told)?, migrate::newest());
+    if version != Some(newest) {
+        let version = version.unwrap_or(0);
+        return Err(told(format!(
+            "the database has schema {version}, and without changing anything this binary serves schema {newest} alone: \
+             serve it without --read-only first"
+        )));
+    }
+    belongs(app).await?;
+    read_keys(app).await
+}
+
+async fn read_keys(app: &App) -> Result<(), String> {
     let ready = async {
         // Before the keys are read: a change that comes between is told to whoever follows.
         app.changes.look(&app.db).await?;

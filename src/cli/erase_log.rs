@@ -4,9 +4,8 @@ use std::path::Path;
 
 use super::say;
 use crate::app::App;
-use crate::features::accounts::actions::{administration, management};
-use crate::kernel::actor::Actor;
-use crate::kernel::error::{Error, Refusal};
+use crate::features::accounts::actions::administration;
+use crate::keep::restore;
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Time;
 
@@ -34,22 +33,8 @@ async fn print(app: &App) -> Result<(), String> {
 }
 
 async fn apply_file(app: &App, file: &Path) -> Result<(), String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let mut users = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let id = line.split_whitespace().next().and_then(UserId::parse);
-        let place = || format!("{}, line {}: no id begins it; nothing was done", file.display(), number + 1);
-        users.push(id.ok_or_else(place)?);
-    }
-    let (mut erased, all) = (0, users.len());
-    for user in users {
-        match management::erase(app, Actor::OPERATOR.into(), user, None).await {
-            Ok(()) => erased += 1,
-            // Erased still, or made after the backup.
-            Err(Error::Refused(Refusal::UserNotFound)) => {}
-            Err(error) => return Err(format!("{user}: {error}; {erased} were erased before")),
-        }
-    }
-    say(&format!("{erased} of {all} were there and are erased again"));
+    let users = restore::read_log(file)?;
+    let erased = restore::erase_again(app, &users).await?;
+    say(&format!("{erased} of {} were there and are erased again", users.len()));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod check;
 mod erase_log;
 mod health;
 mod jobs;
+mod keep;
 mod keys;
 mod mail;
 mod people;
@@ -22,6 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::App;
 use crate::config::{self, Config, Sources};
 use crate::db::{Db, Options, migrate};
+use crate::keep::restore::Wish;
 use crate::kernel::time::Clock;
 use crate::kernel::{deadline, version};
 use crate::log;
@@ -51,11 +53,68 @@ enum Command {
     /// Serve the API (the default)
     ///
     /// Migrates the database first. SIGTERM or Ctrl-C lets requests under way finish and then stops.
-    Serve,
+    Serve {
+        /// Answer reads and refuse changes, log-ins among them, with 503: while the database is copied
+        ///
+        /// Migrates nothing, works on no jobs, and keeps nobody from the database.
+        #[arg(long)]
+        read_only: bool,
+    },
     /// Bring the database up to this binary's schema and exit
     ///
     /// `serve` does the same at its start; any number of nodes may do so at once.
     Migrate,
+    /// Write a backup of the database into a file, while the service runs
+    ///
+    /// A SQLite file, or what `pg_dump` writes of PostgreSQL. It is looked through before it gets its name: whole, and
+    /// whether the laws hold. A file that is there already is left as it is.
+    Backup {
+        /// The file to make
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Make a new database of a backup; stop the service first
+    ///
+    /// Into the database of the settings, which must be empty. All of it is there at the end, or nothing.
+    Restore {
+        /// What `referral backup` has written
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Erase those again whom this file names, which `referral erase-log` has printed
+        #[arg(long, value_name = "FILE")]
+        erase_log: Option<PathBuf>,
+        /// End all sessions: everybody logs in anew
+        #[arg(long)]
+        end_sessions: bool,
+        /// Restore it also if a law does not hold in it
+        #[arg(long)]
+        as_it_is: bool,
+    },
+    /// Copy a database into an empty one of the other engine, or of the same
+    ///
+    /// The side that is left out is the database of the settings: name one with a password there. While it is copied
+    /// nobody may write to the source: `referral serve --read-only` answers reads. One that was killed goes on where it
+    /// was.
+    Copy {
+        /// The database to read, sqlite:PATH or postgres://…
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+        /// The empty database to fill, sqlite:PATH or postgres://…
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+    },
+    /// Bring people, codes and referrals from the reference service
+    ///
+    /// Prints each row that cannot come, or not as it was, with the reason and what would be done. Nothing is written
+    /// without --apply, and with it all or nothing.
+    Import {
+        /// The reference service's database, postgres://…; one with a password belongs into the environment
+        #[arg(long, value_name = "URL", env = "REFERENCE_URL", hide_env_values = true)]
+        from_reference: String,
+        /// Do it
+        #[arg(long)]
+        apply: bool,
+    },
     /// Manage accounts from the machine that runs the service
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -125,7 +184,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
-    let command = arguments.command.unwrap_or(Command::Serve);
+    let command = arguments.command.unwrap_or(Command::Serve { read_only: false });
     let file = arguments.config.as_deref();
     match command {
         Command::Config { effective: false } => {
@@ -180,9 +239,20 @@ fn run(arguments: Arguments) -> Result<(), String> {
                 let app = beside(reading.valid()?).await?;
                 deadline::patiently(PATIENCE, erase_log::run(&app, apply.as_deref())).await
             }
+            Command::Backup { file } => keep::backup(&reading.valid()?, &file).await,
+            Command::Restore { file, erase_log, end_sessions, as_it_is } => {
+                keep::restore(reading.valid()?, Wish { file, erase_log, end_sessions, as_it_is }).await
+            }
+            Command::Copy { from, to } => keep::copy(&reading.valid()?, from, to).await,
+            Command::Import { from_reference, apply } => {
+                let app = beside(reading.valid()?).await?;
+                keep::import(&app, &from_reference, apply).await
+            }
             Command::Check => check::run(reading).await,
             Command::Health { live } => health::run(&reading.valid()?, live),
-            _ => serve::run(reading.valid()?).await,
+            Command::Serve { read_only } => serve::run(reading.valid()?, read_only).await,
+            // Those that need no runtime are done.
+            _ => Ok(()),
         }
     })
 }

@@ -18,7 +18,7 @@ use crate::site::{descriptors, server};
 use crate::start;
 use crate::worker;
 
-pub async fn run(config: Config) -> Result<(), String> {
+pub async fn run(config: Config, read_only: bool) -> Result<(), String> {
     // Written until the very end, also when that is a fault.
     let _log = log::start(&config.log)?;
     descriptors::raise();
@@ -29,11 +29,18 @@ pub async fn run(config: Config) -> Result<(), String> {
         "" => None,
         listen => Some(server::bind(listen, "REFERRAL_METRICS_LISTEN").await?),
     };
-    let _claim = Db::claim(&config.database.url).map_err(|fault| config.database.told(&fault))?;
+    let claim = || Db::claim(&config.database.url).map_err(|fault| config.database.told(&fault));
+    // Whoever copies the database has it meanwhile.
+    let _claim = if read_only { None } else { claim()? };
     let app = App::connect(config, Clock::default()).await?;
     app.listens_on(address);
     introduce(&app, address).await;
-    start::make_ready(&app).await?;
+    if read_only {
+        start::make_readable(&app).await?;
+        tracing::warn!("serve --read-only: changes are refused, and no jobs are done");
+    } else {
+        start::make_ready(&app).await?;
+    }
     if !app.config.limits.enabled {
         tracing::warn!(
             "REFERRAL_LIMITS=off: no limits for log-ins, registrations and look-ups. For tests and load runs only"
@@ -62,7 +69,12 @@ pub async fn run(config: Config) -> Result<(), String> {
     }
     worker::follow(&app);
     let (stop, stopped) = watch::channel(false);
-    let work = tokio::spawn(worker::work(app.clone(), stopped.clone()));
+    let (working, until) = (app.clone(), stopped.clone());
+    let work = tokio::spawn(async move {
+        if !read_only {
+            worker::work(working, until).await;
+        }
+    });
     let mut serving: JoinSet<()> = JoinSet::new();
     if let Some(listener) = metrics {
         serving.spawn(server::serve_metrics(app.clone(), listener, stopped.clone()));
@@ -85,6 +97,10 @@ pub async fn run(config: Config) -> Result<(), String> {
     // Jobs that do not finish in time are another node's when their lease is over.
     let served = async { while serving.join_next().await.is_some() {} };
     let ((), _) = tokio::join!(served, tokio::time::timeout(app.config.http.shutdown(), work));
+    if read_only {
+        tracing::info!("stopped");
+        return Ok(());
+    }
     // After the last request.
     match tokio::time::timeout(app.config.http.shutdown(), clicks::flush(&app)).await {
         Ok(Ok(())) => {}

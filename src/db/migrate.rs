@@ -6,16 +6,22 @@
 //! nothing and is tried again by the next start.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
 use super::error::{causes, from_postgres, from_sqlite};
 use super::found::{self, Found};
 use super::postgres::Postgres;
-use super::{Db, sqlite};
+use super::{Db, Work, sqlite};
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Result, Storage};
 use crate::kernel::ids::InstallationId;
 use crate::{params, sql};
+
+/// How long a step is tried again that gives way to who uses its tables, and how long apart.
+const PATIENCE: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// In order; the number of a step is its place, from 1. Steps are added, never changed.
 pub(super) const STEPS: &[(&str, &str)] = &[
@@ -41,6 +47,8 @@ const KNOWN: &str = "create table if not exists schema_migrations (\
 
 sql! {
     INSTALLATION = "select id from installation";
+    DISOWN = "delete from installation";
+    DRAW = "insert into installation (one, id, made_at) values (1, $1, referral_now())";
 }
 
 /// What this binary's schema is.
@@ -72,11 +80,24 @@ pub async fn run(db: &Db) -> Result<i64, String> {
     }
 }
 
-/// The id of the installation that a migrated database belongs to.
-pub async fn installation(db: &Db) -> Result<InstallationId> {
+/// The id of the installation that a migrated database belongs to; nothing while what is in it has not come whole, by a
+/// restore or a copy.
+pub async fn installation(db: &Db) -> Result<Option<InstallationId>> {
     let row = db.row(&INSTALLATION, params![]).await?;
-    let row = row.ok_or_else(|| Error::inconsistent("installation", "id", "1"))?;
-    row.get(0).map(InstallationId)
+    row.map(|row| row.get(0).map(InstallationId)).transpose()
+}
+
+/// Makes a database that was restored or copied an installation of its own: where it meets the one that it came from,
+/// in a Redis that both use, each has its own names.
+pub async fn draw_installation(db: &Db) -> Result<InstallationId> {
+    let draw: Work<InstallationId, ()> = |tx, id| {
+        Box::pin(async move {
+            tx.run(&DISOWN, &params![]).await?;
+            tx.run(&DRAW, &params![id.0]).await.map(drop)
+        })
+    };
+    let id = InstallationId::new();
+    db.write(Actor::OPERATOR, id, draw).await.map(|()| id)
 }
 
 /// The schema that a database has, without touching it; nothing for an empty one. The error is a sentence with a
@@ -116,7 +137,7 @@ enum Step {
 
 /// Applies what is due in one transaction, if anything is.
 async fn step(db: &Db) -> Result<Step> {
-    let mut tried = 0;
+    let (mut tried, began) = (0, Instant::now());
     loop {
         let outcome = match db {
             Db::Postgres(postgres) => step_on_postgres(postgres).await,
@@ -124,6 +145,10 @@ async fn step(db: &Db) -> Result<Step> {
         };
         tried += 1;
         match outcome {
+            // It gave way to who uses a table.
+            Err(Error::Storage(Storage::TimedOut(_))) if began.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(Error::Storage(Storage::Retry(_))) if tried < 5 => continue,
             other => return other,
         }
@@ -132,10 +157,13 @@ async fn step(db: &Db) -> Result<Step> {
 
 /// In one transaction, under a lock that all nodes share.
 async fn step_on_postgres(postgres: &Postgres) -> Result<Step> {
-    // A step may take as long as it takes, and so may the wait for another node's.
+    // The wait for another node's step may take as long as it takes.
     const UNLIMITED: &str = "set local statement_timeout = 0; set local lock_timeout = 0; \
                              set local idle_in_transaction_session_timeout = 0; \
                              set local client_min_messages = warning";
+    // A table that is in use is waited for in vain rather than for long: who waits for all of it keeps everybody from
+    // it who comes later. The work itself has longer, but not for ever.
+    const GIVING_WAY: &str = "set local lock_timeout = '800ms'; set local statement_timeout = '15min'";
     const LOCK: &str = "select pg_advisory_xact_lock(7378431276)";
     let fault = |error: tokio_postgres::Error| {
         if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
@@ -149,6 +177,7 @@ async fn step_on_postgres(postgres: &Postgres) -> Result<Step> {
     let transaction = lease.connection()?.transaction().await.map_err(fault)?;
     transaction.batch_execute(UNLIMITED).await.map_err(fault)?;
     transaction.batch_execute(LOCK).await.map_err(fault)?;
+    transaction.batch_execute(GIVING_WAY).await.map_err(fault)?;
     let (version, texts) = match due(&found::in_postgres(&*transaction).await?, "postgres") {
         Ok(due) => due,
         Err(sentence) => return Ok(Step::Refused(sentence)),

@@ -12,18 +12,23 @@
 //! Units therefore never wait for anything but their own [`Tx`].
 
 pub mod about;
+pub mod backup;
+pub mod copy;
 #[cfg(debug_assertions)]
 mod crash;
 mod damage;
+pub mod dump;
 mod error;
 mod found;
 pub mod migrate;
 mod postgres;
+pub mod reference;
+pub mod schema;
 mod sqlite;
 mod value;
 
 use std::path::Path;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,7 +41,7 @@ use self::damage::Damage;
 pub use self::sqlite::Claim;
 pub use self::value::{Column, Row, Sql, Value};
 use crate::kernel::actor::Actor;
-use crate::kernel::error::{Error, Result, Storage};
+use crate::kernel::error::{Error, Refusal, Result, Storage};
 
 /// One of the two engines. Cheap to clone.
 #[derive(Clone)]
@@ -148,7 +153,12 @@ impl Db {
 
     /// As [`rows`](Self::rows), from a SQLite file that nobody has opened yet: not even its mode is changed.
     pub fn rows_of_file(path: &Path, sql: &'static Sql) -> Result<Vec<Row>> {
-        sqlite::rows(&mut sqlite::unopened(path)?, sql, &[])
+        Self::rows_of_file_with(path, sql, &[])
+    }
+
+    /// As [`rows_of_file`](Self::rows_of_file), with parameters.
+    pub fn rows_of_file_with(path: &Path, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
+        sqlite::rows(&mut sqlite::unopened(path)?, sql, params)
     }
 
     /// As [`rows`](Self::rows), for at most one row.
@@ -172,6 +182,9 @@ impl Db {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
+        if self.is_read_only() {
+            return Err(Refusal::ReadOnly.into());
+        }
         let input = Arc::new(input);
         let mut tried = 0;
         loop {
@@ -203,6 +216,7 @@ impl Db {
         params: impl FnOnce(Actor) -> Vec<Value>,
     ) -> Result<Attempt> {
         match self {
+            _ if self.is_read_only() => Err(Refusal::ReadOnly.into()),
             Self::Sqlite(_) => Ok(Attempt::NoSuchWay),
             Self::Postgres(postgres) => postgres.attempt(sql, || params(actor)).await,
         }
@@ -243,6 +257,22 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => &sqlite.damage,
             Self::Postgres(postgres) => postgres.damage(),
+        }
+    }
+
+    /// From now on units of work are refused. Reads go on.
+    pub fn refuse_writes(&self) {
+        self.gate().store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.gate().load(Ordering::Relaxed)
+    }
+
+    fn gate(&self) -> &AtomicBool {
+        match self {
+            Self::Sqlite(sqlite) => &sqlite.read_only,
+            Self::Postgres(postgres) => postgres.read_only(),
         }
     }
 

@@ -11,7 +11,7 @@ mod tls;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -19,8 +19,10 @@ use deadpool::managed::{Pool, PoolError, TimeoutType};
 use tokio::sync::Semaphore;
 
 use self::connect::{Connector, Fresh};
-use self::lease::{GRACE, Lease};
+use self::lease::GRACE;
+pub(super) use self::lease::Lease;
 pub use self::listen::Listener;
+pub(super) use self::parameters::without_password;
 use self::pooler::Pooler;
 use self::shared::Shared;
 use super::damage::Damage;
@@ -55,6 +57,7 @@ struct Inner {
     limits: Limits,
     damage: Damage,
     signer: Signer,
+    read_only: AtomicBool,
 }
 
 /// How long a request may wait for what, of the time that it has.
@@ -148,6 +151,7 @@ impl Postgres {
             limits,
             damage: Damage::default(),
             signer: Signer::default(),
+            read_only: AtomicBool::new(false),
         })))
     }
 
@@ -157,6 +161,10 @@ impl Postgres {
 
     pub(super) fn signer(&self) -> &Signer {
         &self.0.signer
+    }
+
+    pub(super) fn read_only(&self) -> &AtomicBool {
+        &self.0.read_only
     }
 
     pub fn usage(&self) -> Usage {

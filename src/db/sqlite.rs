@@ -48,6 +48,7 @@ pub struct Sqlite {
     files: Arc<Files>,
     pub(super) damage: Arc<Damage>,
     pub(super) signer: Signer,
+    pub(super) read_only: Arc<AtomicBool>,
 }
 
 struct Pending<I, T> {
@@ -141,8 +142,8 @@ impl Sqlite {
                 }
             })?;
         }
-        let (damage, signer) = Default::default();
-        Ok(Self { writer: units, readers: reads, clock, path, files, damage, signer })
+        let (damage, signer, read_only) = Default::default();
+        Ok(Self { writer: units, readers: reads, clock, path, files, damage, signer, read_only })
     }
 
     /// Keeps other processes from serving from the same file, until it is dropped.
@@ -322,13 +323,16 @@ fn connect(path: &Path, clock: &Arc<AtomicI64>, mapped_mib: u32, read_only: bool
     connection.set_prepared_statement_cache_capacity(256);
     // A statement is planned once, not again for each new parameter that could speak for another partial index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(explain)?;
-    let (wall, shift) = (Clock::default(), clock.clone());
-    connection
-        .create_scalar_function("referral_now", 0, FunctionFlags::SQLITE_UTF8, move |_| {
-            Ok(wall.now().0.saturating_add(shift.load(Ordering::Relaxed)))
-        })
-        .map_err(explain)?;
+    tell_time(&connection, clock.clone()).map_err(explain)?;
     Ok(connection)
+}
+
+/// Gives a connection the clock that judges the life of codes.
+fn tell_time(connection: &Connection, shift: Arc<AtomicI64>) -> rusqlite::Result<()> {
+    let wall = Clock::default();
+    connection.create_scalar_function("referral_now", 0, FunctionFlags::SQLITE_UTF8, move |_| {
+        Ok(wall.now().0.saturating_add(shift.load(Ordering::Relaxed)))
+    })
 }
 
 /// A file that nobody has opened yet, to look into: not even its mode is changed.
@@ -336,6 +340,7 @@ pub(super) fn unopened(path: &Path) -> Result<Connection> {
     let open = || {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(PATIENCE)?;
+        tell_time(&connection, Arc::default())?;
         Ok(connection)
     };
     open().map_err(|error| from_sqlite(&error, "open").into())

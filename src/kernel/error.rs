@@ -171,6 +171,7 @@ refusals! {
     RateLimited "rate_limited" "Too many requests; try again later";
     Overloaded "overloaded" "More work than this service takes on at once; try again shortly";
     Unavailable "unavailable" "The service cannot do this just now; try again shortly";
+    ReadOnly "read_only" "The service takes no changes just now: its database is being moved";
     Internal "internal" "Something went wrong on our side; the request id finds it in the log";
 }
 

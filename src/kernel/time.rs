@@ -15,7 +15,7 @@ use jiff::civil::{Date, Time as CivilTime};
 pub struct Time(pub i64);
 
 /// 9999-12-31T23:59:59.999999Z
-const LAST: i64 = 253_402_300_799_999_999;
+pub const LAST: i64 = 253_402_300_799_999_999;
 /// 0001-01-01T00:00:00Z
 const FIRST: i64 = -62_135_596_800_000_000;
 

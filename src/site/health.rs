@@ -25,10 +25,12 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 }
 
 words! {
-    /// Whether everything is as it should be. Degraded: everything works, some of it slower.
+    /// Whether everything is as it should be. Degraded: everything works, some of it slower. Read-only: reads are
+    /// answered and changes refused, as the operator wants it.
     pub enum Condition as "HealthStatus" {
         Ok = "ok",
         Degraded = "degraded",
+        ReadOnly = "read_only",
     }
 }
 
@@ -89,7 +91,11 @@ async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Resul
         Some(redis) if redis.is_up() => (RedisState::Up, None),
         Some(redis) => (RedisState::Down, redis.trouble()),
     };
-    let status = if redis == RedisState::Down { Condition::Degraded } else { Condition::Ok };
+    let status = match redis {
+        _ if app.db.is_read_only() => Condition::ReadOnly,
+        RedisState::Down => Condition::Degraded,
+        _ => Condition::Ok,
+    };
     Ok(Json(Health { status, redis, redis_reason }))
 }
 

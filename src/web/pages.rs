@@ -132,7 +132,8 @@ fn message(problem: &Problem) -> Message<'static> {
         Refusal::EmailRefused => Message::EmailRefused,
         Refusal::EmailUnconfirmed => Message::ConfirmFirst,
         Refusal::RateLimited => Message::TooManyTries(problem.retry_after.map_or(1, whole_seconds)),
-        Refusal::Overloaded => Message::Overloaded,
+        // Nothing was done, and a moment later it may be.
+        Refusal::Overloaded | Refusal::ReadOnly => Message::Overloaded,
         Refusal::Unavailable => Message::Unavailable,
         Refusal::Internal => Message::Internal,
         Refusal::NotFound => Message::NotFound,

@@ -110,7 +110,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let soon = Some(Duration::from_secs(1));
         match error {
-            Error::Refused(refusal @ Refusal::ClientBusy) => Self { retry_after: soon, ..refusal.into() },
+            Error::Refused(it @ (Refusal::ClientBusy | Refusal::ReadOnly)) => Self { retry_after: soon, ..it.into() },
             Error::Refused(refusal) => refusal.into(),
             Error::Invalid(errors) => Self { errors, ..Refusal::Invalid.into() },
             Error::Answered(answer) => Self { answered: Some(Box::new(answer)), ..Refusal::Internal.into() },
@@ -276,7 +276,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         R::Invalid | R::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         R::RateLimited | R::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        R::Overloaded | R::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        R::Overloaded | R::Unavailable | R::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -398,6 +398,7 @@ pub fn explanation(refusal: Refusal) -> &'static str {
         R::Unavailable => {
             "The database cannot be reached, refuses work just now or took too long. Wait as many seconds as `Retry-After` says. A write may have happened: look before you repeat it."
         }
+        R::ReadOnly => "The operator moves the database. Reads go on, log-ins are changes, too. Nothing was done.",
         R::Internal => "A fault of the service. The request id in `instance` finds it in the operator's log.",
     }
 }
@@ -494,5 +495,5 @@ pub mod groups {
         &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope, Refusal::ManagersOnly];
     pub const program_writer: &[Refusal] =
         &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope];
-    pub const always: &[Refusal] = &[Refusal::UriTooLong, Refusal::Overloaded, Refusal::Unavailable];
+    pub const always: &[Refusal] = &[Refusal::UriTooLong, Refusal::Overloaded, Refusal::Unavailable, Refusal::ReadOnly];
 }

@@ -18,6 +18,7 @@ mod faults;
 mod http;
 mod idempotency;
 mod jobs;
+mod keep;
 mod keys;
 mod laws;
 mod limits;

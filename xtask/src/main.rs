@@ -7,6 +7,7 @@ mod faults;
 mod interop;
 mod machine;
 mod mutants;
+mod package;
 mod shell;
 mod test;
 
@@ -24,6 +25,7 @@ Tasks:
   docs     Write the documents that are made from others
   mutants  Try the tests: change what decides, and see whether they notice
   faults   Break the service and what it stands on, at length
+  package  Make what others install: an archive, a Debian package, a container image
 
 `cargo xtask <TASK> --help` tells more about a task.
 ";
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         "docs" => documents::run(rest),
         "mutants" => mutants::run(rest),
         "faults" => faults::run(rest),
+        "package" => package::run(rest),
         "-h" | "--help" | "help" => help(HELP),
         "" => Err(Failure::Usage("which task?".to_owned(), HELP)),
         other => Err(Failure::Usage(format!("there is no task `{other}`"), HELP)),

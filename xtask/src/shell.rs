@@ -55,6 +55,12 @@ pub fn spawn_with(command: &mut Command, input: &str) -> Result<Child, String> {
     Ok(child)
 }
 
+/// As [`output`], in a folder.
+pub fn output_in(folder: &Path, program: &str, arguments: &[&str]) -> Option<String> {
+    let output = command(program, arguments).current_dir(folder).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// What it prints, or nothing when it is not there or fails.
 pub fn output(program: impl AsRef<Path>, arguments: &[&str]) -> Option<String> {
     let output = command(program, arguments).output().ok()?;

@@ -76,6 +76,20 @@ pub fn check(url: &str) -> Result<(), String> {
     Err(format!("DATABASE_URL has {count} that Referral does not take: {}", wrong.join("; ")))
 }
 
+/// An address without its password, and the password: for programs whose arguments everybody can see.
+pub(in crate::db) fn without_password(url: &str) -> (String, Option<Vec<u8>>) {
+    let password = Config::from_str(url).ok().and_then(|config| config.get_password().map(<[u8]>::to_vec));
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (scheme, rest) = base.split_once("://").unwrap_or(("postgres", base));
+    let rest = match rest.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{host}", user.split(':').next().unwrap_or_default()),
+        None => rest.to_owned(),
+    };
+    let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("password=")).collect();
+    let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
+    (format!("{scheme}://{rest}{query}"), password)
+}
+
 #[cfg(test)]
 mod tests {
     use super::check;

@@ -1,6 +1,7 @@
 //! Making, finding and ending codes.
 
 pub mod issued;
+pub mod moving;
 
 pub use self::issued::sweep;
 

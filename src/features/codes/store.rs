@@ -1,6 +1,8 @@
 //! Where codes are kept. Every decision about a code begins with [`lock`] or [`lock_shared`]: first the owner's slot is
 //! locked, then the clock is read, then it is decided. Any other order lets a code outlive its end.
 
+pub mod moving;
+
 use super::model::{OwnedCode, Slot, SlotCode, State};
 use crate::db::{Db, Row, Sql, Tx};
 use crate::kernel::active_code::ActiveCode;

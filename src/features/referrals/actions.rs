@@ -17,6 +17,9 @@ use crate::kernel::time::Time;
 /// One registration in so many asks for marks to be set. Any list then has about so many rows behind its last mark.
 const FOLD_ONE_IN: u128 = 64;
 
+/// Stands for the code of a referral that was made elsewhere: ours are numbered from 1.
+const OF_ELSEWHERE: i64 = 0;
+
 /// Records that a referee came with a code, as part of their registration.
 pub async fn record(tx: &mut Tx<'_>, held: HeldCode, referee: UserId, status: Status, now: Time) -> Result<()> {
     store::insert(tx, held.owner, referee, held.ordinal, held.now, status).await?;
@@ -24,6 +27,16 @@ pub async fn record(tx: &mut Tx<'_>, held: HeldCode, referee: UserId, status: St
         jobs::enqueue(tx, Kind::FoldReferrals, held.owner.to_string(), now).await?;
     }
     Ok(())
+}
+
+/// Records who brought somebody elsewhere: with no code of ours, and when is not known.
+pub async fn bring(tx: &mut Tx<'_>, referrer: UserId, referee: UserId, now: Time) -> Result<()> {
+    store::insert(tx, referrer, referee, OF_ELSEWHERE, now, Status::Confirmed).await
+}
+
+/// Asks for marks in a list that has become long at once.
+pub async fn ask_to_fold(tx: &mut Tx<'_>, referrer: UserId, now: Time) -> Result<()> {
+    jobs::enqueue(tx, Kind::FoldReferrals, referrer.to_string(), now).await.map(drop)
 }
 
 /// Whether a new referee asks for marks. By chance, which the end of an id is: no order of registrations keeps a list

@@ -43,6 +43,7 @@ impl Alert {
             Error::Refused(Refusal::Overloaded) | Error::Busy(_) | Error::Storage(Storage::TimedOut(_)) => {
                 Some(if deadline::wrote() { Self::Unavailable } else { Self::Overloaded })
             }
+            Error::Refused(Refusal::ReadOnly) => Some(Self::Overloaded),
             Error::Limited(after) | Error::CodesSpent(after) => Some(Self::TooManyTries(whole_seconds(*after))),
             Error::Refused(Refusal::Unavailable)
             | Error::Storage(Storage::Retry(_) | Storage::Unavailable(_) | Storage::OutcomeUnknown(_)) => {

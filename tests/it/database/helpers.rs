@@ -9,7 +9,7 @@ use referral::features::{
 };
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
-use referral::{cache, db, idempotency, jobs, params, readiness};
+use referral::{cache, db, idempotency, jobs, keep, params, readiness};
 
 referral::sql! {
     ADD_LOGIN = "insert into logins (login_key, user_id) values ($1, $2)";
@@ -29,6 +29,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/clients/store/consents.rs", clients::store::consents::STATEMENTS),
     ("src/features/clients/store/mod.rs", clients::store::STATEMENTS),
     ("src/features/codes/store.rs", codes::store::STATEMENTS),
+    ("src/features/codes/store/moving.rs", codes::store::moving::STATEMENTS),
     ("src/features/identities/store.rs", identities::store::STATEMENTS),
     ("src/features/links/store.rs", links::store::STATEMENTS),
     ("src/features/mails/store.rs", mails::store::STATEMENTS),
@@ -41,6 +42,8 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/tokens/store/sessions.rs", tokens::store::sessions::STATEMENTS),
     ("src/idempotency.rs", idempotency::STATEMENTS),
     ("src/jobs.rs", jobs::STATEMENTS),
+    ("src/keep/import/mod.rs", keep::import::STATEMENTS),
+    ("src/keep/laws.rs", keep::laws::STATEMENTS),
     ("src/readiness.rs", readiness::STATEMENTS),
 ];
 

@@ -7,6 +7,7 @@ use referral::kernel::time::Clock;
 use super::helpers::{STORES, open, waiting_for_locks};
 use crate::on_both_engines;
 use crate::support::app::{Setup, eventually};
+use crate::support::first_schema;
 
 fn settings(database_url: &str) -> config::Config {
     let environment: Environment =
@@ -111,4 +112,23 @@ async fn a_migration_killed_midway_resumes_on_postgresql() {
     let next = open(&test.database_url).await.expect("the database");
     assert_eq!(migrate::run(&next).await.expect("the next start"), migrate::newest());
     whole(&next).await;
+}
+
+/// Somebody reads a table for long, and a step wants all of it: whoever comes later gets at the table all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_gives_way_to_who_uses_a_table() {
+    let test = Setup::Postgres.prepare(&[]).await;
+    let (reader, writer) = (test.beside().await, test.beside().await);
+    writer.batch_execute(&first_schema::script("postgres")).await.expect("the first schema");
+    reader.batch_execute("begin; select from token_families").await.expect("a long look");
+    let db = open(&test.database_url).await.expect("the database");
+    let migrating = tokio::spawn(async move { migrate::run(&db).await });
+    for _ in 0..3 {
+        let waits = || async { waiting_for_locks(&test.database_url).await == 1 };
+        eventually("the step waits for the table", waits).await;
+        writer.batch_execute("delete from token_families where counter < 0").await.expect("it has its turn");
+    }
+    assert!(!migrating.is_finished());
+    reader.batch_execute("commit").await.expect("the end of the look");
+    assert_eq!(migrating.await.expect("no panic").expect("the steps"), migrate::newest() - 1);
 }

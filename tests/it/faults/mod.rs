@@ -7,4 +7,5 @@ mod amounts;
 mod histories;
 mod kills;
 mod owners;
+mod upgrade;
 mod ways;

@@ -162,6 +162,11 @@ impl Operator {
         Serving::of(self.launch(Command::new(env!("CARGO_BIN_EXE_referral")), ".", &["serve"], Some(stderr)))
     }
 
+    /// Starts another version of the service.
+    pub fn serve_by(&self, binary: &Path) -> Serving {
+        Serving::of(self.launch(Command::new(binary), ".", &["serve"], None))
+    }
+
     /// Starts the service in such a way that a limit on the size of files is told to it, and does not end it.
     pub fn serve_limitable(&self) -> Serving {
         let mut command = Command::new("sh");
@@ -368,8 +373,8 @@ impl Ended {
     pub fn refused(self, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{self:?}");
         // The log may have begun; it is JSON here. Commands say first which database is meant.
-        let said = self.stderr.lines().filter(|line| !line.starts_with('{') && !line.starts_with("database: "));
-        let said: Vec<&str> = said.collect();
+        let beside = |line: &&str| ["{", "database: ", "progress: "].iter().any(|begin| line.starts_with(begin));
+        let said: Vec<&str> = self.stderr.lines().filter(|line| !beside(line)).collect();
         let [sentence] = said[..] else { panic!("not one sentence: {self:?}") };
         assert!(sentence.starts_with("referral: "), "{self:?}");
         for part in parts {

@@ -7,6 +7,7 @@ pub mod email_check;
 pub mod handles;
 pub mod mails;
 pub mod management;
+pub mod moving;
 pub mod participants;
 pub mod profile;
 pub mod registration;

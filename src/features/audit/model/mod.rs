@@ -37,6 +37,7 @@ words! {
         KeyMade = "key_made",
         KeyRetired = "key_retired",
         KeysResealed = "keys_resealed",
+        PeopleImported = "people_imported",
     }
 }
 
@@ -129,6 +130,8 @@ pub enum Event {
     KeyRetired(String),
     /// How many.
     KeysResealed(i64),
+    /// How many.
+    PeopleImported(i64),
 }
 
 /// What is noted beside who, what and with what.
@@ -151,7 +154,7 @@ impl Detail {
             Event::ClientChanged(_, parts) | Event::ProgramChanged(_, parts) => {
                 Self { parts: Some(parts.clone()), ..none }
             }
-            Event::KeysResealed(count) => Self { count: Some(*count), ..none },
+            Event::KeysResealed(count) | Event::PeopleImported(count) => Self { count: Some(*count), ..none },
             _ => none,
         }
     }
@@ -204,6 +207,7 @@ impl Event {
             Self::KeyMade(_) => Action::KeyMade,
             Self::KeyRetired(_) => Action::KeyRetired,
             Self::KeysResealed(_) => Action::KeysResealed,
+            Self::PeopleImported(_) => Action::PeopleImported,
         }
     }
 
@@ -229,6 +233,7 @@ impl Event {
             Self::ProgramChanged(slug, _) => (SubjectKind::Program, Some((*slug).to_owned())),
             Self::KeyMade(kid) | Self::KeyRetired(kid) => (SubjectKind::Key, Some(kid.clone())),
             Self::KeysResealed(_) => (SubjectKind::Key, None),
+            Self::PeopleImported(_) => (SubjectKind::User, None),
         }
     }
 }

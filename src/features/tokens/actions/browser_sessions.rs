@@ -60,7 +60,7 @@ pub async fn who(app: &App, actor: Actor, secret_hash: &VisitorHash) -> Result<O
     if unused > app.config.tokens.idle() {
         return Ok(None);
     }
-    if unused > NOTED_EVERY {
+    if unused > NOTED_EVERY && !app.db.is_read_only() {
         let note: Work<(BrowserSessionId, Time, Time), ()> =
             |tx, (id, now, before)| Box::pin(store::touch_browser_session(tx, *id, *now, *before));
         // Of many views at once after a long while, one is enough to note it.

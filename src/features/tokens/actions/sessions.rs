@@ -3,11 +3,12 @@
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::cache::changes::announce_session;
+use crate::cache::changes::{MEMORY, announce_session, announce_sessions};
 use crate::db::{Tx, Work};
 use crate::features::tokens::model::{Session, SessionKind};
 use crate::features::tokens::store::sessions as store;
 use crate::idempotency::Sent;
+use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
@@ -41,4 +42,19 @@ async fn end_own(tx: &mut Tx<'_>, session: Uuid, user: UserId, now: Time) -> Res
         announce_session(tx, SessionId(session)).await?;
     }
     Ok(kind)
+}
+
+/// Ends every session there is, on the operator's word. Nodes are told of those whose access tokens may be good still.
+pub async fn end_everybodys(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let end: Work<Time, Vec<SessionId>> = |tx, now| Box::pin(end_all(tx, *now));
+    let ended = app.db.write(Actor::OPERATOR, now, end).await?;
+    app.sessions_ended(&ended).await;
+    Ok(())
+}
+
+async fn end_all(tx: &mut Tx<'_>, now: Time) -> Result<Vec<SessionId>> {
+    let ended = store::end_everybodys(tx, now, now.minus(MEMORY)).await?;
+    announce_sessions(tx, &ended).await?;
+    Ok(ended)
 }

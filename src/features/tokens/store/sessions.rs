@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::db::{Db, Row, Tx};
 use crate::features::tokens::model::{Session, SessionKind};
 use crate::kernel::error::Result;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::time::Time;
 use crate::{params, sql};
 
@@ -19,6 +19,10 @@ sql! {
                            where user_id = $1 and ended_at is null and expires_at > $2 and used_at > $3
                            order by used_at desc, id limit $4";
     END_FAMILY_OF = "update token_families set ended_at = $3 where id = $1 and user_id = $2 and ended_at is null";
+    END_RECENT_FAMILIES = "update token_families set ended_at = $1
+                           where ended_at is null and used_at > $2 returning id";
+    END_ALL_FAMILIES = "update token_families set ended_at = $1 where ended_at is null";
+    END_ALL_BROWSER_SESSIONS = "update browser_sessions set ended_at = $1 where ended_at is null";
     END_BROWSER_SESSION_OF = "update browser_sessions set ended_at = $3
                               where id = $1 and user_id = $2 and ended_at is null";
 }
@@ -64,4 +68,12 @@ pub async fn end_session_of(tx: &mut Tx<'_>, id: Uuid, user: UserId, now: Time) 
         return Ok(Some(SessionKind::Tokens));
     }
     Ok((tx.run(&END_BROWSER_SESSION_OF, &values).await? == 1).then_some(SessionKind::Browser))
+}
+
+/// Ends every session there is; those are returned that were used after a time.
+pub async fn end_everybodys(tx: &mut Tx<'_>, now: Time, after: Time) -> Result<Vec<SessionId>> {
+    let recent = tx.rows(&END_RECENT_FAMILIES, &params![now, after]).await?;
+    tx.run(&END_ALL_FAMILIES, &params![now]).await?;
+    tx.run(&END_ALL_BROWSER_SESSIONS, &params![now]).await?;
+    recent.iter().map(|row| row.get(0).map(SessionId)).collect()
 }

@@ -2,6 +2,7 @@
 //! port of its own, and gone with the test process however that ends.
 
 mod chromedriver;
+mod haproxy;
 mod pgbouncer;
 mod postgres;
 mod redis;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use testkit::Kept;
 
 pub use chromedriver::ChromeDriver;
+pub use haproxy::HaProxy;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, PostgresOptions};
 pub use redis::Redis;

@@ -1,6 +1,7 @@
 //! The mutants, by topic. A file that moves is one line at the head of its topic.
 
 mod codes;
+mod keep;
 mod links;
 mod mails;
 mod managing;
@@ -28,4 +29,5 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "managing", mutants: managing::MUTANTS },
     Topic { name: "running", mutants: running::MUTANTS },
     Topic { name: "retries", mutants: retries::MUTANTS },
+    Topic { name: "keep", mutants: keep::MUTANTS },
 ];
