@@ -61,17 +61,17 @@ pub fn run(arguments: &[String]) -> Outcome {
             shell::target()?.join("dist/referral")
         }
     };
-    let told = shell::output(&binary, &["--version"]).ok_or("the binary does not tell its version")?;
-    let version = told.split(' ').nth(1).ok_or("the binary tells no version")?.to_owned();
+    let told = shell::output(&binary, &["--version"]).unwrap_or_default();
+    let version = told.split(' ').nth(1).ok_or_else(|| "the binary tells no version".to_owned())?.to_owned();
     let folder = shell::target()?.join("package");
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let parts = Parts { binary, version, folder };
-    parts.folder(".")?;
+    parts.folder("")?;
     let made = [parts.archive()?, deb::make(&parts)?, image::make(&parts)?];
     let names: Vec<&str> = made.iter().map(String::as_str).collect();
-    let sums = shell::output_in(&parts.folder, "sha256sum", &names).ok_or("sha256sum fails")?;
+    let sums = shell::output_in(&parts.folder, "sha256sum", &names).ok_or_else(|| "sha256sum fails".to_owned())?;
     parts.write("SHA256SUMS", &sums)?;
     print!("{sums}");
     if tries { tried::all(&parts, &made) } else { Ok(0) }
