@@ -6,7 +6,15 @@ use std::process::Command;
 
 /// The folder of the newest programs that Debian's packages put side by side, else an empty path: then they are in
 /// PATH. Nothing when these are nowhere all together.
+///
+/// `TEST_POSTGRESQL` names another folder, for tests on another version.
 pub fn programs(names: &[&str]) -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
+    if let Some(folder) = std::env::var_os("TEST_POSTGRESQL").map(PathBuf::from)
+        && names.iter().all(|name| folder.join(name).is_file())
+    {
+        return Some(folder);
+    }
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders: Vec<(u32, PathBuf)> = versions
         .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))

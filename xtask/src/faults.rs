@@ -1,7 +1,10 @@
 //! `cargo xtask faults`
 
-use crate::machine::{POSTGRESQL, REDIS, provide};
-use crate::{Failure, Outcome, help, shell};
+use crate::machine::{HAPROXY, POSTGRESQL, REDIS, provide};
+use crate::{Failure, Outcome, bench, help, shell};
+
+/// The version that nodes are upgraded from.
+const FORMER: &str = "440d8eb";
 
 const HELP: &str = "\
 Let what the service stands on break, and the service itself, more often and in more ways than `cargo test` does.
@@ -10,7 +13,8 @@ Usage: cargo xtask faults [--many NUMBER] [-- ARGS]
 
 These are the tests of tests/it/faults.rs with time: the way to the database is silent, slow, refused, reset, cut or
 loses answers, in many rounds; and the service is killed at every statement of every kind of write, on both engines.
-Beside them 64 writers note what they do for a minute while nodes chain it. A host moves in with 20,000 people, and
+Two nodes behind HAProxy come from commit 440d8eb, which is built once, to
+this version under load. Beside them 64 writers note what they do for a minute while nodes chain it. A host moves in with 20,000 people, and
 codes that have expired in a night without a service are followed by others. It takes some minutes.
 
 Options:
@@ -36,12 +40,16 @@ pub fn run(arguments: &[String]) -> Outcome {
         Some((first, _)) if first == "-h" || first == "--help" => return help(HELP),
         Some((first, _)) => return Err(Failure::Usage(format!("what is `{first}`?"), HELP)),
     };
-    provide(&[POSTGRESQL, REDIS])?;
+    provide(&[POSTGRESQL, REDIS, HAPROXY])?;
     if let Some(many) = many {
         let words = ["test", "--release", "--locked", "--test", "it", "--", "faults::amounts", "--nocapture"];
         return Ok(shell::run(shell::command("cargo", &words).args(passed_on).env("FAULTS_MANY", many))?);
     }
     let mut cargo =
         shell::command("cargo", &["test", "--locked", "--test", "it", "--", "faults::", "audit::chain::of_many"]);
+    match bench::binary_of(FORMER)? {
+        Some(binary) => drop(cargo.env("FAULTS_FORMER", binary)),
+        None => println!("xtask: {FORMER} is no commit here, so nodes are restarted and not upgraded"),
+    }
     Ok(shell::run(cargo.args(passed_on).env("FAULTS", "1"))?)
 }

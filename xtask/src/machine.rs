@@ -25,6 +25,12 @@ pub const PGBOUNCER: Need = Need {
     packages: ["pgbouncer", "pgbouncer", "pgbouncer", "pgbouncer"],
 };
 
+pub const HAPROXY: Need = Need {
+    name: "haproxy",
+    is_there: || ["haproxy", "/usr/sbin/haproxy"].iter().any(|name| shell::output(name, &["-v"]).is_some()),
+    packages: ["haproxy", "haproxy", "haproxy", "haproxy"],
+};
+
 pub const REDIS: Need = Need {
     name: "redis-server",
     is_there: || says("redis-server", "server v="),

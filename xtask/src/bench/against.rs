@@ -86,6 +86,11 @@ fn resolved(commit: &str) -> Option<String> {
     Some(hash.trim().to_owned()).filter(|hash| !hash.is_empty())
 }
 
+/// The service as a commit has it; nothing where there is no such commit.
+pub fn binary_of(commit: &str) -> Result<Option<PathBuf>, Failure> {
+    resolved(commit).map(|hash| Ok(programs_of(&hash)?.join("referral"))).transpose()
+}
+
 /// The folder with a commit's programs, built now or in an earlier run: in our target folder, for most of what both
 /// depend on is the same, from where they are copied. Ours are built after that.
 fn programs_of(hash: &str) -> Result<PathBuf, Failure> {

@@ -3,6 +3,8 @@
 mod against;
 mod judge;
 
+pub use against::binary_of;
+
 use std::fs;
 use std::process::Command;
 
