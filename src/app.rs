@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::brand::Brand;
 use crate::cache::changes::Changes;
@@ -36,6 +36,7 @@ use crate::loops::Loops;
 use crate::metrics::Metrics;
 use crate::outbound::hunter::Hunter;
 use crate::outbound::identity_provider::{PATIENCE, Providers};
+use crate::outbound::receivers::Receivers;
 use crate::outbound::smtp::Mailer;
 use crate::readiness::Readiness;
 
@@ -44,6 +45,12 @@ const VERIFIED_FOR: Duration = Duration::from_secs(30);
 
 /// How long a program's settings are believed: what managers change is so on every node after that.
 const PROGRAM_FOR: Duration = Duration::from_secs(1);
+
+/// How long it is believed whether anybody is told of what happens.
+pub const HEARD_FOR: Duration = Duration::from_secs(1);
+
+/// Deliveries of webhooks that are under way at once in a node.
+const DELIVERIES: usize = 64;
 
 pub struct App {
     pub config: Config,
@@ -57,6 +64,8 @@ pub struct App {
     pub codes: Cache<ActiveCode>,
     /// The one program; see `programs::actions::current`.
     pub program: Recent<Program>,
+    /// Whether anybody is told of what happens; see `outbox::actions::is_heard`.
+    pub heard: Recent<bool>,
     /// Where links lead, by the hash of what was opened. In process only: what is erased must not be found elsewhere.
     pub links: Cache<LinkTarget>,
     /// Clicks on links that are not written yet.
@@ -71,6 +80,10 @@ pub struct App {
     /// Who takes our mails, if any are sent.
     pub mailer: Option<Mailer>,
     pub mail_keyring: MailKeyring,
+    /// The way to webhook endpoints.
+    pub receivers: Receivers,
+    /// A place for each delivery that is under way.
+    pub deliveries: Arc<Semaphore>,
     /// Whom people may sign in with instead of a password.
     pub providers: Providers,
     pub limits: Limits,
@@ -85,6 +98,12 @@ pub struct App {
     pub readiness: Readiness,
     /// Rung when a job was added.
     pub work_to_do: Bells,
+    /// Rung when there is something to tell others.
+    pub to_tell: Notify,
+    /// Rung when deliveries are due.
+    pub to_deliver: Notify,
+    /// Rung when messages have got their numbers.
+    pub told: Notify,
     public_url: OnceLock<String>,
     stopping: AtomicBool,
     closed: AtomicBool,
@@ -117,6 +136,7 @@ impl App {
             clock,
             codes: Cache::new("code", redis.clone(), changes.clone()),
             program: Recent::new(PROGRAM_FOR),
+            heard: Recent::new(HEARD_FOR),
             limits: Limits::new(&config.limits, redis.clone()).map_err(|error| error.to_string())?,
             links: Cache::new("link", None, changes.clone()),
             clicks: Clicks::default(),
@@ -131,6 +151,8 @@ impl App {
             hunter: Hunter::open(&config.email)?,
             mailer: Mailer::open(&config.mail)?,
             mail_keyring: MailKeyring::default(),
+            receivers: Receivers::open(&config),
+            deliveries: Arc::new(Semaphore::new(DELIVERIES)),
             providers: Providers::open(&config.providers, PATIENCE)?,
             turns: Arc::new(Turns::new(rooms)),
             metrics: Metrics::default(),
@@ -138,6 +160,9 @@ impl App {
             loops: Loops::default(),
             readiness,
             work_to_do: Bells::default(),
+            to_tell: Notify::new(),
+            to_deliver: Notify::new(),
+            told: Notify::new(),
             public_url,
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -77,6 +77,7 @@ pub struct Metrics {
     sign_ins: Family<Outcome, Counter>,
     verdicts: Family<Verdict, Counter>,
     mails: Family<MailLabels, Counter>,
+    deliveries: Family<Outcome, Counter>,
     audit_head_seq: Gauge,
     /// The first 48 bits: as many as any reader of figures keeps exactly.
     audit_head_hash: Gauge,
@@ -139,6 +140,8 @@ impl Default for Metrics {
         registry.register("provider_sign_ins", "People back from another provider", sign_ins.clone());
         registry.register("email_verdicts", "Verdicts on addresses", verdicts.clone());
         registry.register("mails", "Mails tried to be sent", mails.clone());
+        let deliveries = Family::<Outcome, Counter>::default();
+        registry.register("webhook_attempts", "Attempts to deliver a webhook", deliveries.clone());
         registry.register("tokens_verified", "Good access tokens", tokens.clone());
         // From the start: what appears with its first case has no rate at it.
         for why in ["idle", "crowd"] {
@@ -155,6 +158,9 @@ impl Default for Metrics {
         }
         for outcome in ["known", "new", "expired", "denied", "failed"] {
             drop(sign_ins.get_or_create(&Outcome { outcome }));
+        }
+        for outcome in ["delivered", "failed"] {
+            drop(deliveries.get_or_create(&Outcome { outcome }));
         }
         for verdict in ["valid", "accept_all", "webmail", "unknown", "invalid", "disposable"] {
             drop(verdicts.get_or_create(&Verdict { verdict }));
@@ -179,6 +185,7 @@ impl Default for Metrics {
             sign_ins,
             verdicts,
             mails,
+            deliveries,
             tokens_remembered,
             tokens_checked,
             audit_head_seq,
@@ -230,6 +237,11 @@ impl Metrics {
     /// A mail was sent, is tried again, was refused by the mail server, or was too late.
     pub fn mail(&self, kind: &'static str, outcome: &'static str) {
         self.mails.get_or_create(&MailLabels { kind, outcome }).inc();
+    }
+
+    /// An attempt to deliver a webhook has got through, or not.
+    pub fn delivery(&self, outcome: &'static str) {
+        self.deliveries.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Where the audit's chain ends.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::config::{Config, without_password};
 use crate::db::{self, migrate};
-use crate::features::{audit, mails, tokens};
+use crate::features::{audit, mails, outbox, tokens};
 use crate::kernel::error::{Error, OperatorError};
 use crate::kernel::time::Clock;
 
@@ -78,6 +78,7 @@ pub async fn open(config: Config, clock: Clock) -> Result<Arc<App>, String> {
 /// What a node that has connected does before its first request.
 pub async fn make_ready(app: &App) -> Result<(), String> {
     migrated(app).await?;
+    outbox::actions::open(app).await.map_err(unreadable)?;
     read_keys(app).await
 }
 

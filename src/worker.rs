@@ -1,5 +1,7 @@
 //! What a node does beside answering: jobs from the queue, and housekeeping. Any number of nodes may.
 
+mod telling;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, stopped};
 use crate::cache;
-use crate::features::{accounts, audit, codes, identities, links, mails, oauth, referrals, tokens};
+use crate::features::webhooks::actions::fan_out;
+use crate::features::{accounts, audit, codes, identities, links, mails, oauth, referrals, tokens, webhooks};
 use crate::idempotency;
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
@@ -100,6 +103,8 @@ pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
     keep(&mut loops, "keys", app.clone(), stop.clone(), make_keys);
     keep(&mut loops, "expiry", app.clone(), stop.clone(), sweep);
     keep(&mut loops, "clicks", app.clone(), stop.clone(), write_clicks);
+    keep(&mut loops, "messages", app.clone(), stop.clone(), telling::number);
+    keep(&mut loops, "deliveries", app.clone(), stop.clone(), telling::deliver);
     keep(&mut loops, "audit", app, stop, chain_audit);
     while loops.join_next().await.is_some() {}
 }
@@ -290,7 +295,7 @@ fn at_once(app: &App, kind: Kind) -> usize {
             let turns = usize::try_from(app.config.email.checks_per_second).unwrap_or(usize::MAX);
             turns.saturating_mul(25).min(most)
         }
-        Kind::FoldReferrals | Kind::SendMail => most,
+        Kind::FoldReferrals | Kind::SendMail | Kind::RecoverEndpoint => most,
     }
 }
 
@@ -324,6 +329,8 @@ pub async fn drain(app: &App) -> Result<usize> {
             futures_util::future::try_join_all(runs).await?;
         }
     }
+    // Jobs are done in the order of their kinds: what one makes due is made here.
+    telling::drain(app).await?;
     Ok(ran)
 }
 
@@ -349,6 +356,7 @@ async fn run(app: &App, job: &Job) -> Outcome {
             Kind::CheckEmail => accounts::actions::email_check::check_email(app, job).await,
             Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
             Kind::SendMail => accounts::actions::mails::send(app, job).await,
+            Kind::RecoverEndpoint => webhooks::actions::recovery::run(app, job).await,
         }
     };
     let caught = AssertUnwindSafe(work).catch_unwind();
@@ -376,6 +384,7 @@ async fn forget(app: &App) -> Result<()> {
     // Before the mails, which tell how long a link was good.
     accounts::actions::address::housekeeping(app).await?;
     mails::actions::housekeeping(app, now.minus(retention.mails())).await?;
+    fan_out::housekeeping(app, now).await?;
     idempotency::housekeeping(&app.db, now).await?;
     cache::changes::housekeeping(&app.db).await?;
     readiness::housekeeping(&app.db).await.map(drop)

@@ -4,16 +4,20 @@
 //     REFERRAL_URL=http://127.0.0.1:8000 CLIENT_ID=… CLIENT_SECRET=… PORT=3000 node app.mjs
 //
 // What Referral needs of a host is in three places: GET / keeps `?ref=`, POST /signup tells who has come and by what,
-// GET /home shows the link. People are kept in memory here, so they are gone with the process.
+// GET /home shows the link. With a webhook endpoint at /referral-hooks and its secret in REFERRAL_WEBHOOK_SECRET the shop
+// hears of friends who have come. People are kept in memory here, so they are gone with the process.
 
 import { randomUUID } from "node:crypto";
 import express from "express";
+import { Webhook } from "standardwebhooks";
 
-const { REFERRAL_URL, CLIENT_ID, CLIENT_SECRET, PORT = "3000" } = process.env;
+const { REFERRAL_URL, CLIENT_ID, CLIENT_SECRET, REFERRAL_WEBHOOK_SECRET, PORT = "3000" } = process.env;
 const referral = REFERRAL_URL.replace(/\/+$/, "");
 
 const people = new Map();
 const sessions = new Map();
+// By referral, so that a message that comes twice counts once.
+const friends = new Map();
 let token = { text: "", until: 0 };
 
 // A token of the shop's own, asked for anew a minute before it ends.
@@ -91,6 +95,18 @@ app.post("/signup", async (request, response) => {
   response.redirect(303, "/home");
 });
 
+app.post("/referral-hooks", express.raw({ type: "application/json" }), (request, response) => {
+  let message;
+  try {
+    message = new Webhook(REFERRAL_WEBHOOK_SECRET).verify(request.body, request.headers);
+  } catch {
+    return response.sendStatus(400);
+  }
+  const { id, referrer } = message.data;
+  if (message.type === "referral.confirmed") friends.set(id, referrer.external_id);
+  response.sendStatus(204);
+});
+
 app.get("/home", async (request, response) => {
   const cookie = /(?:^|; )session=([^;]*)/.exec(request.headers.cookie ?? "")?.[1];
   const person = people.get(sessions.get(cookie));
@@ -101,6 +117,7 @@ app.get("/home", async (request, response) => {
   page(
     response,
     `${hello}${told.referred_by ? '<p id="invited">A friend has invited you.</p>' : ""}
+    <p id="friends">Friends who have come: ${[...friends.values()].filter((id) => id === person.id).length}</p>
     <p><label>Your link <input id="link" readonly value="${escaped(told.link)}"></label></p>
     <img id="qr" src="${escaped(told.qr)}" alt="Your link as a QR code" width="256" height="256">`,
   );

@@ -4,7 +4,8 @@
     REFERRAL_URL=http://127.0.0.1:8000 CLIENT_ID=… CLIENT_SECRET=… uvicorn app:app --port 3000
 
 What Referral needs of a host is in three places: `landing` keeps `?ref=`, `sign_up` tells who has come and by what,
-`home` shows the link. People are kept in memory here, so they are gone with the process.
+`home` shows the link. With a webhook endpoint at `/referral-hooks` and its secret in `REFERRAL_WEBHOOK_SECRET` the shop
+hears of friends who have come. People are kept in memory here, so they are gone with the process.
 """
 
 import html
@@ -14,16 +15,20 @@ import uuid
 from urllib.parse import quote
 
 import httpx
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from standardwebhooks import Webhook, WebhookVerificationError
 
 REFERRAL = os.environ["REFERRAL_URL"].rstrip("/")
 CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
+SECRET = os.environ.get("REFERRAL_WEBHOOK_SECRET")
 
 app = FastAPI()
 api = httpx.AsyncClient(base_url=REFERRAL, timeout=10)
 people: dict[str, dict] = {}
 sessions: dict[str, str] = {}
+# By referral, so that a message that comes twice counts once.
+friends: dict[str, str | None] = {}
 token = {"text": "", "until": 0.0}
 
 
@@ -89,6 +94,18 @@ async def sign_up(name: str = Form(max_length=50), ref: str = Form("", max_lengt
     return answer
 
 
+@app.post("/referral-hooks")
+async def hear(request: Request) -> Response:
+    try:
+        message = Webhook(SECRET or "").verify(await request.body(), dict(request.headers))
+    except (WebhookVerificationError, ValueError, RuntimeError):
+        return Response(status_code=400)
+    if message["type"] == "referral.confirmed":
+        referral = message["data"]
+        friends[referral["id"]] = referral["referrer"]["external_id"]
+    return Response(status_code=204)
+
+
 @app.get("/home", response_model=None)
 async def home(request: Request) -> HTMLResponse | RedirectResponse:
     person = people.get(sessions.get(request.cookies.get("session", ""), ""))
@@ -103,6 +120,7 @@ async def home(request: Request) -> HTMLResponse | RedirectResponse:
     link, qr = html.escape(told["link"], quote=True), html.escape(told["qr"], quote=True)
     return page(
         f"""{hello}{invited}
+        <p id="friends">Friends who have come: {list(friends.values()).count(person["id"])}</p>
         <p><label>Your link <input id="link" readonly value="{link}"></label></p>
         <img id="qr" src="{qr}" alt="Your link as a QR code" width="256" height="256">"""
     )

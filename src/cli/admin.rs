@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::audit::{self, Audit};
 use super::jobs::{self, Jobs};
 use super::people::{self, People};
+use super::webhook::{self, Webhook};
 use crate::app::App;
 use crate::features::accounts::actions::{administration as admin, management};
 use crate::features::accounts::model::password;
@@ -69,6 +70,9 @@ pub enum Admin {
     /// Manage the programs (OAuth clients) that may act for people, or for themselves
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Manage the webhook endpoints that are told what happens
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Look at what is noted of what managers, clients and commands have done
     #[command(subcommand)]
     Audit(Audit),
@@ -151,6 +155,7 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
             done(&format!("{} may log in again", found.username))
         }
         Admin::Client(command) => client(&app, command).await,
+        Admin::Webhook(command) => webhook::run(&app, command).await,
         Admin::People(command) => people::run(&app, command).await,
         Admin::Audit(command) => audit::run(&app, command).await,
         Admin::Jobs { command } => jobs::run(&app, command).await,

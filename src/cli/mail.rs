@@ -39,6 +39,8 @@ pub enum Kind {
     PasswordChanged,
     AddressChanged,
     AlreadyRegistered,
+    EndpointFailing,
+    EndpointDisabled,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -55,6 +57,8 @@ impl Kind {
             Self::PasswordChanged => MailKind::PasswordChanged,
             Self::AddressChanged => MailKind::AddressChanged,
             Self::AlreadyRegistered => MailKind::AlreadyRegistered,
+            Self::EndpointFailing => MailKind::EndpointFailing,
+            Self::EndpointDisabled => MailKind::EndpointDisabled,
         }
     }
 }

@@ -11,6 +11,7 @@ mod keys;
 mod mail;
 mod people;
 mod serve;
+mod webhook;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

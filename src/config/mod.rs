@@ -15,6 +15,7 @@ mod names;
 mod password;
 mod provider;
 mod sources;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ pub use mail::Mail;
 pub use password::without_password;
 pub use provider::Provider;
 pub use sources::{Environment, Origin, Sources};
+pub use webhooks::Webhooks;
 
 /// What is wrong with a setting (empty where it is none), in a sentence.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub struct Config {
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
     pub links: Links,
+    pub webhooks: Webhooks,
     pub branding: Branding,
     pub limits: Limits,
     pub retention: Retention,
@@ -290,6 +293,8 @@ pub struct Retention {
     jobs_days: u64,
     sessions_days: u64,
     mails_days: u64,
+    attempts_days: u64,
+    messages_days: u64,
 }
 
 impl Retention {
@@ -303,6 +308,14 @@ impl Retention {
 
     pub fn mails(&self) -> Duration {
         days(self.mails_days)
+    }
+
+    pub fn attempts(&self) -> Duration {
+        days(self.attempts_days)
+    }
+
+    pub fn messages(&self) -> Duration {
+        days(self.messages_days)
     }
 }
 
@@ -386,6 +399,8 @@ impl Config {
         wrong.range("retention.jobs_days", self.retention.jobs_days, 1, 3650);
         wrong.range("retention.sessions_days", self.retention.sessions_days, 1, 3650);
         wrong.range("retention.mails_days", self.retention.mails_days, 1, 3650);
+        wrong.range("retention.attempts_days", self.retention.attempts_days, 1, 3650);
+        wrong.range("retention.messages_days", self.retention.messages_days, 30, 3650);
         wrong.range("http.request_seconds", self.http.request_seconds, 1, 300);
         wrong.range("http.connections", self.http.connections as u64, 16, 1_000_000);
         wrong.range("http.drain_seconds", self.http.drain_seconds, 0, 60);
@@ -422,6 +437,7 @@ impl Config {
             wrong.origin("http.cors_origins", origin);
         }
         self.branding.check(&mut wrong);
+        self.webhooks.check(&mut wrong);
         self.links.check(&self.http.public_url, &mut wrong);
         wrong.web("email.hunter_url", &self.email.hunter_url);
         self.mail.check(&mut wrong);

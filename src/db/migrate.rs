@@ -40,6 +40,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("links", include_str!("../../migrations/0013_links.sql")),
     ("audit", include_str!("../../migrations/0014_audit.sql")),
     ("new_address", include_str!("../../migrations/0015_new_address.sql")),
+    ("webhooks", include_str!("../../migrations/0016_webhooks.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

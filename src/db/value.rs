@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::kernel::digest::Digest;
 use crate::kernel::error::{Error, Result, Storage};
-use crate::kernel::ids::{BrowserSessionId, MailId, SessionId, UserId};
+use crate::kernel::ids::{BrowserSessionId, EndpointId, MailId, MessageId, SessionId, UserId};
 use crate::kernel::time::Time;
 
 /// A statement with a name of its own. Made by [`sql!`](crate::sql) only, which also lists it for the test that
@@ -101,6 +101,8 @@ from! {
     SessionId => |v| Self::Uuid(v.0);
     BrowserSessionId => |v| Self::Uuid(v.0);
     MailId => |v| Self::Uuid(v.0);
+    MessageId => |v| Self::Uuid(v.0);
+    EndpointId => |v| Self::Uuid(v.0);
     Uuid => |v| Self::Uuid(v);
 }
 

@@ -11,6 +11,8 @@ pub enum Kind {
     FoldReferrals,
     /// Sends a mail. Subject: the mail's id.
     SendMail,
+    /// Makes due what a webhook endpoint has missed. Subject: the endpoint's id and the time since when.
+    RecoverEndpoint,
 }
 
 /// How the jobs of a kind are worked on.
@@ -42,13 +44,14 @@ pub enum Pauses {
 }
 
 impl Kind {
-    pub const ALL: &[Kind] = &[Kind::CheckEmail, Kind::FoldReferrals, Kind::SendMail];
+    pub const ALL: &[Kind] = &[Kind::CheckEmail, Kind::FoldReferrals, Kind::SendMail, Kind::RecoverEndpoint];
 
     pub fn word(self) -> &'static str {
         match self {
             Self::CheckEmail => "check_email",
             Self::FoldReferrals => "fold_referrals",
             Self::SendMail => "send_mail",
+            Self::RecoverEndpoint => "recover_endpoint",
         }
     }
 
@@ -83,6 +86,14 @@ impl Kind {
                 longest_pause: Duration::from_secs(3600),
                 at_once: 10,
                 given_up: "the mail was not sent: whoever waits for it asks for another",
+            },
+            Self::RecoverEndpoint => Policy {
+                deadline: Duration::from_secs(60),
+                attempts: Some(10),
+                pauses: Pauses::Doubling { most: 256 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 1,
+                given_up: "the endpoint was not sent all that it has missed: ask for it again",
             },
         }
     }

@@ -147,6 +147,11 @@ refusals! {
     AlreadyJoined "already_joined" "The participant has joined before, with another code or with none";
     ParticipantErased "participant_erased" "A participant with this external id was erased";
     ClientBusy "client_busy" "A batch of this client is under way";
+    EndpointNotFound "endpoint_not_found" "There is no such endpoint";
+    EndpointBlocked "endpoint_blocked" "Webhooks are not sent to this address";
+    MessageNotFound "message_not_found" "There is no such message";
+    FeedOff "feed_off" "The feed of messages is off";
+    CursorExpired "cursor_expired" "Messages behind this position have been removed";
     ProgramNotFound "program_not_found" "There is no such program";
     ConsentNotFound "consent_not_found" "You have allowed this client nothing";
     SessionNotFound "session_not_found" "You have no session with this id";

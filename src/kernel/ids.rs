@@ -70,6 +70,14 @@ id!(
 );
 
 id!(
+    /// One thing that is told to others.
+    MessageId
+);
+id!(
+    /// One address that others have given us to be told at.
+    EndpointId
+);
+id!(
     /// One installation of the service: all nodes on one database.
     InstallationId
 );
@@ -92,6 +100,18 @@ impl UserId {
 }
 
 impl MailId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl MessageId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl EndpointId {
     pub fn parse(text: &str) -> Option<Self> {
         uuid(text).map(Self)
     }

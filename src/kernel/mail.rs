@@ -14,6 +14,10 @@ words! {
         AddressChanged = "address_changed",
         /// To whoever registers with an address that has an account, where registration tells nothing itself.
         AlreadyRegistered = "already_registered",
+        /// To managers: nothing has reached a webhook endpoint for a day.
+        EndpointFailing = "endpoint_failing",
+        /// To managers: a webhook endpoint is told nothing any more.
+        EndpointDisabled = "endpoint_disabled",
     }
 }
 

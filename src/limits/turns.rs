@@ -26,6 +26,8 @@ pub enum Key {
     Participant([u8; 16]),
     /// A client's one batch at a time: nobody waits for it.
     Batch(Uuid),
+    /// Who reads the feed of messages: two calls at once, and nobody waits.
+    Feed(Uuid),
     /// A client that has shown its secret. It speaks for many people, so it may do several things at once.
     Client(Uuid),
 }
@@ -108,6 +110,7 @@ impl Turns {
         let room = match key {
             Key::Client(_) => self.rooms.client,
             Key::Batch(_) => Room { at_once: 1, waiting: 0 },
+            Key::Feed(_) => Room { at_once: 2, waiting: 0 },
             Key::User(_) | Key::Grant(_) | Key::Participant(_) => self.rooms.one,
         };
         let (place, places) = self.join(key, room)?;

@@ -38,6 +38,10 @@ const DEADLINES: &[(&str, Duration)] = &[
     // They ask an identity provider up to four times, one after the other, for five seconds at most.
     ("/oauth/login/{provider}", Duration::from_secs(25)),
     ("/oauth/callback/{provider}", Duration::from_secs(25)),
+    // It waits for a receiver's answer, for 15 seconds at most.
+    ("/api/v1/webhook-endpoints/{endpoint_id}/test", Duration::from_secs(25)),
+    // It waits for messages, for 25 seconds at most.
+    ("/api/v1/webhook-messages", Duration::from_secs(35)),
 ];
 
 /// How long a 429 is held back. Whoever asks again at once would otherwise be refused as fast as the processors can,
@@ -260,7 +264,11 @@ mod tests {
 
     #[test]
     fn routes_with_a_deadline_of_their_own_are_routes() {
-        let sources = include_str!("../features/signin/pages.rs");
+        let sources = concat!(
+            include_str!("../features/signin/pages.rs"),
+            include_str!("../features/webhooks/api/mod.rs"),
+            include_str!("../features/webhooks/api/feed.rs")
+        );
         for (route, _) in DEADLINES {
             assert!(sources.contains(&format!("\"{route}\"")), "{route}");
         }

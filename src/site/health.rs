@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::figures;
 use crate::app::App;
 use crate::cache::redis::Trouble;
+use crate::features::webhooks;
 use crate::kernel::error::{Error, Refusal};
 use crate::readiness::{Unready, Verdict};
 use crate::web::problem::Problem;
@@ -120,6 +121,7 @@ async fn verdict(app: &App, reads_only: bool) -> Verdict {
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let waiting = jobs::waiting(&app.db).await.unwrap_or(-1);
     let given_up = jobs::count_given_up(&app.db).await.unwrap_or(-1);
+    let (disabled, pending) = webhooks::actions::figures(&app).await.unwrap_or((-1, -1));
     let gauges = [
         ("jobs_waiting", "Jobs that are not done; -1 when the database cannot be asked", waiting),
         ("jobs_given_up", "Jobs that were given up; -1 when the database cannot be asked", given_up),
@@ -130,6 +132,16 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
             i64::from(app.loops.down().is_some()),
         ),
         ("redis_up", "Whether Redis answers", app.redis.as_ref().map_or(0, |redis| i64::from(redis.is_up()))),
+        (
+            "webhook_endpoints_disabled",
+            "Webhook endpoints that are told nothing; -1 when the database cannot be asked",
+            disabled,
+        ),
+        (
+            "webhook_deliveries_pending",
+            "Deliveries of webhooks that have not got through; -1 when the database cannot be asked",
+            pending,
+        ),
     ];
     let lost = format!(
         "# HELP referral_log_lines_lost Lines of the log that could not be written\n\

@@ -13,6 +13,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::features::webhooks::api::document;
 use crate::kernel::error::Refusal;
 use crate::kernel::scope::{Scope, Scopes};
 use crate::web::problem::Body9457;
@@ -183,10 +184,12 @@ pub fn base() -> OpenApi {
             tag("Audit", "Who did what; for managers"),
             tag("Programs", "What a referral program is like; for managers, and for programs to read"),
             tag("Participants", "People whom a host's app has among its own accounts; for its back end"),
+            tag("Webhooks", "What is told to others when it happens, and to whom; for managers"),
             tag("Clients", "Which programs there are; for managers"),
             tag("OAuth", "For programs that act for people who allow it, or for themselves"),
             tag("Operating", "For load balancers and other programs"),
         ]))
+        .webhooks(Some(document::webhooks()))
         .components(Some(components))
         .build()
 }

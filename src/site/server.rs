@@ -74,6 +74,7 @@ pub async fn bind(address: &str, name: &str) -> Result<TcpListener, String> {
 
 /// Serves the API until `stop` says so, then lets requests under way finish.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    is_ours(&app, &listener);
     let limit = app.config.http.shutdown();
     let server = Server::new(&app, router(app.clone()), descriptors::connections(&app.config));
     server.run(listener, stop, limit, || app.close()).await;
@@ -81,6 +82,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<b
 
 /// Serves the figures.
 pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    is_ours(&app, &listener);
     let routes = Router::new()
         .route("/metrics", get(health::metrics))
         .layer(axum::middleware::from_fn_with_state(
@@ -89,6 +91,13 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: watch::Re
         ))
         .with_state(app.clone());
     Server::new(&app, routes, MOST_OBSERVERS).run(listener, stop, Duration::from_secs(1), || ()).await;
+}
+
+/// Webhooks are not sent to ourselves.
+fn is_ours(app: &App, listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        app.receivers.are_not(address.port());
+    }
 }
 
 /// A listener's connections and what they are served with.

@@ -41,3 +41,4 @@ mod structure;
 mod style;
 mod tokens;
 mod verifier;
+mod webhooks;

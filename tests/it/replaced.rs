@@ -8,7 +8,7 @@ use referral::features::{codes, referrals};
 use referral::kernel::actor::Actor;
 use referral::kernel::error::Refusal;
 use referral::kernel::ids::UserId;
-use referral::kernel::time::Clock;
+use referral::kernel::time::{Clock, Time};
 use serde_json::{Value, json};
 
 use crate::on_every_setup;
@@ -129,7 +129,7 @@ async fn a_verdict_confirms_its_own_referral_alone(setup: Setup) {
     }
     test.sql("update referrals set status = 'pending'").await;
     let one = id_of(&test, "one").await;
-    let confirm: Work<UserId, ()> = |tx, user| Box::pin(referrals::actions::confirm(tx, *user));
+    let confirm: Work<UserId, ()> = |tx, user| Box::pin(referrals::actions::confirm(tx, *user, Time(1)));
     test.app().db.write(Actor::SERVICE, one, confirm).await.expect("it is noted");
     let confirmed = "select u.username from referrals r join users u on u.id = r.referee_id \
                      where r.status = 'confirmed'";

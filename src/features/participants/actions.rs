@@ -12,7 +12,7 @@ use crate::features::accounts::model::participant::{Brought, Details, ExternalId
 use crate::features::audit::model::Event;
 use crate::features::codes::actions::issued::{self, Replacement};
 use crate::features::referrals::model::Status;
-use crate::features::{audit, clients, programs};
+use crate::features::{audit, clients, outbox, programs};
 use crate::idempotency::Sent;
 use crate::kernel::actor::Actor;
 use crate::kernel::digest::ExternalIdHash;
@@ -71,6 +71,7 @@ async fn told(app: &App, asked: Asked) -> Result<Told> {
             Brought::Unsaid | Brought::ByNonsense => None,
         },
         code_days: programs::actions::current(app).await?.code_days,
+        tells: outbox::actions::is_heard(app).await?,
         now: app.clock.now(),
     })
 }
@@ -133,6 +134,7 @@ async fn announce(app: &App, written: Written) -> Upserted {
         app.metrics.registered("host");
         if let Some((_, status)) = participant.referred_by {
             app.metrics.referred(status.word());
+            app.to_tell.notify_one();
         }
     }
     if let Some(version) = written.version {

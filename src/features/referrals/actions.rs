@@ -7,6 +7,8 @@ use crate::config::Visibility;
 use crate::db::Tx;
 use crate::features::codes::actions::{hold_off, note_joins};
 use crate::features::codes::model::HeldCode;
+use crate::features::outbox;
+use crate::features::outbox::model::Message;
 use crate::jobs::{self, Kind, Outcome};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
@@ -46,8 +48,20 @@ pub fn asks_to_fold(referee: UserId) -> bool {
 }
 
 /// Counts a referral whose referee's address has passed.
-pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
-    store::confirm(tx, referee).await
+pub async fn confirm(tx: &mut Tx<'_>, referee: UserId, now: Time) -> Result<()> {
+    match store::confirm(tx, referee).await? {
+        Some(referrer) => outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells others of a referral that was recorded, as part of the same unit of work.
+pub async fn tell(tx: &mut Tx<'_>, referrer: UserId, referee: UserId, status: Status, now: Time) -> Result<()> {
+    outbox::actions::tell(tx, &Message::referral_created(referrer, referee, status.word(), now)).await?;
+    match status {
+        Status::Confirmed => outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await,
+        Status::Pending => Ok(()),
+    }
 }
 
 /// A page of a referrer's referees, oldest first, as the viewer may see it. An unknown referrer has brought nobody.

@@ -15,7 +15,8 @@ use crate::{params, sql};
 sql! {
     INSERT = "insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
               values ($1, $2, $3, $4, $5)";
-    CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'";
+    CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'
+               returning referrer_id";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
     CAME_WITH = "select referrer_id, code_ordinal from referrals where referee_id = $1";
@@ -122,8 +123,9 @@ pub async fn insert(
     tx.run(&INSERT, &params![referrer, referee, code_ordinal, joined_at, status.word()]).await.map(drop)
 }
 
-pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
-    tx.run(&CONFIRM, &params![referee]).await.map(drop)
+/// Whose referral counts now; nothing when there is none, or it counted before.
+pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<UserId>> {
+    tx.row(&CONFIRM, &params![referee]).await?.map(|row| row.user(0)).transpose()
 }
 
 pub async fn referrer_of(db: &Db, referee: UserId) -> Result<Option<Referrer>> {

@@ -238,7 +238,7 @@ async fn take_over(tx: &mut Tx<'_>, joining: &Joining) -> Result<Option<Vec<Sess
     // Somebody else may have made the account with this address beforehand: nothing stays that lets them in, and
     // nothing that they have allowed.
     if first {
-        accounts::actions::confirmation::count_referral(tx, *user, *rules).await?;
+        accounts::actions::confirmation::count_referral(tx, *user, *rules, *now).await?;
         accounts::actions::address::drop_wish(tx, *user).await?;
         forget(tx, *user).await?;
         clients::actions::consents::forget_user(tx, *user).await?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use uuid::Uuid;
 
 use super::{actions, store};
 use crate::app::App;
@@ -139,20 +140,30 @@ impl FromRequestParts<Arc<App>> for Manager {
 
 /// Whoever may read what the program has on its new routes: a manager whose token lets them act as one, or a program
 /// that may read or write.
-pub struct ProgramReader;
+pub struct ProgramReader {
+    /// The user's, or the client's.
+    pub id: Uuid,
+}
 
 impl FromRequestParts<Arc<App>> for ProgramReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        match caller.subject {
-            Subject::Person(user) => manage(&caller, user, app).await?,
-            // Who may write reads as well.
-            Subject::Program(_) if caller.scopes.has(Scope::ProgramWrite) => {}
-            Subject::Program(_) => require(&caller, Scope::ProgramRead)?,
-        }
-        Ok(Self)
+        let id = match caller.subject {
+            Subject::Person(user) => {
+                manage(&caller, user, app).await?;
+                user.0
+            }
+            Subject::Program(client) => {
+                // Who may write reads as well.
+                if !caller.scopes.has(Scope::ProgramWrite) {
+                    require(&caller, Scope::ProgramRead)?;
+                }
+                client
+            }
+        };
+        Ok(Self { id })
     }
 }
 

@@ -88,6 +88,19 @@ const OPERATIONS: &[(&str, Asks, u16, &str)] = &[
     ("change_client", Asks::Manager, 422, "invalid"),
     ("remove_client", Asks::Manager, 404, "client_not_found"),
     ("replace_client_secret", Asks::Manager, 404, "client_not_found"),
+    ("list_webhook_endpoints", Asks::Manager, 200, ""),
+    ("create_webhook_endpoint", Asks::Manager, 422, "invalid"),
+    ("get_webhook_endpoint", Asks::Manager, 404, "endpoint_not_found"),
+    ("change_webhook_endpoint", Asks::Manager, 422, "invalid"),
+    ("remove_webhook_endpoint", Asks::Manager, 404, "endpoint_not_found"),
+    ("replace_webhook_secret", Asks::Manager, 404, "endpoint_not_found"),
+    ("test_webhook_endpoint", Asks::Manager, 404, "endpoint_not_found"),
+    ("enable_webhook_endpoint", Asks::Manager, 404, "endpoint_not_found"),
+    ("recover_webhook_endpoint", Asks::Manager, 404, "endpoint_not_found"),
+    ("list_webhook_deliveries", Asks::Manager, 404, "endpoint_not_found"),
+    ("get_webhook_message", Asks::Manager, 404, "message_not_found"),
+    ("resend_webhook_message", Asks::Manager, 404, "message_not_found"),
+    ("read_webhook_messages", Asks::ProgramReader, 409, "feed_off"),
 ];
 
 /// What is expected.

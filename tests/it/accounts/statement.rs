@@ -4,7 +4,8 @@
 use referral::app::App;
 use referral::db::{Attempt, Work};
 use referral::features::accounts::actions::registration::{Entry, write, write_in_steps};
-use referral::features::accounts::store::{NewUser, registration};
+use referral::features::accounts::store::NewUser;
+use referral::features::accounts::store::registration::{self, Beside};
 use referral::features::referrals::model::Status;
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Error, Refusal};
@@ -19,8 +20,9 @@ use crate::support::servers::Smtp;
 
 /// Whether the statement alone registers somebody.
 async fn statement(app: &App, entry: &Entry) -> bool {
-    let Entry { actor, user, code, status, mail, .. } = entry;
-    let attempt = registration::register(&app.db, *actor, user, (code.as_ref(), *status), mail.as_ref());
+    let Entry { actor, user, code, status, mail, tells, .. } = entry;
+    let beside = Beside { mail: mail.as_ref(), tells: *tells };
+    let attempt = registration::register(&app.db, *actor, user, (code.as_ref(), *status), beside);
     matches!(attempt.await.expect("an answer"), Attempt::Written(_))
 }
 
@@ -36,8 +38,10 @@ async fn rows(test: &TestApp, entry: &Entry) -> Vec<String> {
         ("referrals", "id,joined_at", format!("referee_id = '{id}'")),
         ("mails", "id", format!("user_id = '{id}'")),
         ("jobs", "id,subject", format!("kind = 'send_mail' and subject in ({job})")),
+        ("outbox", "id", format!("subject_id = '{id}'")),
     ] {
-        let sql = format!("select to_jsonb(t) - '{{{without}}}'::text[] from {table} t where {of} order by 1");
+        let row = if table == "outbox" { "jsonb_set(to_jsonb(t), '{data}', t.data::jsonb)" } else { "to_jsonb(t)" };
+        let sql = format!("select {row} - '{{{without}}}'::text[] from {table} t where {of} order by 1");
         rows.extend(test.query(&sql).await);
     }
     let name = entry.user.name_key.trim_end_matches("@example.com");
@@ -47,16 +51,20 @@ async fn rows(test: &TestApp, entry: &Entry) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_statement_writes_what_the_steps_write() {
-    let test = Setup::Postgres.start().await;
+    let test = Setup::Postgres.start_with(&[("REFERRAL_WEBHOOKS_FEED", "on")]).await;
     let owner = test.user("owner").await;
     owner.create_code("OWNER2030ABC").await.expect(201);
     let key = InvitationKey::of("OWNER2030ABC");
     type Change = fn(&mut Entry);
-    let variants: [(&str, Change); 6] = [
+    let variants: [(&str, Change); 8] = [
         ("plain", |_| ()),
         ("proven", |entry| entry.user.email_proven = true),
         ("passwordless", |entry| entry.user.password_hash = None),
         ("mailed", |entry| entry.mail = Some(confirmation(&entry.user))),
+        ("told", |entry| entry.tells = true),
+        ("mailedtold", |entry| {
+            (entry.mail, entry.tells, entry.status) = (Some(confirmation(&entry.user)), true, Status::Pending);
+        }),
         ("pending", |entry| {
             entry.user.verdict = Verdict::Pending;
             entry.status = Status::Pending;
@@ -80,8 +88,14 @@ async fn one_statement_writes_what_the_steps_write() {
             let written = rows(&test, &whole).await;
             assert_eq!(written, rows(&test, &stepped).await, "{what} {ending}");
             let logins = if what == "address" { 1 } else { 2 };
-            let mails = if what == "mailed" { 2 } else { 0 };
-            let expected = 1 + logins + usize::from(code.is_some()) + mails;
+            let mails = if what.starts_with("mailed") { 2 } else { 0 };
+            let messages = match (what, code) {
+                ("told", Some(_)) => 3,
+                ("mailedtold", Some(_)) => 2,
+                ("told" | "mailedtold", None) => 1,
+                _ => 0,
+            };
+            let expected = 1 + logins + usize::from(code.is_some()) + mails + messages;
             assert_eq!(written.len(), expected, "{what} {ending}: {written:?}");
         }
     }

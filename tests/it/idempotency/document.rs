@@ -1,6 +1,7 @@
 //! Every write of the document. One that is new has to be added here, or it fails.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -26,6 +27,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("look_up_code", "it writes nothing"),
     ("validate_code", "it writes nothing"),
     ("search_users", "it writes nothing"),
+    ("test_webhook_endpoint", "it writes nothing"),
     ("upsert_participants", "each item is known by its external id, and a client has one batch under way"),
 ];
 /// Those that end the session they are sent in: whoever comes later is not logged in any more.
@@ -205,9 +207,59 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
             let codes = "select count(*) from codes c join users u on u.id = c.owner_id where u.external_id = ";
             (host, template.replace("{external_id}", "replaced"), None, format!("{codes}'replaced'"))
         }
+        "create_webhook_endpoint" => {
+            let body = json!({"url": "https://8.8.8.8/made", "types": ["*"]});
+            let effect = "select count(*) from webhook_endpoints where url = 'https://8.8.8.8/made'".to_owned();
+            (test.manager(&name).await, template.to_owned(), Some(body), effect)
+        }
+        "change_webhook_endpoint" | "remove_webhook_endpoint" | "enable_webhook_endpoint" => {
+            let manager = test.manager(&name).await;
+            let made = manager.endpoint("https://8.8.8.8/before").await;
+            let path = template.replace("{endpoint_id}", &made.id);
+            let (body, state) = match id {
+                "change_webhook_endpoint" => (Some(json!({"description": "Changed"})), "description = 'Changed'"),
+                "remove_webhook_endpoint" => (None, "state = 'removed'"),
+                _ => {
+                    test.sql(&format!("update webhook_endpoints set state = 'disabled' where id = {}", made.sql(test)))
+                        .await;
+                    (None, "state = 'enabled'")
+                }
+            };
+            let effect = format!("select count(*) from webhook_endpoints where id = {} and {state}", made.sql(test));
+            (manager, path, body, effect)
+        }
+        "replace_webhook_secret" => {
+            let manager = test.manager(&name).await;
+            let made = manager.endpoint("https://8.8.8.8/secret").await;
+            let effect = format!("select count(*) from webhook_secrets where endpoint_id = {}", made.sql(test));
+            (manager, template.replace("{endpoint_id}", &made.id), None, effect)
+        }
+        "recover_webhook_endpoint" => {
+            let manager = test.manager(&name).await;
+            let made = manager.endpoint("https://8.8.8.8/recovered").await;
+            let since = test.app().clock.now().minus(Duration::from_secs(3600)).to_string();
+            let jobs = "select count(*) from jobs where kind = 'recover_endpoint'".to_owned();
+            (manager, template.replace("{endpoint_id}", &made.id), Some(json!({"since": since})), jobs)
+        }
+        "resend_webhook_message" => {
+            let manager = test.manager(&name).await;
+            // Disabled, so that no test waits for what is on the internet.
+            manager.endpoint("https://8.8.8.8/resent").await;
+            test.sql("update webhook_endpoints set state = 'disabled'").await;
+            test.client().register(&format!("of{name}"), None).await.expect(201);
+            let message = test.query(&message_id(test)).await[0][0].clone().expect("an id");
+            let resent = "select count(*) from audit where action = 'message_resent'".to_owned();
+            (manager, template.replace("{message_id}", &message), None, resent)
+        }
         other => panic!("the write {other} has no key, or is not tried here"),
     };
     Write { client: who, method: method.clone(), path, body, effect }
+}
+
+/// The newest message's id.
+fn message_id(test: &TestApp) -> String {
+    let id = if test.setup == Setup::Sqlite { "lower(hex(id))" } else { "id::text" };
+    format!("select {id} from outbox order by outbox.id desc limit 1")
 }
 
 /// The token in the newest mail to an address.

@@ -24,6 +24,7 @@ pub mod paths;
 pub mod process;
 pub mod provider;
 pub mod raw;
+pub mod receiver;
 pub mod record;
 pub mod registration;
 pub mod relay;

@@ -84,6 +84,10 @@ impl Operation {
                 json!({"handle": "nobody1"}),
             ],
             "upsert_participants" => vec![json!({"participants": []})],
+            "create_webhook_endpoint" | "change_webhook_endpoint" => vec![json!({
+                "url": "https://10.0.0.1/hooks", "types": ["nothing"], "description": "The shop",
+            })],
+            "recover_webhook_endpoint" => vec![json!({"since": "2001-01-01"})],
             _ if self.fields.is_empty() => vec![],
             other => panic!("the operation {other} reads a body: add one to this table"),
         };
@@ -126,7 +130,9 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                     .replace("{external_id}", "nobody")
                     .replace("{user_id}", &user.id)
                     .replace("{session_id}", "nobody")
-                    .replace("{identity_id}", "nobody"),
+                    .replace("{identity_id}", "nobody")
+                    .replace("{endpoint_id}", "nobody")
+                    .replace("{message_id}", "nobody"),
                 for_people: ways.iter().any(|way| way["machine"].is_null() && way["bearer"].is_null()),
                 fields: schema["properties"].as_object().cloned().unwrap_or_default(),
             });

@@ -37,6 +37,7 @@ pub fn entry(name: &str, code: Option<InvitationKey>) -> Entry {
         status: Status::Confirmed,
         mail: None,
         quiet: None,
+        tells: false,
     }
 }
 

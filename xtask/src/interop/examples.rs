@@ -24,7 +24,7 @@ impl Drop for App {
 }
 
 pub fn fastapi(place: &Place) -> Result<Vec<String>, String> {
-    let packages = ["fastapi", "httpx", "python-multipart", "uvicorn"];
+    let packages = ["fastapi", "httpx", "python-multipart", "standardwebhooks", "uvicorn"];
     let requirements = include_str!("../../../examples/fastapi/requirements.txt");
     let python = python::environment(&place.folder.join("fastapi"), &packages, requirements)?;
     journey(place, |port| {
@@ -50,7 +50,8 @@ pub fn express(place: &Place) -> Result<Vec<String>, String> {
 fn journey(place: &Place, app: impl Fn(&str) -> Command) -> Result<Vec<String>, String> {
     provide(&[CHROMIUM, CHROMEDRIVER, ZBARIMG, PYTHON])?;
     let environment = node::environment(&place.folder)?;
-    let server = Server::start(place)?;
+    let here = [("REFERRAL_WEBHOOKS_ALLOW_NETWORKS".to_owned(), "127.0.0.0/8".to_owned())];
+    let server = Server::start_at(place, free_address()?, &here)?;
     server.register("olga")?;
     server.make_manager(MANAGER)?;
     let manager = server.sign_in(MANAGER)?;
@@ -60,8 +61,12 @@ fn journey(place: &Place, app: impl Fn(&str) -> Command) -> Result<Vec<String>, 
     let told = |name: &str| client.text(name).ok_or_else(|| format!("no {name} in {}", client.body));
     let (id, secret) = (told("client_id")?, told("client_secret")?);
     let address = free_address()?;
+    let endpoint = format!(r#"{{"url":"http://{address}/referral-hooks","types":["referral.confirmed"]}}"#);
+    let endpoint = server.post("/api/v1/webhook-endpoints", &manager, &endpoint, 201)?;
+    let webhook = endpoint.text("secret").ok_or_else(|| format!("no secret in {}", endpoint.body))?;
     let mut command = app(&address.port().to_string());
     command.env("REFERRAL_URL", server.url()).env("CLIENT_ID", id).env("CLIENT_SECRET", secret);
+    command.env("REFERRAL_WEBHOOK_SECRET", webhook);
     let mut app = App(command.spawn().map_err(|error| format!("the app cannot be run: {error}"))?);
     wait_for(address, "/", || matches!(app.0.try_wait(), Ok(Some(_)))).map_err(|fault| format!("the app {fault}"))?;
     let (url, expire) = (server.url(), expire(&server)?);

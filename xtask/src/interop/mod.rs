@@ -12,6 +12,7 @@ pub mod python;
 mod registered;
 mod schemathesis;
 mod server;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -39,6 +40,7 @@ Names:
   openapi-typescript     Generates types from the document and compiles them; openapi-fetch goes a way with them
   openapi-python-client  Generates a client from the document, imports all of it and goes the same way
   axe                    Looks for what keeps people with disabilities out of the pages, in Chromium
+  standardwebhooks       Receives webhooks with the libraries of that name from PyPI and npm
   fastapi                Runs examples/fastapi: a person shares a link there, and friends come by it, in Chromium
   express                The same with examples/express
 
@@ -49,7 +51,7 @@ ChromeDriver and PostgreSQL come from the system's packages, as for `cargo xtask
 /// A client runs and returns what it found wrong.
 type Client = fn(&Place) -> Result<Vec<String>, String>;
 
-const CLIENTS: [(&str, Client); 11] = [
+const CLIENTS: [(&str, Client); 12] = [
     ("schemathesis", schemathesis::run),
     ("authlib", oauth::authlib),
     ("requests-oauthlib", oauth::requests_oauthlib),
@@ -59,6 +61,7 @@ const CLIENTS: [(&str, Client); 11] = [
     ("openapi-typescript", generated::openapi_typescript),
     ("openapi-python-client", generated::openapi_python_client),
     ("axe", axe::run),
+    ("standardwebhooks", webhooks::run),
     ("fastapi", examples::fastapi),
     ("express", examples::express),
 ];

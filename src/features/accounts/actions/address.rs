@@ -141,7 +141,7 @@ async fn take(tx: &mut Tx<'_>, input: &Change) -> Result<Changed> {
     let before = before.ok_or(Refusal::LinkExpired)?;
     audit::actions::record(tx, input.now, Event::AddressChanged(used.user)).await?;
     // The new address is proven, which a referral may have waited for.
-    count_referral(tx, used.user, input.rules).await?;
+    count_referral(tx, used.user, input.rules, input.now).await?;
     for kind in MailKind::WITH_LINK {
         mails::end_links(tx, used.user, kind, input.now).await?;
     }

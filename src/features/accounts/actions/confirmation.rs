@@ -52,14 +52,14 @@ async fn note(tx: &mut Tx<'_>, input: &Confirmation) -> Result<()> {
     }
     // That to an address that they want instead stays good.
     mails::end_links_to(tx, used.user, MailKind::Confirm, &used.address_key, input.now).await?;
-    count_referral(tx, used.user, input.rules).await
+    count_referral(tx, used.user, input.rules, input.now).await
 }
 
 /// Counts the referral of a user whose proof or verdict has come, if nothing is missing now. The unit of work has
 /// locked the user: of proof and verdict that come at once the later sees the other.
-pub async fn count_referral(tx: &mut Tx<'_>, user: UserId, rules: ReferralRules) -> Result<()> {
+pub async fn count_referral(tx: &mut Tx<'_>, user: UserId, rules: ReferralRules, now: Time) -> Result<()> {
     match store::standing(tx, user).await? {
-        Some((proven, verdict)) if rules.count(proven, verdict) => referrals::actions::confirm(tx, user).await,
+        Some((proven, verdict)) if rules.count(proven, verdict) => referrals::actions::confirm(tx, user, now).await,
         _ => Ok(()),
     }
 }

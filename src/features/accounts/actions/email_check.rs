@@ -63,7 +63,7 @@ struct Checked {
 
 async fn store_verdict(tx: &mut Tx<'_>, input: &Checked) -> Result<()> {
     if store::set_verdict(tx, input.user, input.verdict, input.now).await? {
-        count_referral(tx, input.user, input.rules).await?;
+        count_referral(tx, input.user, input.rules, input.now).await?;
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ pub struct Told {
     pub renewal: Option<Draw>,
     /// How long their code is to live.
     pub code_days: i64,
+    /// Whether others are told of the referral.
+    pub tells: bool,
     pub now: Time,
 }
 
@@ -81,7 +83,8 @@ impl Told {
             Brought::By(_) | Brought::ByNonsense => return None,
         };
         let (code, life) = self.code.first(self.code_days)?;
-        Some(NewMember { participant: self.participant(user), handle: self.handles.first()?, code, life, brought_by })
+        let (participant, handle) = (self.participant(user), self.handles.first()?);
+        Some(NewMember { participant, handle, code, life, brought_by, tells: self.tells })
     }
 
     /// What has become of one whom the statement has made.
@@ -126,7 +129,13 @@ pub async fn upsert(tx: &mut Tx<'_>, told: &Told) -> Result<Upserted> {
     // Last, so that the referrer's slot is held as shortly as can be. The host vouches: the referral counts at once.
     let referrer = match told.brought {
         Brought::Unsaid => None,
-        Brought::By(key) => Some(refer(tx, &user, (key, told.renewal.as_ref()), Status::Confirmed).await?),
+        Brought::By(key) => {
+            let referrer = refer(tx, &user, (key, told.renewal.as_ref()), Status::Confirmed).await?;
+            if told.tells {
+                referrals::actions::tell(tx, referrer, user.id, Status::Confirmed, told.now).await?;
+            }
+            Some(referrer)
+        }
         Brought::ByNonsense => return Err(Refusal::CodeNotUsable.into()),
     };
     Ok(Upserted::Made(Box::new(Made { user, code: code.code, handle, referrer })))

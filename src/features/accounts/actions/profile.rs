@@ -11,8 +11,9 @@ use crate::features::audit;
 use crate::features::audit::model::Event;
 use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::NewMail;
+use crate::features::outbox::model::Message;
 use crate::features::referrals::model::Referrer;
-use crate::features::{clients, codes, identities, referrals, tokens};
+use crate::features::{clients, codes, identities, outbox, referrals, tokens};
 use crate::idempotency::Sent;
 use crate::jobs::Kind;
 use crate::kernel::active_code::ActiveCode;
@@ -204,6 +205,7 @@ async fn remove_own(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time)
 /// Removes all that tells who a person was, as part of a unit of work; nothing when the warrant is not good any more.
 pub(super) async fn remove(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now: Time) -> Result<Option<Erased>> {
     let Some(email_key) = store::erase(tx, user, warrant, now).await? else { return Ok(None) };
+    outbox::actions::tell(tx, &Message::participant_erased(user, now)).await?;
     identities::actions::forget(tx, user).await?;
     mails::forget_user(tx, user).await?;
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.

@@ -6,13 +6,15 @@ use crate::config::Policy;
 use crate::db::{Attempt, Db, Tx, Work};
 use crate::features::accounts::model::disposable::is_disposable;
 use crate::features::accounts::model::{Entrance, ReferralRules, Registration, login_name};
+use crate::features::accounts::store::registration::Beside;
 use crate::features::accounts::store::{self, NewUser, Warrant};
 use crate::features::codes::actions::issued::{self, Draw};
 use crate::features::identities::model::UnclaimedIdentityKey;
 use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::NewMail;
+use crate::features::outbox::model::Message;
 use crate::features::referrals::model::Status;
-use crate::features::{codes, identities, referrals};
+use crate::features::{codes, identities, outbox, referrals};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind};
 use crate::kernel::actor::{Actor, Who};
@@ -61,6 +63,8 @@ pub struct Entry {
     pub mail: Option<NewMail>,
     /// Where the registration is not to tell whether the address was free.
     pub quiet: Option<Quiet>,
+    /// Whether others are told of it.
+    pub tells: bool,
 }
 
 /// How a registration goes on when the address is somebody's.
@@ -75,7 +79,7 @@ pub struct Quiet {
 impl Entry {
     /// Whether one statement writes all of it. The fields are taken apart so that a new one has to be thought of here.
     fn is_plain(&self) -> bool {
-        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail: _, quiet } = self;
+        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail: _, quiet, tells: _ } = self;
         // Which code a handle stands for, only the steps can tell.
         let by_handle = matches!(code, Some(InvitationKey::Handle(_)));
         let folds = code.is_some() && referrals::actions::asks_to_fold(user.id);
@@ -141,6 +145,7 @@ pub async fn register(
         status: if counts { Status::Confirmed } else { Status::Pending },
         mail,
         quiet,
+        tells: outbox::actions::is_heard(app).await?,
     };
     let registered = Registered {
         id: entry.user.id,
@@ -148,7 +153,7 @@ pub async fn register(
         email: entry.user.email.clone(),
         password_hash: entry.user.password_hash.clone(),
     };
-    let (checks, mails) = (entry.check, entry.mail.is_some());
+    let (checks, mails, tells) = (entry.check, entry.mail.is_some(), entry.tells);
     let way = if entry.arrival.is_some() { "provider" } else { "password" };
     let referral = entry.code.is_some().then(|| entry.status.word());
     match sent.is_kept() {
@@ -165,6 +170,9 @@ pub async fn register(
     }
     for (_, kind) in [(checks, Kind::CheckEmail), (mails, Kind::SendMail)].into_iter().filter(|(asked, _)| *asked) {
         app.work_to_do.ring(kind);
+    }
+    if tells {
+        app.to_tell.notify_one();
     }
     Ok(registered)
 }
@@ -224,14 +232,15 @@ async fn release(tx: &mut Tx<'_>, now: Time) -> Result<Vec<(UserId, Erased)>> {
 ///
 /// - One statement, for what most registrations write, on an engine that is faster with it: on PostgreSQL one trip to
 ///   the database instead of eight, and the referrer's slot is held for the length of one statement. There is another
-///   for those that a mail tells of.
+///   for those that a mail tells of, or that others are told of.
 /// - A unit of work of single steps, for everything else: where there is no such statement (SQLite gains nothing by
 ///   one), where more is to be written than it writes, and where it wrote nothing, for only the steps can tell why.
 pub async fn write(db: &Db, entry: Entry) -> Result<()> {
     if entry.is_plain() {
-        let Entry { actor, user, code, status, mail, .. } = &entry;
+        let Entry { actor, user, code, status, mail, tells, .. } = &entry;
         let referral = (code.as_ref(), *status);
-        let attempt = store::registration::register(db, *actor, user, referral, mail.as_ref()).await?;
+        let beside = Beside { mail: mail.as_ref(), tells: *tells };
+        let attempt = store::registration::register(db, *actor, user, referral, beside).await?;
         if matches!(attempt, Attempt::Written(_)) {
             return Ok(());
         }
@@ -264,9 +273,15 @@ pub async fn write_in_steps(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
     if let Some(mail) = if is_free { entry.mail.as_ref() } else { news } {
         mails::write(tx, mail).await?;
     }
+    if entry.tells {
+        outbox::actions::tell(tx, &Message::participant_created(user.id, user.created_at)).await?;
+    }
     // Last, so that the referrer's slot is held as shortly as can be.
     if let Some(key) = entry.code {
-        refer(tx, user, (key, entry.renewal.as_ref()), entry.status).await?;
+        let referrer = refer(tx, user, (key, entry.renewal.as_ref()), entry.status).await?;
+        if entry.tells {
+            referrals::actions::tell(tx, referrer, user.id, entry.status, user.created_at).await?;
+        }
     }
     Ok(())
 }

@@ -112,7 +112,7 @@ async fn set(tx: &mut Tx<'_>, reset: &Reset) -> Result<Vec<SessionId>> {
     };
     audit::actions::record(tx, reset.now, Event::PasswordReset(used.user)).await?;
     if first {
-        count_referral(tx, used.user, reset.rules).await?;
+        count_referral(tx, used.user, reset.rules, reset.now).await?;
         identities::actions::forget(tx, used.user).await?;
         clients::actions::consents::forget_user(tx, used.user).await?;
     }

@@ -7,25 +7,27 @@ use uuid::Uuid;
 
 use super::NewUser;
 use super::participants::NewParticipant;
-use crate::db::{Attempt, Db, Row, Tx};
+use crate::db::{Attempt, Db, Row, Sql, Tx};
 use crate::kernel::actor::Actor;
 use crate::kernel::code::{Code, CodeKey};
 use crate::kernel::digest::Digest;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::handle::Handle;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{MessageId, UserId};
 use crate::{params, sql};
 
-sql! {
-    /// All of these whom nobody has had and whose code, if they come with one, is good: each with their name, handle,
-    /// code and referral. A row for each who was made. $1 is an array in JSON. As in the steps, slots are locked before
-    /// the clock is read. Whoever clashes with somebody makes all of it fail.
-    ADMIT = {
-        postgres: "with given as materialized (
+/// A statement that makes all of these whom nobody has had and whose code, if they come with one, is good: each with
+/// their name, handle, code and referral. A row for each who was made. $1 is an array in JSON. As in the steps, slots
+/// are locked before the clock is read. Whoever clashes with somebody makes all of it fail.
+macro_rules! admission {
+    (and $beside:literal) => {
+        concat!(
+            "with given as materialized (
                 select * from json_to_recordset($1::text::json) as given (
                     place int, id uuid, username text, name_key text, email text, email_key text, created_at bigint,
                     proven_at bigint, external_id text, external_hash text, display_name text, language text,
-                    handle text, handle_hash text, code text, code_hash text, life bigint, brought_by text)
+                    handle text, handle_hash text, code text, code_hash text, life bigint, brought_by text,
+                    created_message uuid, confirmed_message uuid)
             ), wanted as materialized (
                 select distinct decode(brought_by, 'base64') as code_hash from given where brought_by is not null
             ), held as materialized (
@@ -74,8 +76,28 @@ sql! {
             ), referral as (
                 insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
                 select referrer, id, ordinal, now, 'confirmed' from made where referrer is not null order by place
-            )
-            select id, referrer from made",
+            )",
+            $beside,
+            " select id, referrer from made"
+        )
+    };
+}
+
+sql! {
+    ADMIT = { postgres: admission!(and "") };
+    /// The same, and messages of the referrals.
+    ADMIT_AND_TELL = {
+        postgres: admission!(and ", messages as (
+                insert into outbox (id, type, subject_id, data, at)
+                select m.id, m.type, made.id,
+                       json_build_object('id', made.id, 'referrer', json_build_object('id', made.referrer),
+                                         'referee', json_build_object('id', made.id), 'state', 'confirmed',
+                                         'version', m.version)::text, made.created_at
+                from made cross join lateral (values (made.created_message, 'referral.created', 1),
+                                                     (made.confirmed_message, 'referral.confirmed', 2))
+                    as m (id, type, version)
+                where made.referrer is not null and m.id is not null
+            )"),
     };
 }
 
@@ -87,6 +109,8 @@ pub struct NewMember<'a> {
     /// How long the code lives, in microseconds.
     pub life: i64,
     pub brought_by: Option<CodeKey>,
+    /// Whether others are told of the referral.
+    pub tells: bool,
 }
 
 /// A member as the statement reads them; hashes in base 64.
@@ -110,11 +134,13 @@ struct Given<'a> {
     code_hash: String,
     life: i64,
     brought_by: Option<String>,
+    created_message: Option<Uuid>,
+    confirmed_message: Option<Uuid>,
 }
 
 impl<'a> Given<'a> {
     fn of(place: usize, member: &NewMember<'a>) -> Self {
-        let NewMember { participant, handle, code, life, brought_by } = member;
+        let NewMember { participant, handle, code, life, brought_by, tells } = member;
         let NewParticipant { user, external, name, language, handle: _ } = participant;
         let NewUser { id, username, email, name_key, email_key, created_at, email_proven, .. } = *user;
         let text = |hash: &[u8]| BASE64_STANDARD.encode(hash);
@@ -137,8 +163,15 @@ impl<'a> Given<'a> {
             code_hash: text(&code.key().0),
             life: *life,
             brought_by: brought_by.map(|key| text(&key.0)),
+            created_message: tells.then(|| MessageId::new().0),
+            confirmed_message: tells.then(|| MessageId::new().0),
         }
     }
+}
+
+/// The statement for these: all of them are told of, or none is.
+fn statement(members: &[NewMember<'_>]) -> &'static Sql {
+    if members.iter().any(|member| member.tells && member.brought_by.is_some()) { &ADMIT_AND_TELL } else { &ADMIT }
 }
 
 /// Somebody who was made, and who has brought them.
@@ -155,14 +188,15 @@ fn admitted(rows: &[Row]) -> Result<Vec<Admitted>> {
 
 /// Makes those who are new, as part of a unit of work; nothing where the engine has no such statement.
 pub async fn admit(tx: &mut Tx<'_>, members: &[NewMember<'_>]) -> Result<Vec<Admitted>> {
-    let rows = tx.attempt(&ADMIT, || Ok(params![given(members)?].into())).await?;
+    let rows = tx.attempt(statement(members), || Ok(params![given(members)?].into())).await?;
     admitted(&rows)
 }
 
 /// Makes somebody who is new, alone; nothing where the steps are to be taken.
 pub async fn admit_one(db: &Db, actor: Actor, member: &NewMember<'_>) -> Result<Option<Admitted>> {
-    let given = given(std::slice::from_ref(member))?;
-    match db.attempt(actor, &ADMIT, |_| params![given].into()).await? {
+    let members = std::slice::from_ref(member);
+    let given = given(members)?;
+    match db.attempt(actor, statement(members), |_| params![given].into()).await? {
         Attempt::Written(rows) => Ok(admitted(&rows)?.pop()),
         Attempt::NotWritten | Attempt::NoSuchWay => Ok(None),
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use self::chain::Head;
 use crate::kernel::actor::{Actor, Who};
 use crate::kernel::digest::sha256;
-use crate::kernel::ids::{AuditId, UserId};
+use crate::kernel::ids::{AuditId, EndpointId, MessageId, UserId};
 use crate::kernel::time::Time;
 use crate::words;
 
@@ -38,6 +38,14 @@ words! {
         KeyRetired = "key_retired",
         KeysResealed = "keys_resealed",
         PeopleImported = "people_imported",
+        EndpointMade = "endpoint_made",
+        EndpointChanged = "endpoint_changed",
+        EndpointSecretReplaced = "endpoint_secret_replaced",
+        EndpointEnabled = "endpoint_enabled",
+        EndpointDisabled = "endpoint_disabled",
+        EndpointRecovered = "endpoint_recovered",
+        EndpointRemoved = "endpoint_removed",
+        MessageResent = "message_resent",
     }
 }
 
@@ -62,6 +70,8 @@ words! {
         Program = "program",
         Key = "key",
         List = "list",
+        Endpoint = "endpoint",
+        Message = "message",
     }
 }
 
@@ -91,6 +101,9 @@ words! {
         CodeDays = "code_days",
         AutoRenew = "auto_renew",
         ShareTexts = "share_texts",
+        Url = "url",
+        Types = "types",
+        Description = "description",
     }
 }
 
@@ -132,6 +145,14 @@ pub enum Event {
     KeysResealed(i64),
     /// How many.
     PeopleImported(i64),
+    EndpointMade(EndpointId),
+    EndpointChanged(EndpointId, Vec<Part>),
+    EndpointSecretReplaced(EndpointId),
+    EndpointEnabled(EndpointId),
+    EndpointDisabled(EndpointId),
+    EndpointRecovered(EndpointId),
+    EndpointRemoved(EndpointId),
+    MessageResent(MessageId),
 }
 
 /// What is noted beside who, what and with what.
@@ -155,6 +176,7 @@ impl Detail {
                 Self { parts: Some(parts.clone()), ..none }
             }
             Event::KeysResealed(count) | Event::PeopleImported(count) => Self { count: Some(*count), ..none },
+            Event::EndpointChanged(_, parts) => Self { parts: Some(parts.clone()), ..none },
             _ => none,
         }
     }
@@ -208,6 +230,14 @@ impl Event {
             Self::KeyRetired(_) => Action::KeyRetired,
             Self::KeysResealed(_) => Action::KeysResealed,
             Self::PeopleImported(_) => Action::PeopleImported,
+            Self::EndpointMade(_) => Action::EndpointMade,
+            Self::EndpointChanged(..) => Action::EndpointChanged,
+            Self::EndpointSecretReplaced(_) => Action::EndpointSecretReplaced,
+            Self::EndpointEnabled(_) => Action::EndpointEnabled,
+            Self::EndpointDisabled(_) => Action::EndpointDisabled,
+            Self::EndpointRecovered(_) => Action::EndpointRecovered,
+            Self::EndpointRemoved(_) => Action::EndpointRemoved,
+            Self::MessageResent(_) => Action::MessageResent,
         }
     }
 
@@ -234,6 +264,14 @@ impl Event {
             Self::KeyMade(kid) | Self::KeyRetired(kid) => (SubjectKind::Key, Some(kid.clone())),
             Self::KeysResealed(_) => (SubjectKind::Key, None),
             Self::PeopleImported(_) => (SubjectKind::User, None),
+            Self::EndpointMade(endpoint)
+            | Self::EndpointChanged(endpoint, _)
+            | Self::EndpointSecretReplaced(endpoint)
+            | Self::EndpointEnabled(endpoint)
+            | Self::EndpointDisabled(endpoint)
+            | Self::EndpointRecovered(endpoint)
+            | Self::EndpointRemoved(endpoint) => (SubjectKind::Endpoint, Some(endpoint.to_string())),
+            Self::MessageResent(message) => (SubjectKind::Message, Some(message.to_string())),
         }
     }
 }

@@ -69,7 +69,11 @@ fn new_mail(app: &App, id: MailId, kind: MailKind, language: Language, to: To<'_
     let lives = match kind {
         MailKind::Confirm => app.config.mail.confirm(),
         MailKind::Reset => app.config.mail.reset(),
-        MailKind::PasswordChanged | MailKind::AddressChanged | MailKind::AlreadyRegistered => NEWS,
+        MailKind::PasswordChanged
+        | MailKind::AddressChanged
+        | MailKind::AlreadyRegistered
+        | MailKind::EndpointFailing
+        | MailKind::EndpointDisabled => NEWS,
     };
     NewMail {
         id,

@@ -5,7 +5,7 @@ use crate::crypto::sealing::{ResealError, Resealed};
 use crate::db::{Tx, Work};
 use crate::features::audit::model::Event;
 use crate::features::tokens::actions::reseal::{self, ResealedKeys};
-use crate::features::{audit, mails};
+use crate::features::{audit, mails, webhooks};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Cause, Result, Storage};
 use crate::kernel::time::Time;
@@ -17,12 +17,13 @@ struct Resealing {
     tokens: ResealedKeys,
     audit: Vec<Resealed>,
     mails: Option<Resealed>,
+    webhooks: Vec<Resealed>,
     now: Time,
 }
 
 impl Resealing {
     fn count(&self) -> usize {
-        self.tokens.count() + self.audit.len() + usize::from(self.mails.is_some())
+        self.tokens.count() + self.audit.len() + usize::from(self.mails.is_some()) + self.webhooks.len()
     }
 }
 
@@ -33,6 +34,7 @@ pub async fn run(app: &App) -> Result<usize, ResealError> {
             tokens: reseal::prepare(app).await?,
             audit: audit::actions::keys::to_reseal(app).await?,
             mails: mails::actions::keys::to_reseal(app).await?,
+            webhooks: webhooks::actions::secrets::to_reseal(app).await?,
             now: app.clock.now(),
         };
         let count = resealing.count();
@@ -56,6 +58,7 @@ async fn write(tx: &mut Tx<'_>, resealing: &Resealing) -> Result<bool> {
     if let Some(key) = &resealing.mails {
         written += usize::from(mails::actions::keys::write_resealed(tx, key).await?);
     }
+    written += webhooks::actions::secrets::write_resealed(tx, &resealing.webhooks).await?;
     audit::actions::record(tx, resealing.now, Event::KeysResealed(written as i64)).await?;
     Ok(written == resealing.count())
 }

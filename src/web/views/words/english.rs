@@ -87,6 +87,20 @@ pub static ENGLISH: Words = Words {
             action: "If you do not know the password, choose another",
             doubt: "If it was not you, there is nothing to do.",
         },
+        MailKind::EndpointFailing => MailWords {
+            subject: "A webhook endpoint has not been reached for a day",
+            what: ("For a day no message from ", " has got through to one of its webhook endpoints."),
+            action: "",
+            doubt: "Ask for the list of endpoints, or run `referral admin webhook list`, to see which one and why. It is \
+                    tried again and, after some days without success, disabled.",
+        },
+        MailKind::EndpointDisabled => MailWords {
+            subject: "A webhook endpoint is disabled",
+            what: ("One of the webhook endpoints of ", " is told nothing any more: it failed for days, or it is gone."),
+            action: "",
+            doubt: "Ask for the list of endpoints, or run `referral admin webhook list`, to see which one and why. When \
+                    it works again, enable it and recover what it has missed.",
+        },
     },
     mail_until: |minutes| format!("The link is good for {minutes} minutes, and once."),
     mail_or_copy: "Or copy this address into your browser:",

@@ -2,6 +2,7 @@
 
 mod english;
 mod russian;
+mod russian_mails;
 pub mod share;
 
 use std::borrow::Cow;

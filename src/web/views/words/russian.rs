@@ -1,11 +1,9 @@
 use std::borrow::Cow;
 
 use super::share::ShareWords;
-use super::{Words, civil, month, span};
-use crate::kernel::mail::MailKind;
+use super::{Words, civil, month, russian_mails, span};
 use crate::kernel::scope::Scope;
 use crate::web::views::Message;
-use crate::web::views::mails::MailWords;
 use crate::web::views::share::Done;
 
 pub static RUSSIAN: Words = Words {
@@ -50,41 +48,7 @@ pub static RUSSIAN: Words = Words {
     confirm_ask: ("Это ваш адрес: ", "?"),
     confirm: "Да, мой",
 
-    mail: |kind| match kind {
-        MailKind::Confirm => MailWords {
-            subject: "Подтвердите адрес почты",
-            what: ("Кто-то, вероятно вы, указал этот адрес на ", ". Это ваш адрес?"),
-            action: "Подтвердить адрес",
-            doubt: "Если это были не вы, ничего делать не нужно: без подтверждения адрес ни за кем не закрепится.",
-        },
-        MailKind::Reset => MailWords {
-            subject: "Выберите новый пароль",
-            what: ("Кто-то, вероятно вы, хочет выбрать новый пароль на ", " для аккаунта с этим адресом."),
-            action: "Выбрать новый пароль",
-            doubt: "Если это были не вы, ничего делать не нужно: пароль останется прежним.",
-        },
-        MailKind::PasswordChanged => MailWords {
-            subject: "Ваш пароль изменён",
-            what: ("Пароль вашего аккаунта на ", " изменён, и вы везде вышли из аккаунта."),
-            action: "Если это были не вы, выберите другой",
-            doubt: "Если это были вы, ничего делать не нужно.",
-        },
-        MailKind::AddressChanged => MailWords {
-            subject: "Адрес вашей почты изменён",
-            what: ("Адрес почты вашего аккаунта на ", " изменён. Это письмо приходит и на прежний адрес, и на новый."),
-            action: "Войти",
-            doubt: "Если это были не вы, напишите с прежнего адреса тем, кто поддерживает этот сервис.",
-        },
-        MailKind::AlreadyRegistered => MailWords {
-            subject: "У вас уже есть аккаунт",
-            what: (
-                "Кто-то, вероятно вы, хотел зарегистрироваться на ",
-                " с этим адресом. С ним уже есть аккаунт: войдите в него.",
-            ),
-            action: "Если вы не помните пароль, выберите другой",
-            doubt: "Если это были не вы, ничего делать не нужно.",
-        },
-    },
+    mail: russian_mails::mail,
     mail_until: |minutes| format!("Ссылка действует {}, и только один раз.", in_words(minutes * 60)),
     mail_or_copy: "Или скопируйте этот адрес в браузер:",
     mail_footer: ("Это письмо отправил сервис ", ", потому что там указан этот адрес."),

@@ -89,10 +89,12 @@ await check('a manager says where links lead', () =>
 
 let link;
 let qr;
+let session;
 await check('a person signs up in the app, whom nobody has brought, and sees their link', async () => {
   await open(`${app}/`);
   same(await signUp('Olga <b>'), false);
   link = await chromium.run('return document.querySelector("#link").value');
+  session = (await chromium.devTools('Network.getCookies')).cookies.find((cookie) => cookie.name === 'session');
   holds(link.startsWith(`${server}/r/`), link);
 });
 for (const size of SIZES) {
@@ -131,6 +133,15 @@ await check('a code that the host has revoked credits nobody, typed or linked, a
 });
 await check('a handle is as good as a code', () => friend('By handle', `${app}/?ref=${handle.toUpperCase()}`, true));
 await check('nonsense is nobody\'s', () => friend('By nonsense', `${app}/?ref=%3Cscript%3E`, false));
+await check('the app has been told of each friend who counts, by a webhook', async () => {
+  await chromium.devTools('Network.setCookie', { name: 'session', value: session.value, url: app });
+  for (const until = Date.now() + 20_000; ; await sleep(100)) {
+    await chromium.open(`${app}/home`);
+    const told = await chromium.run('return document.querySelector("#friends").textContent');
+    if (told.endsWith(': 4')) break;
+    holds(Date.now() < until, told);
+  }
+});
 await check('whoever comes back sees the same link, and the browser has nothing to complain about', async () => {
   await chromium.open(`${app}/home`);
   same((await chromium.complaints()).filter((line) => !line.includes('/favicon.ico')), []);

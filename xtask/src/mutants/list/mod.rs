@@ -13,6 +13,7 @@ mod retries;
 mod running;
 mod sign_in;
 mod tokens;
+mod webhooks;
 
 use super::Topic;
 
@@ -30,4 +31,5 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "running", mutants: running::MUTANTS },
     Topic { name: "retries", mutants: retries::MUTANTS },
     Topic { name: "keep", mutants: keep::MUTANTS },
+    Topic { name: "webhooks", mutants: webhooks::MUTANTS },
 ];

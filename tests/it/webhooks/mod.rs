@@ -1,0 +1,7 @@
+//! What others are told, and how it reaches them.
+
+mod delivery;
+mod endpoints;
+mod feed;
+mod kills;
+mod told;
