@@ -91,7 +91,7 @@ fn measure(bench: &Bench) -> Result<Report, String> {
     let main = bench.fill_postgres("main", bench.settings.scale)?;
     let file = bench.fill_sqlite("main", bench.settings.scale)?;
     report.machine.push(("people".to_owned(), described(&main.people)));
-    let parts: [(&str, rows::Part); 22] = [
+    let parts: [(&str, rows::Part); 24] = [
         // Before others write: plans follow the data.
         ("plans", rows::plans::compare),
         ("cached", rows::reads::cached),
@@ -112,6 +112,8 @@ fn measure(bench: &Bench) -> Result<Report, String> {
         ("participants", rows::program::participants),
         ("audit", rows::audit::writes),
         ("verify", rows::audit::verified),
+        ("told", rows::webhooks::effects),
+        ("deliveries", rows::webhooks::deliveries),
         ("nodes", rows::nodes::two_nodes),
         ("growth", rows::growth::table),
         ("build", rows::process::build),

@@ -124,7 +124,8 @@ fn prove_addresses(bench: &Bench, place: &Place) -> Result<(), String> {
     execute(bench, place, "update users set email_proven_at = created_at where erased_at is null")
 }
 
-fn execute(bench: &Bench, place: &Place, sql: &str) -> Result<(), String> {
+/// Runs a statement beside the service.
+pub fn execute(bench: &Bench, place: &Place, sql: &str) -> Result<(), String> {
     match &place.name {
         Some(name) => bench.postgres.query(name, sql).map(drop),
         None => {

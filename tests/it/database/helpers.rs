@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::{
-    accounts, audit, clients, codes, identities, links, mails, managers, oauth, participants, programs, referrals,
-    tokens,
+    accounts, audit, clients, codes, identities, links, mails, managers, oauth, outbox, participants, programs,
+    referrals, tokens, webhooks,
 };
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
@@ -35,11 +35,14 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/mails/store.rs", mails::store::STATEMENTS),
     ("src/features/managers/store.rs", managers::store::STATEMENTS),
     ("src/features/oauth/store.rs", oauth::store::STATEMENTS),
+    ("src/features/outbox/store.rs", outbox::store::STATEMENTS),
     ("src/features/participants/store.rs", participants::store::STATEMENTS),
     ("src/features/programs/store.rs", programs::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
     ("src/features/tokens/store/sessions.rs", tokens::store::sessions::STATEMENTS),
+    ("src/features/webhooks/store/deliveries.rs", webhooks::store::deliveries::STATEMENTS),
+    ("src/features/webhooks/store/mod.rs", webhooks::store::STATEMENTS),
     ("src/idempotency.rs", idempotency::STATEMENTS),
     ("src/jobs.rs", jobs::STATEMENTS),
     ("src/keep/import/mod.rs", keep::import::STATEMENTS),

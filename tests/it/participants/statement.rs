@@ -42,6 +42,7 @@ async fn rows(test: &TestApp, external: &str) -> Vec<String> {
             format!("owner_id = '{id}'"),
         ),
         ("referrals", "id,referee_id,joined_at", "''", format!("referee_id = '{id}'")),
+        ("outbox", "id,subject_id,data,at", "(t.data::jsonb - 'id' - 'referee')::text", format!("subject_id = '{id}'")),
     ] {
         let sql = format!(
             "select concat_ws(' ', '{table}', (to_jsonb(t) - '{{{without}}}'::text[])::text, {more})
@@ -60,7 +61,19 @@ async fn by_statement(test: &TestApp, external: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_statement_writes_of_one_and_of_many_what_the_steps_write() {
-    let test = Setup::Postgres.start().await;
+    what_the_steps_write(Setup::Postgres.start().await).await;
+}
+
+/// The same, and the messages that tell of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_statement_tells_others_of_one_and_of_many_what_the_steps_tell() {
+    let test = Setup::Postgres.start_with(&[("REFERRAL_WEBHOOKS_FEED", "on")]).await;
+    let told = what_the_steps_write(test).await;
+    assert_eq!(told.number("select count(*) from outbox where type like 'referral.%'").await % 2, 0);
+    assert!(told.number("select count(*) from outbox where type = 'referral.created'").await >= 20);
+}
+
+async fn what_the_steps_write(test: TestApp) -> TestApp {
     test.sql("create table seen (who text, query text)").await;
     test.sql(
         "create function see() returns trigger language plpgsql as \
@@ -113,4 +126,5 @@ async fn one_statement_writes_of_one_and_of_many_what_the_steps_write() {
         assert!(by_one >= 5, "{what}: {by_one} of 8 were written by the statement");
         assert_eq!(rows(&test, &one).await, expected, "{what}");
     }
+    test
 }

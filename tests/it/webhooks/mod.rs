@@ -4,4 +4,5 @@ mod delivery;
 mod endpoints;
 mod feed;
 mod kills;
+mod load;
 mod told;

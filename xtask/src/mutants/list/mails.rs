@@ -270,7 +270,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a-referral-waits-for-an-address-of-before",
         file: ADDRESS,
-        swap: Code("count_referral(tx, used.user, input.rules).await?;", ""),
+        swap: Code("count_referral(tx, used.user, input.rules, input.now).await?;", ""),
         tests: Both(&["mails::address::a_referral_that_waited_for_the_proof_counts_with_the_proof_of_another_address"]),
         why: "a referral never counts although the address is proven",
     },
