@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, stopped};
 use crate::cache;
 use crate::features::webhooks::actions::fan_out;
-use crate::features::{accounts, audit, codes, identities, links, mails, oauth, referrals, tokens, webhooks};
+use crate::features::{accounts, audit, codes, identities, links, mails, oauth, referrals, rewards, tokens, webhooks};
 use crate::idempotency;
 use crate::jobs::{self, Job, Kind, Outcome, Settled};
 use crate::kernel::deadline;
@@ -102,6 +102,7 @@ pub async fn work(app: Arc<App>, stop: watch::Receiver<bool>) {
     keep(&mut loops, "housekeeping", app.clone(), stop.clone(), keep_house);
     keep(&mut loops, "keys", app.clone(), stop.clone(), make_keys);
     keep(&mut loops, "expiry", app.clone(), stop.clone(), sweep);
+    keep(&mut loops, "releases", app.clone(), stop.clone(), release);
     keep(&mut loops, "clicks", app.clone(), stop.clone(), write_clicks);
     keep(&mut loops, "messages", app.clone(), stop.clone(), telling::number);
     keep(&mut loops, "deliveries", app.clone(), stop.clone(), telling::deliver);
@@ -207,6 +208,19 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     until_stopped(&mut stop, work).await;
 }
 
+/// Releases rewards whose hold is over, every second.
+async fn release(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let work = async {
+        loop {
+            if let Err(error) = rewards::actions::release::release(&app).await {
+                tracing::warn!(%error, "cannot release rewards; trying again");
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    };
+    until_stopped(&mut stop, work).await;
+}
+
 /// Writes the clicks that this node has counted, once a second. What is being written is not left in the middle, for
 /// nobody would know whether it counts; what comes after the last time is written by whoever ends the process.
 async fn write_clicks(app: Arc<App>, mut stop: watch::Receiver<bool>) {
@@ -295,7 +309,14 @@ fn at_once(app: &App, kind: Kind) -> usize {
             let turns = usize::try_from(app.config.email.checks_per_second).unwrap_or(usize::MAX);
             turns.saturating_mul(25).min(most)
         }
-        Kind::FoldReferrals | Kind::SendMail | Kind::RecoverEndpoint => most,
+        Kind::FoldReferrals
+        | Kind::SendMail
+        | Kind::RecoverEndpoint
+        | Kind::SignUpEvent
+        | Kind::TakeBack
+        | Kind::FoldLedger
+        | Kind::PreparePayout
+        | Kind::CheckLedger => most,
     }
 }
 
@@ -357,6 +378,11 @@ async fn run(app: &App, job: &Job) -> Outcome {
             Kind::FoldReferrals => referrals::actions::fold(app, &job.subject).await,
             Kind::SendMail => accounts::actions::mails::send(app, job).await,
             Kind::RecoverEndpoint => webhooks::actions::recovery::run(app, job).await,
+            Kind::SignUpEvent => rewards::actions::sign_ups::take(app, &job.subject).await,
+            Kind::TakeBack => rewards::actions::decisions::take_back(app, &job.subject).await,
+            Kind::FoldLedger => rewards::actions::check::fold(app, &job.subject).await,
+            Kind::PreparePayout => rewards::actions::payouts::prepare(app, &job.subject).await,
+            Kind::CheckLedger => rewards::actions::check::check(app, &job.subject).await,
         }
     };
     let caught = AssertUnwindSafe(work).catch_unwind();

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::audit::{self, Audit};
 use super::jobs::{self, Jobs};
+use super::ledger::{self, Ledger};
 use super::people::{self, People};
 use super::webhook::{self, Webhook};
 use crate::app::App;
@@ -76,6 +77,9 @@ pub enum Admin {
     /// Look at what is noted of what managers, clients and commands have done
     #[command(subcommand)]
     Audit(Audit),
+    /// Look at whether what people have adds up
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// List the jobs that were given up: id, kind, since when, attempts, subject, how the last attempt went
     Jobs {
         #[command(subcommand)]
@@ -158,6 +162,7 @@ pub async fn run(app: Arc<App>, command: Admin) -> Result<(), String> {
         Admin::Webhook(command) => webhook::run(&app, command).await,
         Admin::People(command) => people::run(&app, command).await,
         Admin::Audit(command) => audit::run(&app, command).await,
+        Admin::Ledger(command) => ledger::run(&app, command).await,
         Admin::Jobs { command } => jobs::run(&app, command).await,
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod jobs;
 mod keep;
 mod keys;
+mod ledger;
 mod mail;
 mod people;
 mod serve;

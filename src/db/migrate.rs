@@ -41,6 +41,10 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("audit", include_str!("../../migrations/0014_audit.sql")),
     ("new_address", include_str!("../../migrations/0015_new_address.sql")),
     ("webhooks", include_str!("../../migrations/0016_webhooks.sql")),
+    ("rewards", include_str!("../../migrations/0017_rewards.sql")),
+    ("decisions", include_str!("../../migrations/0018_decisions.sql")),
+    ("payouts", include_str!("../../migrations/0019_payouts.sql")),
+    ("sign_ups", include_str!("../../migrations/0020_sign_ups.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -373,7 +373,8 @@ pub(super) fn run(connection: &mut Connection, sql: &'static Sql, params: &[Valu
 
 /// Binds by name: to SQLite `$3` is a name, and its place is where it first appears.
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value]) -> rusqlite::Result<()> {
-    const NAMES: [&str; 12] = ["$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12"];
+    const NAMES: [&str; 16] =
+        ["$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15", "$16"];
     if params.len() > NAMES.len() {
         return Err(rusqlite::Error::InvalidParameterCount(params.len(), NAMES.len()));
     }

@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use crate::kernel::digest::Digest;
 use crate::kernel::error::{Error, Result, Storage};
-use crate::kernel::ids::{BrowserSessionId, EndpointId, MailId, MessageId, SessionId, UserId};
+use crate::kernel::ids::{
+    BrowserSessionId, DecisionId, EndpointId, EventId, LedgerCheckId, MailId, MessageId, PayoutId, PayoutLineId,
+    RefundId, RewardId, SessionId, UserId,
+};
 use crate::kernel::time::Time;
 
 /// A statement with a name of its own. Made by [`sql!`](crate::sql) only, which also lists it for the test that
@@ -103,6 +106,13 @@ from! {
     MailId => |v| Self::Uuid(v.0);
     MessageId => |v| Self::Uuid(v.0);
     EndpointId => |v| Self::Uuid(v.0);
+    EventId => |v| Self::Uuid(v.0);
+    RefundId => |v| Self::Uuid(v.0);
+    RewardId => |v| Self::Uuid(v.0);
+    DecisionId => |v| Self::Uuid(v.0);
+    LedgerCheckId => |v| Self::Uuid(v.0);
+    PayoutId => |v| Self::Uuid(v.0);
+    PayoutLineId => |v| Self::Uuid(v.0);
     Uuid => |v| Self::Uuid(v);
 }
 

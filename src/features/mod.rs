@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod participants;
 pub mod programs;
 pub mod referrals;
+pub mod rewards;
 pub mod share;
 pub mod signin;
 pub mod tokens;

@@ -13,6 +13,16 @@ pub enum Kind {
     SendMail,
     /// Makes due what a webhook endpoint has missed. Subject: the endpoint's id and the time since when.
     RecoverEndpoint,
+    /// Takes a sign-up as an event. Subject: the referee's id.
+    SignUpEvent,
+    /// Takes back what was granted for a denied referral. Subject: the decision's id.
+    TakeBack,
+    /// Counts what a holder has. Subject: the holder's id.
+    FoldLedger,
+    /// Makes the lines of a payout. Subject: the payout's id.
+    PreparePayout,
+    /// Looks at whether the ledger adds up. Subject: the check's id.
+    CheckLedger,
 }
 
 /// How the jobs of a kind are worked on.
@@ -44,7 +54,17 @@ pub enum Pauses {
 }
 
 impl Kind {
-    pub const ALL: &[Kind] = &[Kind::CheckEmail, Kind::FoldReferrals, Kind::SendMail, Kind::RecoverEndpoint];
+    pub const ALL: &[Kind] = &[
+        Kind::CheckEmail,
+        Kind::FoldReferrals,
+        Kind::SendMail,
+        Kind::RecoverEndpoint,
+        Kind::SignUpEvent,
+        Kind::TakeBack,
+        Kind::FoldLedger,
+        Kind::PreparePayout,
+        Kind::CheckLedger,
+    ];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -52,6 +72,11 @@ impl Kind {
             Self::FoldReferrals => "fold_referrals",
             Self::SendMail => "send_mail",
             Self::RecoverEndpoint => "recover_endpoint",
+            Self::SignUpEvent => "signup_event",
+            Self::TakeBack => "take_back",
+            Self::FoldLedger => "fold_ledger",
+            Self::PreparePayout => "prepare_payout",
+            Self::CheckLedger => "check_ledger",
         }
     }
 
@@ -94,6 +119,50 @@ impl Kind {
                 longest_pause: Duration::from_secs(3600),
                 at_once: 1,
                 given_up: "the endpoint was not sent all that it has missed: ask for it again",
+            },
+            Self::SignUpEvent => Policy {
+                deadline: Duration::from_secs(30),
+                // About a day: a bit more than an hour of doubling pauses, then one an hour.
+                attempts: Some(36),
+                pauses: Pauses::Doubling { most: 3600 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 4,
+                given_up: "nobody got anything for a sign-up: try the job again",
+            },
+            Self::TakeBack => Policy {
+                deadline: Duration::from_secs(60),
+                // About a day: a bit more than an hour of doubling pauses, then one an hour.
+                attempts: Some(36),
+                pauses: Pauses::Doubling { most: 3600 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 2,
+                given_up: "rewards of a denied referral are not all taken back: deny it again",
+            },
+            Self::FoldLedger => Policy {
+                deadline: Duration::from_secs(30),
+                // About fifty minutes.
+                attempts: Some(20),
+                pauses: Pauses::Doubling { most: 256 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 4,
+                given_up: "the holder's balance is read more slowly until one of the next grants asks again",
+            },
+            Self::PreparePayout => Policy {
+                deadline: Duration::from_secs(60),
+                // About a day, as that which takes back.
+                attempts: Some(36),
+                pauses: Pauses::Doubling { most: 3600 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 1,
+                given_up: "a payout stays in preparation: cancel it, and make another",
+            },
+            Self::CheckLedger => Policy {
+                deadline: Duration::from_secs(60),
+                attempts: Some(5),
+                pauses: Pauses::Doubling { most: 256 },
+                longest_pause: Duration::from_secs(3600),
+                at_once: 1,
+                given_up: "nobody has looked whether the ledger adds up: run `referral admin ledger check`",
             },
         }
     }

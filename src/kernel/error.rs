@@ -24,6 +24,8 @@ pub enum Error {
     Storage(Storage),
     /// No fault at all: the write was made before, and this is what it was answered.
     Answered(Answer),
+    /// No fault at all: the unit of work was to leave nothing, and has told what it came to.
+    Rehearsed,
     /// Ours alone: stored data that contradicts itself, a broken invariant. The text is for the log.
     Internal(String),
 }
@@ -153,6 +155,18 @@ refusals! {
     FeedOff "feed_off" "The feed of messages is off";
     CursorExpired "cursor_expired" "Messages behind this position have been removed";
     ProgramNotFound "program_not_found" "There is no such program";
+    ProgramNotActive "program_not_active" "The program is paused, or has ended";
+    RulesNotFound "rules_not_found" "There is no such version of the rules";
+    EventNotFound "event_not_found" "There is no such event";
+    EventDiffers "event_differs" "Something else was told under this external id";
+    RefundExceeds "refund_exceeds" "This is more than is left of the event's amount";
+    RewardNotFound "reward_not_found" "There is no such reward";
+    ReferralNotFound "referral_not_found" "Nobody has brought a person with this id";
+    ConflictOfInterest "conflict_of_interest" "Nobody decides about what they are part of";
+    RewardState "reward_state" "The reward does not take this as it stands";
+    PayoutNotFound "payout_not_found" "There is no such payout, or nobody of this id in it";
+    PayoutState "payout_state" "The payout does not take this as it stands";
+    InsufficientBalance "insufficient_balance" "This is more than the holder has available";
     ConsentNotFound "consent_not_found" "You have allowed this client nothing";
     SessionNotFound "session_not_found" "You have no session with this id";
     IdentityNotFound "identity_not_found" "No account elsewhere with this id is linked to yours";
@@ -212,6 +226,7 @@ impl std::fmt::Display for Error {
                 let sentences: Vec<&str> = fields.iter().map(|field| field.msg.as_str()).collect();
                 f.write_str(&sentences.join("; "))
             }
+            Self::Rehearsed => f.write_str("rehearsed"),
             Self::Answered(_) => f.write_str("answered before"),
             Self::Limited(_) | Self::CodesSpent(_) => f.write_str(Refusal::RateLimited.sentence()),
             Self::Busy(_) => f.write_str(Refusal::Overloaded.sentence()),

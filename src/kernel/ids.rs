@@ -61,6 +61,34 @@ id!(
     NodeId
 );
 id!(
+    /// One thing that somebody did at a host's, as events tell of it.
+    EventId
+);
+id!(
+    /// One amount taken back of an event.
+    RefundId
+);
+id!(
+    /// What one person gets for one event by one rule.
+    RewardId
+);
+id!(
+    /// Something that was decided by hand of a referral, a reward or a balance.
+    DecisionId
+);
+id!(
+    /// Those who are paid together.
+    PayoutId
+);
+id!(
+    /// What one holder is paid in a payout.
+    PayoutLineId
+);
+id!(
+    /// A look at whether everything adds up.
+    LedgerCheckId
+);
+id!(
     /// One row of the audit.
     AuditId
 );
@@ -94,6 +122,36 @@ pub fn uuid(text: &str) -> Option<Uuid> {
 }
 
 impl UserId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl EventId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl RewardId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl DecisionId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl PayoutId {
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid(text).map(Self)
+    }
+}
+
+impl LedgerCheckId {
     pub fn parse(text: &str) -> Option<Self> {
         uuid(text).map(Self)
     }

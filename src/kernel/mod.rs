@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod digest;
 pub mod email;
 pub mod error;
+pub mod external_id;
 pub mod fold;
 pub mod handle;
 pub mod ids;

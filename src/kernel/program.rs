@@ -29,6 +29,23 @@ pub struct Program {
     /// Whether an issued code that has expired is followed by the next.
     pub auto_renew: bool,
     pub share_texts: ShareTexts,
+    /// Days that rewards wait until they are available, where their rule does not say it.
+    pub hold_days: i64,
+    /// What hosts may tell of beside purchases.
+    pub event_types: Vec<String>,
+    /// Whether a rule in force is about sign-ups.
+    pub sign_up_rules: bool,
+}
+
+/// Characters of a type of events.
+const MOST_TYPE: usize = 32;
+
+/// Whether a word may be a type of events.
+pub fn is_event_type(word: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=MOST_TYPE).contains(&word.len())
+        && word.starts_with(|first: char| first.is_ascii_lowercase())
+        && word.bytes().all(letter)
 }
 
 /// A page of the host's that people are led to. It has passed the rule.

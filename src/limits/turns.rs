@@ -24,6 +24,8 @@ pub enum Key {
     Grant([u8; 16]),
     /// Somebody whom a host's app tells of, by what it calls them.
     Participant([u8; 16]),
+    /// Something that a host tells of, by what it calls it.
+    Event([u8; 16]),
     /// A client's one batch at a time: nobody waits for it.
     Batch(Uuid),
     /// Who reads the feed of messages: two calls at once, and nobody waits.
@@ -111,7 +113,7 @@ impl Turns {
             Key::Client(_) => self.rooms.client,
             Key::Batch(_) => Room { at_once: 1, waiting: 0 },
             Key::Feed(_) => Room { at_once: 2, waiting: 0 },
-            Key::User(_) | Key::Grant(_) | Key::Participant(_) => self.rooms.one,
+            Key::User(_) | Key::Grant(_) | Key::Participant(_) | Key::Event(_) => self.rooms.one,
         };
         let (place, places) = self.join(key, room)?;
         let permit = places.acquire_owned().await.map_err(|_| Error::Internal("a line was closed".into()))?;

@@ -48,7 +48,9 @@ fn allows(scope: Scope) -> &'static str {
         Scope::ReferralsRead => "See whom a referrer brought",
         Scope::Admin => "Run the program (managers only)",
         Scope::ProgramRead => "Read any referrer's list in full and find codes, as a program",
-        Scope::ProgramWrite => "Add, change and remove participants, and read what is told of them, as a program",
+        Scope::ProgramWrite => {
+            "Add, change and remove participants, tell of events, and read what is told of them, as a program"
+        }
     }
 }
 
@@ -184,6 +186,7 @@ pub fn base() -> OpenApi {
             tag("Audit", "Who did what; for managers"),
             tag("Programs", "What a referral program is like; for managers, and for programs to read"),
             tag("Participants", "People whom a host's app has among its own accounts; for its back end"),
+            tag("Rewards", "What people get for what happens at a host's; for its back end, and for managers"),
             tag("Webhooks", "What is told to others when it happens, and to whom; for managers"),
             tag("Clients", "Which programs there are; for managers"),
             tag("OAuth", "For programs that act for people who allow it, or for themselves"),

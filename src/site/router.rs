@@ -19,8 +19,8 @@ use super::guard::{Guard, guard};
 use super::{brand, docs, health, openapi};
 use crate::app::App;
 use crate::features::{
-    accounts, clients, codes, identities, links, managers, oauth, participants, programs, referrals, share, signin,
-    tokens, webhooks,
+    accounts, clients, codes, identities, links, managers, oauth, participants, programs, referrals, rewards, share,
+    signin, tokens, webhooks,
 };
 use crate::kernel::error::Refusal;
 use crate::web::pages::HOME;
@@ -41,6 +41,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .merge(managers::api::router())
         .merge(programs::api::router())
         .merge(participants::api::router())
+        .merge(rewards::api::router())
         .merge(webhooks::api::router())
         .merge(clients::api::router())
         .merge(oauth::api::router())

@@ -1,6 +1,6 @@
 //! Reading requests. Whatever cannot be read is told in our own error shape, every field at once, and never echoed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::idempotency::Noted;
 use super::problem::Problem;
+pub use super::query::Query;
 use crate::kernel::deadline;
 use crate::kernel::error::{Error, FieldError, Refusal, Result};
 use crate::kernel::parameters::Parameters;
@@ -162,6 +163,37 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// An object that may be missing or null, whose fields are taken as those of a body.
+    pub fn optional_fields(&mut self, name: &str) -> Option<Fields> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(values)) => Some(Fields { values, errors: Vec::new() }),
+            Some(_) => {
+                self.refuse(name, "dict_type", "Input should be an object");
+                None
+            }
+        }
+    }
+
+    /// Takes what was found wrong within a field.
+    pub fn refuse_within(&mut self, name: &str, errors: Vec<FieldError>) {
+        self.errors.extend(errors.into_iter().map(|mut error| {
+            error.loc.insert(1, name.to_owned());
+            error
+        }));
+    }
+
+    /// All members that were not taken yet.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.values)
+    }
+
+    /// What was sent, in one order: what is left out and what is null are the same.
+    pub fn said(&self) -> Vec<u8> {
+        let said: BTreeMap<&String, &Value> = self.values.iter().filter(|(_, value)| !value.is_null()).collect();
+        serde_json::to_vec(&said).unwrap_or_default()
     }
 
     /// A text that must be there and keep a rule.
@@ -414,41 +446,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PathText {
                 msg: "The path is not valid UTF-8".into(),
             }])
             .into()),
-        }
-    }
-}
-
-/// The parameters of a query; of one that is given twice the last counts.
-pub struct Query(HashMap<String, String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Query {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
-    }
-}
-
-impl Query {
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// A switch: missing is off.
-    pub fn flag(&self, name: &str) -> Result<bool> {
-        match self.get(name) {
-            None => Ok(false),
-            Some(text) => match text.to_ascii_lowercase().as_str() {
-                "true" | "1" => Ok(true),
-                "false" | "0" => Ok(false),
-                _ => Err(Error::Invalid(vec![FieldError::new(
-                    "query",
-                    name,
-                    "bool_parsing",
-                    "Input should be true or false",
-                )])),
-            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Errors as callers see them: RFC 9457, one shape everywhere. The only place that gives a refusal its status.
 
 mod explanation;
+pub mod groups;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,6 +131,7 @@ impl From<Error> for Problem {
             Error::Storage(Storage::Constraint(name)) => {
                 Self { context: Some(format!("constraint {name}")), ..Refusal::Internal.into() }
             }
+            Error::Rehearsed => Refusal::Internal.into(),
             Error::Storage(Storage::Broken(text)) | Error::Internal(text) => {
                 Self { context: Some(text), ..Refusal::Internal.into() }
             }
@@ -244,6 +246,7 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::EmailRefused
         | R::EmailUnconfirmed
         | R::NotYourCode
+        | R::ConflictOfInterest
         | R::RefereesHidden => StatusCode::FORBIDDEN,
         R::CodeNotUsable
         | R::NoActiveCode
@@ -252,6 +255,11 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::ClientNotFound
         | R::ParticipantNotFound
         | R::ProgramNotFound
+        | R::RulesNotFound
+        | R::EventNotFound
+        | R::RewardNotFound
+        | R::ReferralNotFound
+        | R::PayoutNotFound
         | R::EndpointNotFound
         | R::MessageNotFound
         | R::ConsentNotFound
@@ -272,6 +280,12 @@ pub fn status(refusal: Refusal) -> StatusCode {
         | R::AlreadyJoined
         | R::ParticipantErased
         | R::ClientPublic
+        | R::ProgramNotActive
+        | R::EventDiffers
+        | R::RefundExceeds
+        | R::RewardState
+        | R::PayoutState
+        | R::InsufficientBalance
         | R::FeedOff
         | R::LastWayIn
         | R::LastManager
@@ -352,31 +366,4 @@ macro_rules! problems {
             }
         }
     };
-}
-
-#[expect(non_upper_case_globals, reason = "they are named as the macro above spells them")]
-pub mod groups {
-    use crate::kernel::error::Refusal;
-
-    pub const body: &[Refusal] =
-        &[Refusal::RequestTimeout, Refusal::TooLarge, Refusal::UnsupportedMediaType, Refusal::Invalid];
-    pub const query: &[Refusal] = &[Refusal::Invalid];
-    /// Of writes that take an `Idempotency-Key`.
-    pub const keyed: &[Refusal] = &[Refusal::Invalid, Refusal::IdempotencyKeyReused, Refusal::IdempotencyInFlight];
-    pub const caller: &[Refusal] = &[Refusal::NotAuthenticated, Refusal::InvalidToken];
-    pub const reader: &[Refusal] = &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope];
-    pub const person: &[Refusal] =
-        &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope, Refusal::PersonRequired];
-    pub const manager: &[Refusal] = &[
-        Refusal::NotAuthenticated,
-        Refusal::InvalidToken,
-        Refusal::InsufficientScope,
-        Refusal::PersonRequired,
-        Refusal::ManagersOnly,
-    ];
-    pub const program_reader: &[Refusal] =
-        &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope, Refusal::ManagersOnly];
-    pub const program_writer: &[Refusal] =
-        &[Refusal::NotAuthenticated, Refusal::InvalidToken, Refusal::InsufficientScope];
-    pub const always: &[Refusal] = &[Refusal::UriTooLong, Refusal::Overloaded, Refusal::Unavailable, Refusal::ReadOnly];
 }

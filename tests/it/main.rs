@@ -34,6 +34,7 @@ mod participants;
 mod programs;
 mod providers;
 mod replaced;
+mod rewards;
 mod share;
 mod signin;
 mod stale;

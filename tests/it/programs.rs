@@ -16,7 +16,7 @@ async fn a_program_is_there_from_the_start_and_managers_change_it(setup: Setup) 
     let manager = test.manager("manager").await;
     let first = json!({
         "slug": "default", "name": "Referral program", "state": "active", "landing_url": null, "code_days": 365,
-        "auto_renew": true, "share_texts": {"en": null, "ru": null},
+        "auto_renew": true, "share_texts": {"en": null, "ru": null}, "hold_days": 30, "event_types": [],
     });
     assert_eq!(manager.get(DEFAULT).await.expect(200).json(), first);
     assert_eq!(manager.get("/api/v1/programs").await.expect(200).json(), json!({"items": [first]}));
@@ -24,11 +24,12 @@ async fn a_program_is_there_from_the_start_and_managers_change_it(setup: Setup) 
     let russian = "Идём со мной: {link}";
     let change = json!({
         "name": " Friends ", "landing_url": "https://shop.example.com/join?a=1", "code_days": 30, "auto_renew": false,
-        "share_texts": {"ru": russian},
+        "share_texts": {"ru": russian}, "hold_days": 0, "event_types": ["subscription", "trial_2"],
     });
     let changed = json!({
         "slug": "default", "name": "Friends", "state": "active", "landing_url": "https://shop.example.com/join?a=1",
         "code_days": 30, "auto_renew": false, "share_texts": {"en": null, "ru": russian},
+        "hold_days": 0, "event_types": ["subscription", "trial_2"],
     });
     assert_eq!(manager.patch(DEFAULT, &change).await.expect(200).json(), changed);
     assert_eq!(manager.get(DEFAULT).await.expect(200).json(), changed);
@@ -58,6 +59,14 @@ async fn a_program_is_there_from_the_start_and_managers_change_it(setup: Setup) 
         ("share_texts", json!({"en": "without the link"})),
         ("share_texts", json!({"de": "{link}"})),
         ("share_texts", json!({"en": 1})),
+        ("hold_days", json!(-1)),
+        ("hold_days", json!(3651)),
+        ("event_types", json!("subscription")),
+        ("event_types", json!(["purchase"])),
+        ("event_types", json!(["signup"])),
+        ("event_types", json!(["a", "b", "a"])),
+        ("event_types", json!(["Two words"])),
+        ("event_types", json!((0..21).map(|place| format!("t{place}")).collect::<Vec<_>>())),
     ] {
         let mut body = json!({});
         body[field] = wrong.clone();

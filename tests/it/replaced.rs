@@ -129,8 +129,8 @@ async fn a_verdict_confirms_its_own_referral_alone(setup: Setup) {
     }
     test.sql("update referrals set status = 'pending'").await;
     let one = id_of(&test, "one").await;
-    let confirm: Work<UserId, ()> = |tx, user| Box::pin(referrals::actions::confirm(tx, *user, Time(1)));
-    test.app().db.write(Actor::SERVICE, one, confirm).await.expect("it is noted");
+    let confirm: Work<UserId, bool> = |tx, user| Box::pin(referrals::actions::confirm(tx, *user, Time(1)));
+    assert!(test.app().db.write(Actor::SERVICE, one, confirm).await.expect("it is noted"));
     let confirmed = "select u.username from referrals r join users u on u.id = r.referee_id \
                      where r.status = 'confirmed'";
     assert_eq!(test.query(confirmed).await, [[Some("one".to_owned())]]);

@@ -59,6 +59,7 @@ pub async fn upsert(app: &App, host: Host, sent: Sent<Upserted>, asked: Asked) -
 
 /// With what a new participant needs that is drawn before the unit of work.
 async fn told(app: &App, asked: Asked) -> Result<Told> {
+    let program = programs::actions::current(app).await?;
     Ok(Told {
         external: asked.external,
         details: asked.details,
@@ -70,7 +71,8 @@ async fn told(app: &App, asked: Asked) -> Result<Told> {
             Brought::By(key) => issued::draw_for(app, key)?,
             Brought::Unsaid | Brought::ByNonsense => None,
         },
-        code_days: programs::actions::current(app).await?.code_days,
+        code_days: program.code_days,
+        sign_up: program.sign_up_rules,
         tells: outbox::actions::is_heard(app).await?,
         now: app.clock.now(),
     })

@@ -10,7 +10,7 @@ use crate::features::audit;
 use crate::features::audit::model::{Event, Part};
 use crate::idempotency::Sent;
 use crate::kernel::error::{Refusal, Result};
-use crate::kernel::program::{DEFAULT, Program};
+use crate::kernel::program::{DEFAULT, Program, ProgramState};
 use crate::kernel::time::Time;
 
 /// The program as it was at most a second ago, without a read of the database: for what every click asks.
@@ -43,7 +43,18 @@ pub async fn change(app: &App, sent: Sent<Program>, slug: &str, change: Change) 
     Ok(changed)
 }
 
-fn exists(slug: &str) -> Result<()> {
+/// The program, held against others who would change it, in a unit of work.
+pub async fn hold(tx: &mut Tx<'_>) -> Result<Program> {
+    store::lock(tx).await
+}
+
+/// Notes whether a rule in force is about sign-ups, in the unit that makes the rules.
+pub async fn note_sign_up_rules(tx: &mut Tx<'_>, are_there: bool) -> Result<()> {
+    store::set_sign_up_rules(tx, are_there).await
+}
+
+/// Whether there is a program of this name.
+pub fn exists(slug: &str) -> Result<()> {
     if slug == DEFAULT { Ok(()) } else { Err(Refusal::ProgramNotFound.into()) }
 }
 
@@ -55,6 +66,34 @@ async fn apply(tx: &mut Tx<'_>, change: &Change, now: Time) -> Result<Program> {
     Ok(program)
 }
 
+struct NewState {
+    state: ProgramState,
+    now: Time,
+}
+
+/// Lets a program count what happens, or no more. One that has ended stays so.
+pub async fn set_state(app: &App, sent: Sent<Program>, slug: &str, state: ProgramState) -> Result<Program> {
+    exists(slug)?;
+    let work: Work<NewState, Program> = |tx, new| Box::pin(enter(tx, new));
+    let changed = app.write(sent, NewState { state, now: app.clock.now() }, work).await?;
+    app.program.forget();
+    Ok(changed)
+}
+
+async fn enter(tx: &mut Tx<'_>, new: &NewState) -> Result<Program> {
+    let mut program = store::lock(tx).await?;
+    if program.state == new.state {
+        return Ok(program);
+    }
+    if program.state == ProgramState::Ended {
+        return Err(Refusal::ProgramNotActive.into());
+    }
+    program.state = new.state;
+    store::set_state(tx, new.state).await?;
+    audit::actions::record(tx, new.now, Event::ProgramChanged(DEFAULT, vec![Part::State])).await?;
+    Ok(program)
+}
+
 /// What of a program is changed.
 fn parts(change: &Change) -> Vec<Part> {
     let parts = [
@@ -62,6 +101,8 @@ fn parts(change: &Change) -> Vec<Part> {
         (change.landing_url.is_some(), Part::LandingUrl),
         (change.code_days.is_some(), Part::CodeDays),
         (change.auto_renew.is_some(), Part::AutoRenew),
+        (change.hold_days.is_some(), Part::HoldDays),
+        (change.event_types.is_some(), Part::EventTypes),
         (change.english.is_some() || change.russian.is_some(), Part::ShareTexts),
     ];
     parts.into_iter().filter(|(is, _)| *is).map(|(_, part)| part).collect()

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::actions;
-use super::model::Change;
+use super::model::{Change, parse_event_types};
 use crate::app::App;
 use crate::features::clients::model::parse_name;
 use crate::features::tokens::caller::{Manager, ProgramReader};
@@ -22,7 +22,12 @@ use crate::web::idempotency::{Keyed, Reply};
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, change))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, change))
+        .routes(routes!(activate))
+        .routes(routes!(pause))
+        .routes(routes!(end))
 }
 
 /// A referral program.
@@ -44,6 +49,12 @@ struct ProgramOut {
     #[schema(example = true)]
     auto_renew: bool,
     share_texts: ShareTextsOut,
+    /// Days until rewards are available, where their rule does not say it.
+    #[schema(minimum = 0, maximum = 3650, example = 30)]
+    hold_days: i64,
+    /// What hosts may tell of beside purchases.
+    #[schema(example = json!(["subscription"]))]
+    event_types: Vec<String>,
 }
 
 /// What people are offered to say when they share their link, by language; null for the service's own words.
@@ -65,6 +76,8 @@ impl From<Program> for ProgramOut {
             landing_url: program.landing_url.map(|url| url.as_str().to_owned()),
             code_days: program.code_days,
             auto_renew: program.auto_renew,
+            hold_days: program.hold_days,
+            event_types: program.event_types,
             share_texts: ShareTextsOut { en: text(program.share_texts.en), ru: text(program.share_texts.ru) },
         }
     }
@@ -125,6 +138,12 @@ struct ProgramChange {
     #[schema(example = true)]
     auto_renew: Option<bool>,
     share_texts: Option<NewShareTexts>,
+    /// 0 to 3,650. It counts for rewards that are granted from then on.
+    #[schema(minimum = 0, maximum = 3650, example = 30)]
+    hold_days: Option<i64>,
+    /// All of them, at most 20: 1 to 32 of `a-z`, `0-9` and `_`, beginning with a letter. What was told before stays.
+    #[schema(max_items = 20, example = json!(["subscription"]))]
+    event_types: Option<Vec<String>>,
 }
 
 /// Texts by language, of 1 to 512 characters, with `{link}` in them, and `{name}` (of who shares) and `{reward}` where
@@ -163,12 +182,68 @@ async fn change(
     Ok(tell(&actions::change(&app, manager.sent(tell)?, &slug, change).await?)?)
 }
 
+problems!(StateProblems: manager query keyed[ProgramNotFound, ProgramNotActive, RateLimited]);
+
+/// Let a program count what happens
+///
+/// For managers. Events are taken again, and rewards granted. A program that has ended stays so. At most 60 changes a
+/// minute, of whatever kind (`limits.writes_per_user`).
+#[utoipa::path(post, path = "/api/v1/programs/{program}/activate", tag = "Programs", operation_id = "activate_program",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    params(("program" = String, Path, description = "The program's name in paths", example = "default")),
+    responses((status = 200, description = "The program", body = ProgramOut), StateProblems))]
+async fn activate(
+    State(app): State<Arc<App>>,
+    manager: Keyed<Manager>,
+    PathText(slug): PathText,
+) -> Result<Reply, Problem> {
+    enter(&app, &manager, &slug, ProgramState::Active).await
+}
+
+/// Pause a program
+///
+/// For managers. New events are refused with 409 `program_not_active`, until it is activated. What was granted goes on.
+/// At most 60 changes a minute, of whatever kind (`limits.writes_per_user`).
+#[utoipa::path(post, path = "/api/v1/programs/{program}/pause", tag = "Programs", operation_id = "pause_program",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    params(("program" = String, Path, description = "The program's name in paths", example = "default")),
+    responses((status = 200, description = "The program", body = ProgramOut), StateProblems))]
+async fn pause(
+    State(app): State<Arc<App>>,
+    manager: Keyed<Manager>,
+    PathText(slug): PathText,
+) -> Result<Reply, Problem> {
+    enter(&app, &manager, &slug, ProgramState::Paused).await
+}
+
+/// End a program
+///
+/// For managers. As a pause, for good: it is never activated again. At most 60 changes a minute, of whatever kind
+/// (`limits.writes_per_user`).
+#[utoipa::path(post, path = "/api/v1/programs/{program}/end", tag = "Programs", operation_id = "end_program",
+    security(("oauth" = ["admin"]), ("password" = []), ("bearer" = [])),
+    params(("program" = String, Path, description = "The program's name in paths", example = "default")),
+    responses((status = 200, description = "The program", body = ProgramOut), StateProblems))]
+async fn end(State(app): State<Arc<App>>, manager: Keyed<Manager>, PathText(slug): PathText) -> Result<Reply, Problem> {
+    enter(&app, &manager, &slug, ProgramState::Ended).await
+}
+
+async fn enter(app: &App, manager: &Keyed<Manager>, slug: &str, state: ProgramState) -> Result<Reply, Problem> {
+    let _turn = app.turn_of(manager.user).await?;
+    let tell = |program: &Program| Reply::json(StatusCode::OK, &ProgramOut::from(program.clone()));
+    Ok(tell(&actions::set_state(app, manager.sent(tell)?, slug, state).await?)?)
+}
+
 fn read(fields: &mut Fields) -> Change {
     let mut change = Change {
         name: fields.optionally_parsed("name", parse_name),
         landing_url: fields.optionally_parsed("landing_url", |text| or_none(text, LandingUrl::parse)),
         code_days: fields.optional_number("code_days", 1..=3650),
         auto_renew: fields.optional_flag("auto_renew"),
+        hold_days: fields.optional_number("hold_days", 0..=3650),
+        event_types: fields
+            .optional_texts("event_types")
+            .and_then(|types| fields.judge("event_types", parse_event_types(types))),
         ..Change::default()
     };
     for (language, text) in fields.optional_members("share_texts").unwrap_or_default() {

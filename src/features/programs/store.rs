@@ -8,17 +8,24 @@ use crate::kernel::program::{DEFAULT, LandingUrl, Program, ProgramState, ShareTe
 use crate::{params, sql};
 
 sql! {
-    PROGRAM = "select slug, name, state, landing_url, code_days, auto_renew, share_texts from programs where slug = $1";
-    PROGRAMS = "select slug, name, state, landing_url, code_days, auto_renew, share_texts from programs
+    PROGRAM = "select slug, name, state, landing_url, code_days, auto_renew, share_texts, hold_days,
+                      event_types, sign_up_rules from programs where slug = $1";
+    PROGRAMS = "select slug, name, state, landing_url, code_days, auto_renew, share_texts, hold_days,
+                      event_types, sign_up_rules from programs
                 order by created_at, slug";
     LOCK = {
-        sqlite: "select slug, name, state, landing_url, code_days, auto_renew, share_texts
+        sqlite: "select slug, name, state, landing_url, code_days, auto_renew, share_texts, hold_days, event_types,
+                     sign_up_rules
                  from programs where slug = $1",
-        postgres: "select slug, name, state, landing_url, code_days, auto_renew, share_texts
+        postgres: "select slug, name, state, landing_url, code_days, auto_renew, share_texts, hold_days, event_types,
+                       sign_up_rules
                    from programs where slug = $1 for update",
     };
-    UPDATE = "update programs set name = $2, landing_url = $3, code_days = $4, auto_renew = $5, share_texts = $6
+    UPDATE = "update programs set name = $2, landing_url = $3, code_days = $4, auto_renew = $5, share_texts = $6,
+                  hold_days = $7, event_types = $8
               where slug = $1";
+    SET_SIGN_UP_RULES = "update programs set sign_up_rules = $2 where slug = $1";
+    SET_STATE = "update programs set state = $2 where slug = $1";
 }
 
 pub async fn program(db: &Db) -> Result<Program> {
@@ -48,8 +55,18 @@ pub async fn update(tx: &mut Tx<'_>, program: &Program) -> Result<()> {
         program.code_days,
         program.auto_renew,
         written(&program.share_texts),
+        program.hold_days,
+        serde_json::json!(program.event_types).to_string(),
     ];
     tx.run(&UPDATE, &values).await.map(drop)
+}
+
+pub async fn set_sign_up_rules(tx: &mut Tx<'_>, are_there: bool) -> Result<()> {
+    tx.run(&SET_SIGN_UP_RULES, &params![DEFAULT, are_there]).await.map(drop)
+}
+
+pub async fn set_state(tx: &mut Tx<'_>, state: ProgramState) -> Result<()> {
+    tx.run(&SET_STATE, &params![DEFAULT, state.word()]).await.map(drop)
 }
 
 fn present(row: Option<Row>) -> Result<Program> {
@@ -66,6 +83,10 @@ fn read(row: &Row) -> Result<Program> {
         code_days: row.get(4)?,
         auto_renew: row.get(5)?,
         share_texts: texts(row.get(6)?).ok_or_else(|| Error::inconsistent("programs", "share_texts", &slug))?,
+        hold_days: row.get(7)?,
+        event_types: serde_json::from_str(&row.get::<String>(8)?)
+            .map_err(|_| Error::inconsistent("programs", "event_types", &slug))?,
+        sign_up_rules: row.get(9)?,
         slug,
     })
 }

@@ -1,6 +1,6 @@
 //! Recording and listing referrals.
 
-use super::model::{Latest, Referee, Referrer, Status, View, Viewer};
+use super::model::{Decision, Held, Latest, Referee, Referrer, Status, View, Viewer};
 use super::store;
 use crate::app::App;
 use crate::config::Visibility;
@@ -12,7 +12,7 @@ use crate::features::outbox::model::Message;
 use crate::jobs::{self, Kind, Outcome};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{DecisionId, UserId};
 use crate::kernel::page::{Cursor, Page, PageRequest};
 use crate::kernel::time::Time;
 
@@ -47,12 +47,11 @@ pub fn asks_to_fold(referee: UserId) -> bool {
     referee.0.as_u128().is_multiple_of(FOLD_ONE_IN)
 }
 
-/// Counts a referral whose referee's address has passed.
-pub async fn confirm(tx: &mut Tx<'_>, referee: UserId, now: Time) -> Result<()> {
-    match store::confirm(tx, referee).await? {
-        Some(referrer) => outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await,
-        None => Ok(()),
-    }
+/// Counts a referral whose referee's address has passed, and says whether it did not count before.
+pub async fn confirm(tx: &mut Tx<'_>, referee: UserId, now: Time) -> Result<bool> {
+    let Some(referrer) = store::confirm(tx, referee).await? else { return Ok(false) };
+    outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await?;
+    Ok(true)
 }
 
 /// Tells others of a referral that was recorded, as part of the same unit of work.
@@ -62,6 +61,21 @@ pub async fn tell(tx: &mut Tx<'_>, referrer: UserId, referee: UserId, status: St
         Status::Confirmed => outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await,
         Status::Pending => Ok(()),
     }
+}
+
+/// How a referral stands, locked: it is decided about.
+pub async fn lock(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<Held>> {
+    store::lock(tx, referee).await
+}
+
+/// How a referral stands until the unit of work has ended; nothing for whoever came by themselves.
+pub async fn share(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<Held>> {
+    store::share(tx, referee).await
+}
+
+/// Notes what was decided of a referral that is locked.
+pub async fn decide(tx: &mut Tx<'_>, referee: UserId, decision: Decision, id: DecisionId) -> Result<()> {
+    store::decide(tx, referee, decision, id).await
 }
 
 /// A page of a referrer's referees, oldest first, as the viewer may see it. An unknown referrer has brought nobody.

@@ -2,7 +2,7 @@
 
 use crate::config::Visibility;
 use crate::kernel::email::mask;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{DecisionId, UserId};
 use crate::kernel::page::Cursor;
 use crate::kernel::time::Time;
 use crate::words;
@@ -38,6 +38,38 @@ words! {
         /// The referee's address must still be proven.
         Pending = "pending",
         Confirmed = "confirmed",
+    }
+}
+
+words! {
+    /// What a manager has decided of a referral.
+    pub enum Decision as "ReferralDecision" {
+        Approve = "approve",
+        /// What was granted for it is taken back, and nothing more is.
+        Deny = "deny",
+        /// What is granted for it stays pending.
+        Hold = "hold",
+    }
+}
+
+/// How a referral stands while a unit of work holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    pub referrer: UserId,
+    pub status: Status,
+    /// The last one; nothing is as approved.
+    pub decision: Option<Decision>,
+    pub decision_id: Option<DecisionId>,
+}
+
+impl Held {
+    /// Whether what is granted for it stays pending, whatever its hold.
+    pub fn waits(&self) -> bool {
+        self.status == Status::Pending || matches!(self.decision, Some(Decision::Deny | Decision::Hold))
+    }
+
+    pub fn is_denied(&self) -> bool {
+        self.decision == Some(Decision::Deny)
     }
 }
 

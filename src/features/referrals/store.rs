@@ -4,10 +4,12 @@
 //! begins at the nearest mark, and the total is the last mark's ordinal plus the rows behind it. Registrations only add
 //! rows; marks are set later, by a job.
 
-use super::model::{Latest, Referee, Referrer, Status};
+use uuid::Uuid;
+
+use super::model::{Decision, Held, Latest, Referee, Referrer, Status};
 use crate::db::{Db, Row, Tx};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{DecisionId, UserId};
 use crate::kernel::page::{Cursor, Page, PageRequest, Start};
 use crate::kernel::time::Time;
 use crate::{params, sql};
@@ -17,6 +19,15 @@ sql! {
               values ($1, $2, $3, $4, $5)";
     CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'
                returning referrer_id";
+    LOCK = {
+        sqlite: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1",
+        postgres: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1 for update",
+    };
+    SHARE = {
+        sqlite: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1",
+        postgres: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1 for share",
+    };
+    DECIDE = "update referrals set decision = $2, decision_id = $3 where referee_id = $1";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
     CAME_WITH = "select referrer_id, code_ordinal from referrals where referee_id = $1";
@@ -126,6 +137,31 @@ pub async fn insert(
 /// Whose referral counts now; nothing when there is none, or it counted before.
 pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<UserId>> {
     tx.row(&CONFIRM, &params![referee]).await?.map(|row| row.user(0)).transpose()
+}
+
+/// The referral of a referee, locked.
+pub async fn lock(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<Held>> {
+    tx.row(&LOCK, &params![referee]).await?.map(|row| held(&row)).transpose()
+}
+
+/// The referral of a referee, held beside others who only look.
+pub async fn share(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<Held>> {
+    tx.row(&SHARE, &params![referee]).await?.map(|row| held(&row)).transpose()
+}
+
+pub async fn decide(tx: &mut Tx<'_>, referee: UserId, decision: Decision, id: DecisionId) -> Result<()> {
+    tx.run(&DECIDE, &params![referee, decision.word(), id]).await.map(drop)
+}
+
+fn held(row: &Row) -> Result<Held> {
+    let decision: Option<String> = row.get(2)?;
+    let wrong = |word: String| Error::inconsistent("referrals", "decision", word);
+    Ok(Held {
+        referrer: row.user(0)?,
+        status: status(row, 1)?,
+        decision: decision.map(|word| Decision::parse(&word).ok_or_else(|| wrong(word))).transpose()?,
+        decision_id: row.get::<Option<Uuid>>(3)?.map(DecisionId),
+    })
 }
 
 pub async fn referrer_of(db: &Db, referee: UserId) -> Result<Option<Referrer>> {

@@ -192,6 +192,36 @@ impl FromRequestParts<Arc<App>> for ProgramWriter {
     }
 }
 
+/// Whoever may tell of payments: a manager whose token lets them act as one, or a program that may write.
+pub struct Payer {
+    pub actor: Actor,
+}
+
+impl Acts for Payer {
+    fn actor(&self) -> Actor {
+        self.actor
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Payer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let anonymous = anonymous(parts);
+        let actor = match caller.subject {
+            Subject::Person(user) => {
+                manage(&caller, user, app).await?;
+                anonymous.manager(user)
+            }
+            Subject::Program(client) => {
+                require(&caller, Scope::ProgramWrite).map(|()| anonymous.program(ClientId(client)))?
+            }
+        };
+        Ok(Self { actor })
+    }
+}
+
 async fn manage(caller: &Caller, user: UserId, app: &App) -> Result<(), Problem> {
     // Who is no manager learns that first: no scope would help.
     if !store::is_manager(&app.db, user).await? {

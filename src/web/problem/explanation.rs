@@ -81,6 +81,18 @@ pub fn explanation(refusal: Refusal) -> &'static str {
             "Messages are kept for 90 days, and some behind this `after` are gone. Compare what you have with the lists of the API, then begin without `after`."
         }
         R::ProgramNotFound => "There is one program, `default`.",
+        R::ProgramNotActive => "A manager activates a program that is paused; one that has ended takes no new events.",
+        R::RulesNotFound => "Versions are numbered from 1 without gaps; 0 stands for none.",
+        R::EventNotFound => "Nothing was told under this id. Events of nobody's referee are not kept.",
+        R::EventDiffers => "The external id was sent before with other fields. Give another event an id of its own.",
+        R::RefundExceeds => "Refunds of an event together are at most its amount; without one it is taken back once.",
+        R::RewardNotFound => "Nothing was granted under this id.",
+        R::ReferralNotFound => "The id is a referee's. Whoever came by themselves is none.",
+        R::ConflictOfInterest => "Another manager does it: you are the referrer, the referee or the holder.",
+        R::RewardState => "See its `state`, and what was decided of the referral; what it takes is in the documents.",
+        R::PayoutNotFound => "Nothing is paid under this id.",
+        R::PayoutState => "One that is open is paid or cancelled, once; lines of one that is paid are returned, once.",
+        R::InsufficientBalance => "What was taken back of other rewards counts against it, and what open payouts have.",
         R::ConsentNotFound => "You have allowed the client nothing, or have withdrawn it before.",
         R::SessionNotFound => "The session is somebody else's, has ended before, or was never there.",
         R::IdentityNotFound => "The identity is somebody else's, was unlinked before, or was never linked.",

@@ -92,8 +92,27 @@ pub struct RefereeView<'a> {
     pub counts: bool,
 }
 
-/// A person's link, their code and who came. Sends `csrf`, `action` (`make` or `revoke`), `shown`, `days` to
-/// `/share/code`.
+/// What a person has in one unit, written out.
+#[derive(Clone, Debug)]
+pub struct BalanceView {
+    pub unit: String,
+    pub pending: String,
+    pub available: String,
+    pub paid: String,
+}
+
+/// What a person got.
+#[derive(Clone, Debug)]
+pub struct RewardView {
+    /// With its unit.
+    pub amount: String,
+    /// Its state's word.
+    pub state: &'static str,
+    pub granted_at: Time,
+}
+
+/// A person's link, their code, who came and what it brought. Sends `csrf`, `action` (`make` or `revoke`), `shown`,
+/// `days` to `/share/code`.
 #[derive(Template)]
 #[template(path = "share.html")]
 pub struct SharePage<'a> {
@@ -117,6 +136,10 @@ pub struct SharePage<'a> {
     pub older: Option<&'a str>,
     /// Whether the latest referees are here.
     pub is_first: bool,
+    /// One for each unit.
+    pub balances: &'a [BalanceView],
+    /// The latest first.
+    pub rewards: &'a [RewardView],
 }
 
 /// Units of the picture for a day, and its height.

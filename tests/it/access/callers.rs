@@ -33,6 +33,8 @@ pub enum Asks {
     ProgramReader,
     /// A program's token with the scope to write.
     ProgramWriter,
+    /// A manager's token with the scope admin, or that of a program that may write.
+    Payer,
     /// A client: by its secret, or by its name if it is public.
     Client,
     /// A client, by its secret.
@@ -69,6 +71,9 @@ impl Asks {
             (["bearer", "machine", "oauth", "password"], Some("admin")) if ways["machine"] == ["program:read"] => {
                 Asks::ProgramReader
             }
+            (["bearer", "machine", "oauth", "password"], Some("admin")) if ways["machine"] == ["program:write"] => {
+                Asks::Payer
+            }
             (["bearer", "machine"], None) if ways["machine"] == ["program:write"] => Asks::ProgramWriter,
             (["bearer", "machine", "oauth", "password"], Some(scope)) if ways["machine"] == ["program:read"] => {
                 Asks::Reader(scope)
@@ -82,7 +87,7 @@ impl Asks {
     pub fn scope(self) -> Option<&'static str> {
         match self {
             Asks::Person(scope) | Asks::Reader(scope) => Some(scope),
-            Asks::Manager | Asks::ProgramReader => Some("admin"),
+            Asks::Manager | Asks::ProgramReader | Asks::Payer => Some("admin"),
             Asks::ProgramWriter => Some("program:write"),
             _ => None,
         }

@@ -20,8 +20,8 @@ use crate::support::servers::Smtp;
 
 /// Whether the statement alone registers somebody.
 async fn statement(app: &App, entry: &Entry) -> bool {
-    let Entry { actor, user, code, status, mail, tells, .. } = entry;
-    let beside = Beside { mail: mail.as_ref(), tells: *tells };
+    let Entry { actor, user, code, status, mail, tells, sign_up, .. } = entry;
+    let beside = Beside { mail: mail.as_ref(), tells: *tells, sign_up: *sign_up };
     let attempt = registration::register(&app.db, *actor, user, (code.as_ref(), *status), beside);
     matches!(attempt.await.expect("an answer"), Attempt::Written(_))
 }

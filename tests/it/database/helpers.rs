@@ -5,7 +5,7 @@ use std::time::Duration;
 use referral::db::{Db, Options, Sql, Value, Work, migrate};
 use referral::features::{
     accounts, audit, clients, codes, identities, links, mails, managers, oauth, outbox, participants, programs,
-    referrals, tokens, webhooks,
+    referrals, rewards, tokens, webhooks,
 };
 use referral::kernel::actor::Actor;
 use referral::kernel::error::{Refusal, Result};
@@ -39,6 +39,13 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/features/participants/store.rs", participants::store::STATEMENTS),
     ("src/features/programs/store.rs", programs::store::STATEMENTS),
     ("src/features/referrals/store.rs", referrals::store::STATEMENTS),
+    ("src/features/rewards/store/check.rs", rewards::store::check::STATEMENTS),
+    ("src/features/rewards/store/decisions.rs", rewards::store::decisions::STATEMENTS),
+    ("src/features/rewards/store/events.rs", rewards::store::events::STATEMENTS),
+    ("src/features/rewards/store/ledger.rs", rewards::store::ledger::STATEMENTS),
+    ("src/features/rewards/store/payouts.rs", rewards::store::payouts::STATEMENTS),
+    ("src/features/rewards/store/rewards.rs", rewards::store::rewards::STATEMENTS),
+    ("src/features/rewards/store/rules.rs", rewards::store::rules::STATEMENTS),
     ("src/features/tokens/store.rs", tokens::store::STATEMENTS),
     ("src/features/tokens/store/sessions.rs", tokens::store::sessions::STATEMENTS),
     ("src/features/webhooks/store/deliveries.rs", webhooks::store::deliveries::STATEMENTS),

@@ -28,6 +28,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("validate_code", "it writes nothing"),
     ("search_users", "it writes nothing"),
     ("test_webhook_endpoint", "it writes nothing"),
+    ("tell_events", "each item is known by its type and external id, and a client has one batch under way"),
     ("upsert_participants", "each item is known by its external id, and a client has one batch under way"),
 ];
 /// Those that end the session they are sent in: whoever comes later is not logged in any more.
@@ -169,6 +170,94 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
             let effect = "select count(*) from programs where name = 'Renamed'".to_owned();
             (test.manager(&name).await, template.replace("{program}", "default"), Some(body), effect)
         }
+        "activate_program" | "pause_program" | "end_program" => {
+            let (from, to) = match id {
+                "activate_program" => ("paused", "active"),
+                "pause_program" => ("active", "paused"),
+                _ => ("active", "ended"),
+            };
+            test.sql(&format!("update programs set state = '{from}'")).await;
+            let effect = format!("select count(*) from programs where state = '{to}'");
+            (test.manager(&name).await, template.replace("{program}", "default"), None, effect)
+        }
+        "make_rules" => {
+            let effect = "select count(*) from program_rules".to_owned();
+            (test.manager(&name).await, template.replace("{program}", "default"), Some(json!({"rules": []})), effect)
+        }
+        "tell_event" | "tell_refund" | "tell_refund_by_external_id" => {
+            test.sql("update programs set state = 'active'").await;
+            let host = host_of(&test.manager(&name).await).await;
+            let code = host.tell(&format!("referrer{name}"), json!({})).await.json()["code"].clone();
+            host.tell(&name, json!({"code": code})).await.expect(201);
+            let event = json!({"type": "purchase", "external_id": name, "participant": {"external_id": name},
+                "amount": 100, "unit": "EUR"});
+            if id == "tell_event" {
+                let effect = format!("select count(*) from events where external_id = '{name}'");
+                (host, template.to_owned(), Some(event), effect)
+            } else {
+                let told = host.post("/api/v1/events", &event).await.expect(201).json();
+                let path = template.replace("{event_id}", told["id"].as_str().expect("an id"));
+                let query = if path == template { format!("?external_id={name}&type=purchase") } else { String::new() };
+                let effect = format!("select count(*) from refunds where external_id = '{name}'");
+                let refund = json!({"external_id": name, "amount": 1, "reason": "refund"});
+                (host, format!("{path}{query}"), Some(refund), effect)
+            }
+        }
+        "approve_referral" | "deny_referral" | "hold_referral" | "adjust_balance" => {
+            let manager = test.manager(&name).await;
+            let host = host_of(&manager).await;
+            let code = host.tell(&format!("referrer{name}"), json!({})).await.json()["code"].clone();
+            let told = host.tell(&name, json!({"code": code})).await.expect(201).json();
+            let path = template.replace("{referee_id}", told["id"].as_str().expect("an id"));
+            let body = if id == "adjust_balance" {
+                json!({"holder": told["id"], "kind": "credit", "unit": "EUR", "amount": 1, "reason": "why"})
+            } else {
+                json!({"note": "why"})
+            };
+            (manager, path, Some(body), "select count(*) from decisions".to_owned())
+        }
+        "approve_reward" | "deny_reward" | "pay_reward" | "return_reward" => {
+            let manager = test.manager(&name).await;
+            let reward = reward(test, &manager, &name).await;
+            let before = match id {
+                "pay_reward" => &["approve"][..],
+                "return_reward" => &["approve", "pay"],
+                _ => &[],
+            };
+            for act in before {
+                manager.post(&format!("/api/v1/rewards/{reward}/{act}"), &json!({})).await.expect(200);
+            }
+            let effect = "select count(*) from decisions".to_owned();
+            let body = matches!(id, "deny_reward" | "pay_reward").then(|| json!({"reason": "why"}));
+            (manager, template.replace("{reward_id}", &reward), body, effect)
+        }
+        "make_payout" => {
+            let body = json!({"unit": "EUR"});
+            (test.manager(&name).await, template.to_owned(), Some(body), "select count(*) from payouts".to_owned())
+        }
+        "settle_payout" | "cancel_payout" | "return_payout_line" => {
+            let manager = test.manager(&name).await;
+            let reward = reward(test, &manager, &name).await;
+            // Payouts of others that wait for their lines would take it.
+            test.drain().await;
+            manager.post(&format!("/api/v1/rewards/{reward}/approve"), &json!({})).await.expect(200);
+            let payout = manager.post("/api/v1/payouts", &json!({"unit": "EUR"})).await.expect(202).json();
+            test.drain().await;
+            let payout = payout["id"].as_str().expect("an id").to_owned();
+            if id == "return_payout_line" {
+                manager.post(&format!("/api/v1/payouts/{payout}/paid"), &json!({})).await.expect(200);
+            }
+            let lines = manager.get(&format!("/api/v1/payouts/{payout}/lines.csv")).await.expect(200).text;
+            let line = lines.lines().nth(1).expect("a line").to_owned();
+            let path = template.replace("{payout_id}", &payout);
+            let path = path.replace("{holder_id}", line.split(',').next().expect("a holder"));
+            // What is done once is noted once.
+            let effect = "select count(*) from audit where subject_kind = 'payout'".to_owned();
+            (manager, path, None, effect)
+        }
+        "check_ledger" => {
+            (test.manager(&name).await, template.to_owned(), None, "select count(*) from ledger_checks".to_owned())
+        }
         "register_client" => {
             let manager = test.manager(&name).await;
             (manager, template.to_owned(), Some(client), clients(&format!("name = '{name}'")))
@@ -260,6 +349,19 @@ async fn prepare(test: &TestApp, smtp: &Smtp, id: &str, method: &Method, templat
 fn message_id(test: &TestApp) -> String {
     let id = if test.setup == Setup::Sqlite { "lower(hex(id))" } else { "id::text" };
     format!("select {id} from outbox order by outbox.id desc limit 1")
+}
+
+/// A reward that is pending.
+async fn reward(test: &TestApp, manager: &Client, name: &str) -> String {
+    test.sql("update programs set state = 'active'").await;
+    let rule = json!({"key": "all", "on": "purchase", "to": "referee", "fixed": 5, "unit": "EUR", "times": "every"});
+    manager.post("/api/v1/programs/default/rules", &json!({"rules": [rule]})).await.expect(201);
+    let host = host_of(manager).await;
+    let code = host.tell(&format!("referrer{name}"), json!({})).await.json()["code"].clone();
+    host.tell(name, json!({"code": code})).await.expect(201);
+    let event = json!({"type": "purchase", "external_id": name, "participant": {"external_id": name}});
+    let told = host.post("/api/v1/events", &event).await.expect(201).json();
+    told["rewards"][0]["id"].as_str().expect("an id").to_owned()
 }
 
 /// The token in the newest mail to an address.

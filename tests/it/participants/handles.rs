@@ -119,6 +119,7 @@ async fn a_drawn_handle_that_is_taken_is_followed_by_another(setup: Setup) {
         renewal: None,
         code_days: 365,
         tells: false,
+        sign_up: false,
         now: test.app().clock.now(),
     };
     let work: Work<Told, ()> = |tx, told| Box::pin(async move { people::upsert(tx, told).await.map(drop) });

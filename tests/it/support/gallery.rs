@@ -9,7 +9,8 @@ use referral::web::views::destination::Destination;
 use referral::web::views::language::Language;
 use referral::web::views::notes::{Alert, Notes};
 use referral::web::views::share::{
-    AccountPage, CodeView, DayView, Done, ErasePage, RefereeView, SessionView, ShareLink, SharePage, SignInView,
+    AccountPage, BalanceView, CodeView, DayView, Done, ErasePage, RefereeView, RewardView, SessionView, ShareLink,
+    SharePage, SignInView,
 };
 use referral::web::views::words::Words;
 use referral::web::views::{
@@ -215,10 +216,25 @@ fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() 
         total: 0,
         older: None,
         is_first: true,
+        balances: &[],
+        rewards: &[],
     };
     show!("share-new", false, SharePage { done: Some(Done::Registered), ..share });
     let full = SharePage { code: Some(code), days: &busy, referees: &few, total: 4, ..share };
     show!("share", false, SharePage { ..full });
+    let balance = |unit: &str, available: &str| BalanceView {
+        unit: unit.to_owned(),
+        pending: "12.34".to_owned(),
+        available: available.to_owned(),
+        paid: "1000.00".to_owned(),
+    };
+    let balances = [balance("EUR", "-4.01"), balance("A_LONG_NAME_OF_P", "10000000000000.00")];
+    let rewards = ["pending", "available", "paid", "denied"].map(|state| RewardView {
+        amount: "12.34 EUR".to_owned(),
+        state,
+        granted_at: joined_at,
+    });
+    show!("share-rewards", false, SharePage { balances: &balances, rewards: &rewards, ..full });
     let many = vec![referee("ivan", true); 20];
     let older = SharePage { referees: &many, total: 10_000, older: Some("AAAAAAAAADI"), is_first: false, ..full };
     show!("share-many", false, SharePage { ..older });

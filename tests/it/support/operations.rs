@@ -74,7 +74,7 @@ impl Operation {
             }
             "change_program" => vec![json!({
                 "name": "Friends", "landing_url": "https://shop.example.com/join", "code_days": 0, "auto_renew": true,
-                "share_texts": {"en": "Come along: {link}"},
+                "share_texts": {"en": "Come along: {link}"}, "hold_days": 30, "event_types": ["subscription"],
             })],
             "upsert_participant" => vec![
                 json!({
@@ -83,6 +83,23 @@ impl Operation {
                 }),
                 json!({"handle": "nobody1"}),
             ],
+            "make_rules" => vec![json!({"rules": 7})],
+            "tell_event" => vec![json!({
+                "program": "default", "type": "purchase", "external_id": "inv_1",
+                "participant": {"external_id": "nobody"}, "amount": 1000, "unit": "EUR", "occurred_at": null,
+                "properties": {"plan": "gold"},
+            })],
+            "tell_events" => vec![json!({"events": []})],
+            "tell_refund" | "tell_refund_by_external_id" => {
+                vec![json!({"external_id": "re_1", "amount": 100, "reason": "refund"})]
+            }
+            "approve_referral" | "deny_referral" | "hold_referral" => vec![json!({"note": "As it is"})],
+            "deny_reward" => vec![json!({"reason": "As it is"})],
+            "pay_reward" => vec![json!({"reference": "transfer 8817"})],
+            "make_payout" => vec![json!({"unit": "euros", "min_amount": 1000, "holders": ["nobody"]})],
+            "adjust_balance" => vec![json!({
+                "holder": "nobody", "kind": "credit", "unit": "EUR", "amount": 500, "reason": "As it is",
+            })],
             "upsert_participants" => vec![json!({"participants": []})],
             "create_webhook_endpoint" | "change_webhook_endpoint" => vec![json!({
                 "url": "https://10.0.0.1/hooks", "types": ["nothing"], "description": "The shop",
@@ -123,6 +140,13 @@ pub fn operations(user: &Client) -> Vec<Operation> {
                 method: method.to_uppercase().parse().expect("a method"),
                 template: template.clone(),
                 path: template
+                    .replace("{program}/pause", "other/pause")
+                    .replace("{program}/end", "other/end")
+                    .replace("{event_id}", "nobody")
+                    .replace("{referee_id}", "nobody")
+                    .replace("{reward_id}", "nobody")
+                    .replace("{payout_id}", "nobody")
+                    .replace("{holder_id}", "nobody")
                     .replace("{code}", code)
                     .replace("{referrer_id}", &user.id)
                     .replace("{client_id}", "nobody")

@@ -38,6 +38,7 @@ pub fn entry(name: &str, code: Option<InvitationKey>) -> Entry {
         mail: None,
         quiet: None,
         tells: false,
+        sign_up: false,
     }
 }
 

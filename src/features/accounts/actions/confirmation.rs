@@ -8,7 +8,7 @@ use crate::db::{Tx, Work};
 use crate::features::accounts::model::ReferralRules;
 use crate::features::accounts::store;
 use crate::features::mails::actions as mails;
-use crate::features::referrals;
+use crate::features::{referrals, rewards};
 use crate::idempotency::Sent;
 use crate::kernel::email::Email;
 use crate::kernel::error::{Refusal, Result};
@@ -59,7 +59,13 @@ async fn note(tx: &mut Tx<'_>, input: &Confirmation) -> Result<()> {
 /// locked the user: of proof and verdict that come at once the later sees the other.
 pub async fn count_referral(tx: &mut Tx<'_>, user: UserId, rules: ReferralRules, now: Time) -> Result<()> {
     match store::standing(tx, user).await? {
-        Some((proven, verdict)) if rules.count(proven, verdict) => referrals::actions::confirm(tx, user, now).await,
+        Some((proven, verdict)) if rules.count(proven, verdict) => {
+            if referrals::actions::confirm(tx, user, now).await? {
+                rewards::actions::release::confirmed(tx, user).await?;
+                rewards::actions::sign_ups::expect(tx, user, now).await?;
+            }
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -40,6 +40,8 @@ pub struct Told {
     pub code_days: i64,
     /// Whether others are told of the referral.
     pub tells: bool,
+    /// Whether a rule hears of referrals.
+    pub sign_up: bool,
     pub now: Time,
 }
 
@@ -75,11 +77,13 @@ impl Told {
     }
 
     /// What one statement writes of this one, if they are new: nothing where it takes more. Which code a handle stands
-    /// for, only the steps can tell.
+    /// for, only the steps can tell, and they tell rules of a referral.
     fn member<'a>(&'a self, user: &'a NewUser) -> Option<NewMember<'a>> {
         let brought_by = match self.brought {
             Brought::Unsaid => None,
-            Brought::By(InvitationKey::Code(key)) if !referrals::actions::asks_to_fold(self.id) => Some(key),
+            Brought::By(InvitationKey::Code(key)) if !(self.sign_up || referrals::actions::asks_to_fold(self.id)) => {
+                Some(key)
+            }
             Brought::By(_) | Brought::ByNonsense => return None,
         };
         let (code, life) = self.code.first(self.code_days)?;

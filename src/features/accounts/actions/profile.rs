@@ -13,7 +13,7 @@ use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::NewMail;
 use crate::features::outbox::model::Message;
 use crate::features::referrals::model::Referrer;
-use crate::features::{clients, codes, identities, outbox, referrals, tokens};
+use crate::features::{clients, codes, identities, outbox, referrals, rewards, tokens};
 use crate::idempotency::Sent;
 use crate::jobs::Kind;
 use crate::kernel::active_code::ActiveCode;
@@ -207,6 +207,7 @@ pub(super) async fn remove(tx: &mut Tx<'_>, user: UserId, warrant: &Warrant, now
     let Some(email_key) = store::erase(tx, user, warrant, now).await? else { return Ok(None) };
     outbox::actions::tell(tx, &Message::participant_erased(user, now)).await?;
     identities::actions::forget(tx, user).await?;
+    rewards::actions::events::forget_user(tx, user).await?;
     mails::forget_user(tx, user).await?;
     // Sessions last: what is announced should be committed at once, and the slot may have to be waited for.
     let version = codes::actions::end_all(tx, user, true).await?;

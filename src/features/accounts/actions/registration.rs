@@ -14,7 +14,7 @@ use crate::features::mails::actions::{self as mails, To};
 use crate::features::mails::model::NewMail;
 use crate::features::outbox::model::Message;
 use crate::features::referrals::model::Status;
-use crate::features::{codes, identities, outbox, referrals};
+use crate::features::{codes, identities, outbox, programs, referrals, rewards};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind};
 use crate::kernel::actor::{Actor, Who};
@@ -65,6 +65,8 @@ pub struct Entry {
     pub quiet: Option<Quiet>,
     /// Whether others are told of it.
     pub tells: bool,
+    /// Whether a rule hears of the referral, which counts at once.
+    pub sign_up: bool,
 }
 
 /// How a registration goes on when the address is somebody's.
@@ -79,11 +81,12 @@ pub struct Quiet {
 impl Entry {
     /// Whether one statement writes all of it. The fields are taken apart so that a new one has to be thought of here.
     fn is_plain(&self) -> bool {
-        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail: _, quiet, tells: _ } = self;
+        let Self { actor: _, user, code, renewal: _, arrival, check, status: _, mail, quiet, tells, sign_up } = self;
         // Which code a handle stands for, only the steps can tell.
         let by_handle = matches!(code, Some(InvitationKey::Handle(_)));
         let folds = code.is_some() && referrals::actions::asks_to_fold(user.id);
-        arrival.is_none() && !check && !folds && !by_handle && quiet.is_none()
+        let tells_twice = *sign_up && (mail.is_some() || *tells);
+        arrival.is_none() && !check && !folds && !by_handle && quiet.is_none() && !tells_twice
     }
 }
 
@@ -125,6 +128,7 @@ pub async fn register(
         _ => None,
     };
     let counts = ReferralRules::of(&app.config).count(email_proven, verdict);
+    let sign_up = code.is_some() && counts && programs::actions::current(app).await?.sign_up_rules;
     let entry = Entry {
         actor: sent.actor(),
         user: NewUser {
@@ -146,6 +150,7 @@ pub async fn register(
         mail,
         quiet,
         tells: outbox::actions::is_heard(app).await?,
+        sign_up,
     };
     let registered = Registered {
         id: entry.user.id,
@@ -153,7 +158,7 @@ pub async fn register(
         email: entry.user.email.clone(),
         password_hash: entry.user.password_hash.clone(),
     };
-    let (checks, mails, tells) = (entry.check, entry.mail.is_some(), entry.tells);
+    let (checks, mails, tells, sign_ups) = (entry.check, entry.mail.is_some(), entry.tells, entry.sign_up);
     let way = if entry.arrival.is_some() { "provider" } else { "password" };
     let referral = entry.code.is_some().then(|| entry.status.word());
     match sent.is_kept() {
@@ -168,7 +173,8 @@ pub async fn register(
     if disposable {
         app.metrics.verdict(verdict.word());
     }
-    for (_, kind) in [(checks, Kind::CheckEmail), (mails, Kind::SendMail)].into_iter().filter(|(asked, _)| *asked) {
+    let asked = [(checks, Kind::CheckEmail), (mails, Kind::SendMail), (sign_ups, Kind::SignUpEvent)];
+    for (_, kind) in asked.into_iter().filter(|(asked, _)| *asked) {
         app.work_to_do.ring(kind);
     }
     if tells {
@@ -237,9 +243,9 @@ async fn release(tx: &mut Tx<'_>, now: Time) -> Result<Vec<(UserId, Erased)>> {
 ///   one), where more is to be written than it writes, and where it wrote nothing, for only the steps can tell why.
 pub async fn write(db: &Db, entry: Entry) -> Result<()> {
     if entry.is_plain() {
-        let Entry { actor, user, code, status, mail, tells, .. } = &entry;
+        let Entry { actor, user, code, status, mail, tells, sign_up, .. } = &entry;
         let referral = (code.as_ref(), *status);
-        let beside = Beside { mail: mail.as_ref(), tells: *tells };
+        let beside = Beside { mail: mail.as_ref(), tells: *tells, sign_up: *sign_up };
         let attempt = store::registration::register(db, *actor, user, referral, beside).await?;
         if matches!(attempt, Attempt::Written(_)) {
             return Ok(());
@@ -308,5 +314,8 @@ pub(super) async fn refer(
 ) -> Result<UserId> {
     let held = codes::actions::hold(tx, key, renewal).await?;
     referrals::actions::record(tx, held, user.id, status, user.created_at).await?;
+    if status == Status::Confirmed {
+        rewards::actions::sign_ups::expect(tx, user.id, user.created_at).await?;
+    }
     Ok(held.owner)
 }

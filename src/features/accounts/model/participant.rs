@@ -1,49 +1,13 @@
 //! People whom a host's app has among its own accounts.
 
-use std::fmt;
-
-use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::email::Email;
+pub use crate::kernel::external_id::ExternalId;
 use crate::kernel::handle::InvitationKey;
 use crate::kernel::ids::UserId;
 use crate::kernel::name::Username;
 
-/// What a host's app calls one of its people: opaque, and kept as it was given.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ExternalId(String);
-
-/// Bytes of an external id.
-const MOST_ID: usize = 128;
 /// Characters of a language tag.
 const MOST_TAG: usize = 35;
-
-impl ExternalId {
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.is_empty() || text.len() > MOST_ID {
-            return Err("An external id has 1 to 128 bytes");
-        }
-        if text.contains('\0') {
-            return Err("An external id has no NUL character");
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What it is found by, also once it is erased.
-    pub fn hash(&self) -> ExternalIdHash {
-        ExternalIdHash::of(&self.0)
-    }
-}
-
-/// Hosts are told not to use addresses; some will.
-impl fmt::Debug for ExternalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ExternalId(…)")
-    }
-}
 
 /// A language tag (BCP 47), as far as its form goes.
 pub fn parse_language(text: &str) -> Result<String, &'static str> {

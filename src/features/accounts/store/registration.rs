@@ -47,6 +47,14 @@ macro_rules! registration {
 sql! {
     /// What most write: a row when it was written, none when the code is no good.
     REGISTER = { postgres: registration!(and "") };
+    /// The same, and the job of the sign-up's event.
+    REGISTER_AND_SIGN_UP = {
+        postgres: registration!(and ", work as (
+                insert into jobs (kind, subject, created_at, run_at, attempts)
+                select 'signup_event', $1::uuid::text, $7::bigint, $7::bigint, 0
+                from entrance, person where entrance.owner_id is not null
+            )"),
+    };
     /// The same, and whoever is told of it. $12 to $17 are a mail's, $18 is what its job is told; $19 to $21 are the
     /// ids of messages: of the account, of the referral, and of its counting. What is null is not written.
     REGISTER_AND_TELL = {
@@ -80,6 +88,8 @@ pub struct Beside<'a> {
     pub mail: Option<&'a NewMail>,
     /// Whether others are.
     pub tells: bool,
+    /// Whether a rule hears of the sign-up; not where anybody else is told.
+    pub sign_up: bool,
 }
 
 /// Makes an account, the referral, and the mail and the messages that tell of it, in one statement.
@@ -88,11 +98,12 @@ pub async fn register(
     actor: Actor,
     new: &NewUser,
     (code, status): (Option<&InvitationKey>, Status),
-    Beside { mail, tells }: Beside<'_>,
+    Beside { mail, tells, sign_up }: Beside<'_>,
 ) -> Result<Attempt> {
     let most = || values(new).into_iter().chain(params![code.map(InvitationKey::bytes), status.word()]);
     if mail.is_none() && !tells {
-        return db.attempt(actor, &REGISTER, |_| most().collect()).await;
+        let statement = if sign_up { &REGISTER_AND_SIGN_UP } else { &REGISTER };
+        return db.attempt(actor, statement, |_| most().collect()).await;
     }
     let told = mail.map(|mail| serde_json::to_string(&mail.told)).transpose();
     let told = told.map_err(|error| Error::Internal(format!("a mail's job: {error}")))?;

@@ -34,6 +34,19 @@ words! {
         ClientSecretReplaced = "client_secret_replaced",
         ClientRemoved = "client_removed",
         ProgramChanged = "program_changed",
+        ReferralApproved = "referral_approved",
+        ReferralDenied = "referral_denied",
+        ReferralHeld = "referral_held",
+        RewardApproved = "reward_approved",
+        RewardDenied = "reward_denied",
+        RewardPaid = "reward_paid",
+        RewardReturned = "reward_returned",
+        BalanceCredited = "balance_credited",
+        BalanceDebited = "balance_debited",
+        PayoutMade = "payout_made",
+        PayoutPaid = "payout_paid",
+        PayoutCancelled = "payout_cancelled",
+        PayoutLineReturned = "payout_line_returned",
         KeyMade = "key_made",
         KeyRetired = "key_retired",
         KeysResealed = "keys_resealed",
@@ -68,6 +81,10 @@ words! {
         User = "user",
         Client = "client",
         Program = "program",
+        /// By the referee's id.
+        Referral = "referral",
+        Reward = "reward",
+        Payout = "payout",
         Key = "key",
         List = "list",
         Endpoint = "endpoint",
@@ -104,6 +121,10 @@ words! {
         Url = "url",
         Types = "types",
         Description = "description",
+        HoldDays = "hold_days",
+        EventTypes = "event_types",
+        State = "state",
+        Rules = "rules",
     }
 }
 
@@ -138,6 +159,8 @@ pub enum Event {
     ClientRemoved(Uuid),
     /// By its slug.
     ProgramChanged(&'static str, Vec<Part>),
+    /// Of a referral, a reward or somebody's balance.
+    Decided(Action, SubjectKind, Uuid),
     /// By its name.
     KeyMade(String),
     KeyRetired(String),
@@ -226,6 +249,7 @@ impl Event {
             Self::ClientSecretReplaced(_) => Action::ClientSecretReplaced,
             Self::ClientRemoved(_) => Action::ClientRemoved,
             Self::ProgramChanged(..) => Action::ProgramChanged,
+            Self::Decided(action, ..) => *action,
             Self::KeyMade(_) => Action::KeyMade,
             Self::KeyRetired(_) => Action::KeyRetired,
             Self::KeysResealed(_) => Action::KeysResealed,
@@ -261,6 +285,7 @@ impl Event {
             | Self::ClientSecretReplaced(client)
             | Self::ClientRemoved(client) => (SubjectKind::Client, Some(client.to_string())),
             Self::ProgramChanged(slug, _) => (SubjectKind::Program, Some((*slug).to_owned())),
+            Self::Decided(_, kind, id) => (*kind, Some(id.to_string())),
             Self::KeyMade(kid) | Self::KeyRetired(kid) => (SubjectKind::Key, Some(kid.clone())),
             Self::KeysResealed(_) => (SubjectKind::Key, None),
             Self::PeopleImported(_) => (SubjectKind::User, None),

@@ -18,8 +18,9 @@ use crate::features::managers::model::{AccountState, Clicks, Details, Filter, Pe
 use crate::features::managers::store;
 pub use crate::features::managers::store::{ReferralLine, UserLine};
 use crate::features::referrals::model::Referrer;
+use crate::features::rewards::model::event::{Balance, Reward, WantedRewards};
 use crate::features::tokens::model::Session;
-use crate::features::{codes, identities, referrals, tokens};
+use crate::features::{codes, identities, referrals, rewards, tokens};
 use crate::kernel::active_code::ActiveCode;
 use crate::kernel::actor::Actor;
 use crate::kernel::error::{Refusal, Result};
@@ -29,7 +30,7 @@ use crate::kernel::time::Time;
 
 /// Rows of a file that are in memory at a time.
 pub const PART: i64 = 1000;
-/// Codes, mails, referees and lines of the audit that an export has.
+/// Codes, mails, referees, rewards and lines of the audit that an export has.
 const MOST_EXPORTED: i64 = 10_000;
 /// Codes and mails that a profile has.
 const MOST_SHOWN: i64 = 50;
@@ -130,6 +131,10 @@ pub struct Export {
     pub referees: Vec<(UserId, Time, String)>,
     /// What they have done with what is noted, and what was done to them: the latest ten thousand.
     pub noted: Vec<Chained>,
+    /// What they have, by unit.
+    pub balances: Vec<Balance>,
+    /// What they got, the latest ten thousand.
+    pub rewards: Vec<Reward>,
 }
 
 /// All that is kept of oneself, as often as that may be asked.
@@ -163,11 +168,14 @@ async fn export(app: &App, user: UserId) -> Result<Export> {
         before: Uuid::max(),
         size: MOST_EXPORTED,
     };
+    let of_user = WantedRewards { holder: Some(user), state: None };
     Ok(Export {
         at: app.clock.now(),
         profile,
         referees: store::referees(&app.db, user, MOST_EXPORTED).await?,
         noted: audit::actions::list(app, wanted).await?.0,
+        balances: rewards::actions::lists::balances(app, user).await?,
+        rewards: rewards::actions::lists::rewards(app, of_user, Uuid::max(), MOST_EXPORTED).await?.0,
     })
 }
 

@@ -16,6 +16,7 @@ use super::user;
 use crate::app::App;
 use crate::features::managers::actions;
 use crate::features::referrals::model::Status;
+use crate::features::rewards::api::{BalanceOut, RewardOut};
 use crate::features::tokens::caller::{Manager, Person, need};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::time::Time;
@@ -53,6 +54,10 @@ pub struct Export {
     account: PersonProfile,
     /// Whom the person brought, oldest first: the first 10,000. `GET /me/referrals` has all, with names.
     referees: Vec<ExportedReferee>,
+    /// What the person has, by unit.
+    balances: Vec<BalanceOut>,
+    /// What the person got, the newest first: the latest 10,000.
+    rewards: Vec<RewardOut>,
     /// What is noted about the account, the newest first: the latest 10,000.
     audit: Vec<AuditEntry>,
 }
@@ -67,6 +72,8 @@ impl Export {
             exported_at: export.at,
             account: PersonProfile::of(app, export.profile).without_addresses_of_others(),
             referees: export.referees.into_iter().map(referee).collect::<Result<_>>()?,
+            balances: export.balances.into_iter().map(BalanceOut::from).collect(),
+            rewards: export.rewards.into_iter().map(RewardOut::from).collect(),
             audit: export.noted.into_iter().map(AuditEntry::from).collect(),
         })
     }

@@ -1,15 +1,9 @@
 //! Lists as files (RFC 4180), for managers: read and sent part by part, however long they are.
 
-use std::io;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream;
-use utoipa::IntoParams;
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -18,25 +12,15 @@ use super::exports;
 use crate::app::App;
 use crate::features::audit::model::List;
 use crate::features::managers::actions::{self, ReferralLine, UserLine};
-use crate::features::managers::model::safe_cell;
 use crate::features::tokens::caller::Manager;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::Result;
 use crate::problems;
+use crate::web::csv::{FileQuery, file, safe_cell, written};
 use crate::web::extract::Query;
 use crate::web::problem::Problem;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().merge(exports::others()).routes(routes!(users)).routes(routes!(referrals))
-}
-
-/// How a file is to be.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what the handlers read")]
-struct FileQuery {
-    /// Begin with a byte order mark, by which Excel knows UTF-8.
-    #[param(default = false, example = false, required = false)]
-    excel: bool,
 }
 
 const USERS: [&str; 11] = [
@@ -127,52 +111,4 @@ fn referral_line(line: &ReferralLine) -> Vec<String> {
         line.status.clone(),
         line.joined_at.to_string(),
     ]
-}
-
-/// Lines as RFC 4180 has them.
-fn written(lines: impl Iterator<Item = Vec<String>>) -> Result<Bytes> {
-    let broken = |error: &dyn std::fmt::Display| Error::Internal(format!("cannot write a line: {error}"));
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    for line in lines {
-        writer.write_record(&line).map_err(|error| broken(&error))?;
-    }
-    writer.into_inner().map(Bytes::from).map_err(|error| broken(&error))
-}
-
-/// A file that is read part by part, as its receiver takes it: the next part is read when the one before is sent.
-fn file<K, F>(
-    name: &'static str,
-    excel: bool,
-    heading: &[&str],
-    first: K,
-    part: impl Fn(K) -> F + Clone + Send + 'static,
-) -> Result<Response>
-where
-    K: Send + 'static,
-    F: Future<Output = Result<(Bytes, Option<K>)>> + Send,
-{
-    let mut begin = if excel { b"\xEF\xBB\xBF".to_vec() } else { Vec::new() };
-    begin.extend(written(std::iter::once(heading.iter().map(|cell| (*cell).to_owned()).collect()))?);
-    let parts = stream::unfold((Some(Bytes::from(begin)), Some(first)), move |(begin, behind)| {
-        let part = part.clone();
-        async move {
-            if let Some(begin) = begin {
-                return Some((Ok(begin), (None, behind)));
-            }
-            match part(behind?).await {
-                Ok((_, None)) => None,
-                Ok((lines, next)) => Some((Ok(lines), (None, next))),
-                Err(error) => {
-                    // What was sent cannot be taken back: the receiver sees that the end is missing.
-                    tracing::warn!(%error, file = name, "a list could not be read to its end");
-                    Some((Err(io::Error::other("the list could not be read to its end")), (None, None)))
-                }
-            }
-        }
-    });
-    let headers = [
-        (CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-    ];
-    Ok((headers, Body::from_stream(parts)).into_response())
 }

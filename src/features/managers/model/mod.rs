@@ -1,4 +1,4 @@
-//! People as those who run the program see them, and cells of files that spreadsheets open.
+//! People as those who run the program see them.
 
 pub mod inventory;
 
@@ -132,55 +132,9 @@ impl PeopleCursor {
     }
 }
 
-/// A text as a spreadsheet may show it: one that would be taken for a formula gets an apostrophe before it. Blanks at
-/// its beginning hide nothing. In many languages a spreadsheet divides lines at semicolons, and then our quotes hide no
-/// end of a cell: so what follows something that may be one is looked at likewise. For texts only: a number keeps its
-/// sign.
-pub fn safe_cell(text: &str) -> String {
-    let formula = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r');
-    let is_one = |text: &str| {
-        let first = text.chars().find(|c| formula(*c) || !(c.is_whitespace() || c.is_control()));
-        first.is_some_and(formula)
-    };
-    let mut safe = String::from(if is_one(text) { "'" } else { "" });
-    for (at, part) in text.split_inclusive([';', '\t', '\r', '\n']).enumerate() {
-        // Of doubled quotes a spreadsheet takes some away.
-        let seen = part.trim_start_matches(|c: char| c == '"' || c.is_whitespace());
-        if at > 0 && is_one(seen) {
-            safe.push('\'');
-        }
-        safe.push_str(part);
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_spreadsheet_would_take_for_a_formula_is_a_text() {
-        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\u{a0}\u{3000}=1", "\t", "  \rx", "\0=1"] {
-            assert_eq!(safe_cell(formula), format!("'{formula}"));
-        }
-        // Where lines are divided at semicolons, each part may be a cell.
-        for (text, safe) in [
-            ("\n-2+3", "'\n'-2+3"),
-            ("\t=1", "'\t'=1"),
-            ("\r=1", "'\r'=1"),
-            ("olga;=1+1", "olga;'=1+1"),
-            ("olga; \"=1\";@x", "olga;' \"=1\";'@x"),
-            ("olga\n+1;2", "olga\n'+1;2"),
-            ("=1;-2", "'=1;'-2"),
-        ] {
-            assert_eq!(safe_cell(text), safe);
-        }
-        for text in
-            ["", " ", "olga", "a=1", "olga@example.com", "'=1", "1-2", " a\t", "a;b;", "a\n b", "ольга", "\u{ff1d}1"]
-        {
-            assert_eq!(safe_cell(text), text);
-        }
-    }
 
     #[test]
     fn a_search_is_by_id_or_by_the_form_in_which_names_are_compared() {

@@ -5,14 +5,16 @@ use std::time::Duration;
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
+use uuid::Uuid;
 
 use super::{Halted, answer, logged_in, sent};
 use crate::features::codes::actions::Wanted;
 use crate::features::codes::model::{OwnedCode, State};
 use crate::features::links::actions::clicks;
 use crate::features::links::model::Days;
+use crate::features::rewards::model::event::WantedRewards;
 use crate::features::tokens::model::BrowserSession;
-use crate::features::{codes, links, referrals};
+use crate::features::{codes, links, referrals, rewards};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::page::Cursor;
 use crate::kernel::parameters::Parameters;
@@ -20,7 +22,9 @@ use crate::web::browser::Browser;
 use crate::web::pages::retry;
 use crate::web::problem::{Problem, status};
 use crate::web::views::notes::Alert;
-use crate::web::views::share::{CodeView, DayView, Done, Life, RefereeView, ShareLink, SharePage};
+use crate::web::views::share::{
+    BalanceView, CodeView, DayView, Done, Life, RefereeView, RewardView, ShareLink, SharePage,
+};
 use crate::web::visitor::ProtectedForm;
 
 /// Referees on a page.
@@ -73,6 +77,20 @@ async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, se
         counts: referee.status == referrals::model::Status::Confirmed,
     });
     let older = people.older.map(|cursor| cursor.to_string());
+    let decimal = words.share.decimal;
+    let balances = rewards::actions::lists::balances(app, user).await?;
+    let balances = balances.into_iter().map(|balance| {
+        let [pending, available, paid] =
+            [balance.pending, balance.available, balance.paid].map(|amount| balance.unit.written(amount, decimal));
+        BalanceView { unit: balance.unit.as_str().to_owned(), pending, available, paid }
+    });
+    let wanted = WantedRewards { holder: Some(user), state: None };
+    let latest = rewards::actions::lists::rewards(app, wanted, Uuid::max(), SIZE).await?.0;
+    let got = latest.into_iter().map(|reward| RewardView {
+        amount: format!("{} {}", reward.unit.written(reward.standing.amount.into(), decimal), reward.unit.as_str()),
+        state: reward.standing.state.word(),
+        granted_at: reward.granted_at,
+    });
     let view = SharePage {
         words,
         csrf: &browser.visitor.csrf(),
@@ -88,6 +106,8 @@ async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, se
         total: people.total,
         older: older.as_deref(),
         is_first: seen.before.is_none(),
+        balances: &balances.collect::<Vec<_>>(),
+        rewards: &got.collect::<Vec<_>>(),
     };
     browser.page(status, &view)
 }

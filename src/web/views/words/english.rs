@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::share::ShareWords;
+use super::share::{ShareWords, reward_state};
 use super::{Words, civil, month, span};
 use crate::kernel::mail::MailKind;
 use crate::kernel::scope::Scope;
@@ -364,6 +364,12 @@ const SHARE: ShareWords = ShareWords {
     waits: "In progress",
     latest: "The latest",
     older: "Older",
+
+    rewards: "What it brought",
+    rewards_hint: "What is pending becomes available after a while, unless a purchase is given back.",
+    unit: "Unit",
+    reward_state: |state| reward_state(state, ["Pending", "Available", "Paid", "Taken back"]),
+    decimal: '.',
 
     who: "Who you are here",
     no_email: "none",

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::share::ShareWords;
+use super::share::{ShareWords, reward_state};
 use super::{Words, civil, month, russian_mails, span};
 use crate::kernel::scope::Scope;
 use crate::web::views::Message;
@@ -305,6 +305,11 @@ const SHARE: ShareWords = ShareWords {
     waits: "В процессе",
     latest: "Последние",
     older: "Раньше",
+    rewards: "Что это принесло",
+    rewards_hint: "То, что ожидает, становится доступным позже, если покупку не вернут.",
+    unit: "Единица",
+    reward_state: |state| reward_state(state, ["Ожидает", "Доступно", "Выплачено", "Отменено"]),
+    decimal: ',',
 
     who: "Кто вы здесь",
     no_email: "нет",

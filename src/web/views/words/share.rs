@@ -3,6 +3,16 @@
 use super::Around;
 use crate::web::views::share::Done;
 
+/// Of four texts that for a reward of this state.
+pub fn reward_state(state: &str, [pending, available, paid, taken_back]: [&'static str; 4]) -> &'static str {
+    match state {
+        "pending" => pending,
+        "available" => available,
+        "paid" => paid,
+        _ => taken_back,
+    }
+}
+
 /// The texts of one language.
 pub struct ShareWords {
     // On each of the pages.
@@ -62,6 +72,15 @@ pub struct ShareWords {
     pub waits: &'static str,
     pub latest: &'static str,
     pub older: &'static str,
+
+    // What it brought.
+    pub rewards: &'static str,
+    pub rewards_hint: &'static str,
+    pub unit: &'static str,
+    /// By its word.
+    pub reward_state: fn(&str) -> &'static str,
+    /// Between whole units and their parts.
+    pub decimal: char,
 
     // The account.
     pub who: &'static str,

@@ -16,7 +16,7 @@ const PEOPLE: &str = "src/features/managers/actions/mod.rs";
 const SEALING: &str = "src/crypto/sealing.rs";
 const SESSIONS: &str = "src/features/tokens/store/sessions.rs";
 const IDENTITIES: &str = "src/features/identities/actions.rs";
-const CELLS: &str = "src/features/managers/model/mod.rs";
+const CELLS: &str = "src/web/csv.rs";
 
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -186,14 +186,14 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a-formula-stays-one",
         file: CELLS,
         swap: Code("first.is_some_and(formula)", "false"),
-        tests: Unit(&["features::managers::model::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
+        tests: Unit(&["web::csv::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
         why: "a name runs a program on a manager's machine",
     },
     Mutant {
         name: "cells-behind-semicolons-run",
         file: CELLS,
         swap: Code("at > 0 && is_one(seen)", "false"),
-        tests: Unit(&["features::managers::model::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
+        tests: Unit(&["web::csv::tests::what_a_spreadsheet_would_take_for_a_formula_is_a_text"]),
         why: "where lines are divided at semicolons a name runs a program",
     },
 ];

@@ -10,6 +10,7 @@ mod participants;
 mod people;
 mod registration;
 mod retries;
+mod rewards;
 mod running;
 mod sign_in;
 mod tokens;
@@ -29,6 +30,7 @@ pub const TOPICS: &[Topic] = &[
     Topic { name: "sign-in", mutants: sign_in::MUTANTS },
     Topic { name: "managing", mutants: managing::MUTANTS },
     Topic { name: "running", mutants: running::MUTANTS },
+    Topic { name: "rewards", mutants: rewards::MUTANTS },
     Topic { name: "retries", mutants: retries::MUTANTS },
     Topic { name: "keep", mutants: keep::MUTANTS },
     Topic { name: "webhooks", mutants: webhooks::MUTANTS },

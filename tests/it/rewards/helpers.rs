@@ -1,0 +1,112 @@
+//! A shop with rules, a referrer and a referee.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::app::{Setup, TestApp};
+use crate::support::client::{Answer, Client};
+use crate::support::host::host_with;
+use crate::support::oauth::{Registered, text};
+
+pub const EVENTS: &str = "/api/v1/events";
+pub const RULES: &str = "/api/v1/programs/default/rules";
+
+/// A tenth of each purchase for the referrer, in euros.
+pub fn share() -> Value {
+    json!({"key": "share", "on": "purchase", "to": "referrer", "percent_bp": 1000, "event_unit": "EUR",
+        "times": "every"})
+}
+
+/// Five hundred points for the referee's first purchase.
+pub fn welcome() -> Value {
+    json!({"key": "welcome", "on": "purchase", "to": "referee", "fixed": 500, "unit": "POINTS", "times": "first"})
+}
+
+/// A shop whose back end tells of people and events.
+pub struct Shop {
+    pub test: TestApp,
+    pub manager: Client,
+    pub host: Client,
+    client: Registered,
+    /// Whom the referrer is, by our id.
+    pub referrer: String,
+    pub referee: String,
+}
+
+impl Shop {
+    /// With olga, who has brought ivan.
+    pub async fn open(setup: Setup, rules: &[Value]) -> Self {
+        Self::of(setup.start().await, rules).await
+    }
+
+    pub async fn of(test: TestApp, rules: &[Value]) -> Self {
+        let manager = test.manager("manager").await;
+        let (client, host) = host_with(&manager, json!({})).await;
+        if !rules.is_empty() {
+            manager.post(RULES, &json!({"rules": rules})).await.expect(201);
+        }
+        let olga = host.tell("olga", json!({})).await.expect(201).json();
+        let ivan = host.tell("ivan", json!({"code": olga["code"]})).await.expect(201).json();
+        let id = |person: &Value| person["id"].as_str().expect("an id").to_owned();
+        Self { test, manager, host, client, referrer: id(&olga), referee: id(&ivan) }
+    }
+
+    /// Lets time pass: whoever calls gets another token, for theirs live shorter.
+    pub async fn pass(&mut self, by: Duration) {
+        self.test.move_clock(by);
+        self.manager = self.test.client().logged_in("manager").await;
+        let given = self.client.call("/oauth/token", &[("grant_type", "client_credentials")]).await.expect(200).json();
+        self.host = Client::new(&self.host.base).with_token(text(&given, "access_token"));
+    }
+
+    /// Tells of a purchase of ivan's, in euros.
+    pub async fn purchase(&self, external: &str, amount: i64) -> Answer {
+        self.host.post(EVENTS, &purchase("ivan", external, amount)).await
+    }
+
+    /// Tells of a refund by the host's own ids.
+    pub async fn refund(&self, event: &str, external: &str, amount: Option<i64>) -> Answer {
+        let path = format!("{EVENTS}/refunds?external_id={event}&type=purchase");
+        let body = json!({"external_id": external, "amount": amount, "reason": "refund"});
+        self.host.post(&path, &body).await
+    }
+
+    /// Pending, available and paid of somebody in a unit, by the ledger's rows.
+    pub async fn balance(&self, holder: &str, unit: &str) -> (i64, i64, i64) {
+        let mut balance = (0, 0, 0);
+        let mut path = format!("/api/v1/ledger?holder={holder}");
+        loop {
+            let ledger = self.host.get(&path).await.expect(200).json();
+            for entry in ledger["items"].as_array().expect("items").iter().filter(|entry| entry["unit"] == unit) {
+                let amount = entry["amount"].as_i64().expect("an amount");
+                for (side, sign) in [("from", -1), ("to", 1)] {
+                    match entry[side].as_str().expect("an account") {
+                        "pending" => balance.0 += sign * amount,
+                        "available" => balance.1 += sign * amount,
+                        "paid" => balance.2 += sign * amount,
+                        other => assert_eq!(other, "issued"),
+                    }
+                }
+            }
+            let Some(cursor) = ledger["next_cursor"].as_str() else { return balance };
+            path = format!("/api/v1/ledger?holder={holder}&cursor={cursor}");
+        }
+    }
+
+    /// That every reward, balance and mark is what its rows come to.
+    pub async fn adds_up(&self) {
+        let found = referral::features::rewards::actions::check::run(self.test.app()).await.expect("a check");
+        assert_eq!(found.faults, []);
+    }
+}
+
+/// Releases what is due, and says how many rewards that were.
+pub async fn release(shop: &Shop) -> usize {
+    referral::features::rewards::actions::release::release(shop.test.app()).await.expect("a release")
+}
+
+pub fn purchase(participant: &str, external: &str, amount: i64) -> Value {
+    json!({"type": "purchase", "external_id": external, "participant": {"external_id": participant},
+        "amount": amount, "unit": "EUR"})
+}

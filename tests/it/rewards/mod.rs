@@ -1,0 +1,15 @@
+//! Events, what the rules give for them, what refunds take back, and the ledger.
+
+mod check;
+mod decisions;
+mod events;
+mod helpers;
+mod kills;
+mod ledger;
+mod model;
+mod payouts;
+mod races;
+mod random;
+mod refunds;
+mod rules;
+mod sign_ups;
