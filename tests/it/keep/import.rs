@@ -191,7 +191,6 @@ async fn each_row_that_cannot_come_is_named_and_the_rest_is_as_it_was(setup: Set
     serving.client().register("latest", Some("ABCDEFGH1236")).await.expect(404);
     serving.client().register("last", Some("ABCDEFGH1235")).await.expect(201);
     serving.stop().well();
-    operator.run(&["backup", "after.backup"]).well();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use crate::support::app::{Setup, eventually};
 use crate::support::client::PASSWORD;
 use crate::support::operator::{connect, operator, sql, texts};
 use crate::support::process::{Running, Serving};
+use crate::support::thorough;
 
 on_both_engines!(migrating_twice_applies_everything_once);
 async fn migrating_twice_applies_everything_once(setup: Setup) {
@@ -102,6 +103,29 @@ async fn a_migration_that_is_killed_midway_is_done_by_the_next(setup: Setup) {
     let newest = migrate::newest();
     assert_eq!(operator.run(&["migrate"]).well().stdout, format!("schema {newest}; {newest} step(s) applied\n"));
     operator.serve().client().signed_up("somebody").await;
+}
+
+/// At each table that the steps make: one of its name, which nobody else sees yet, stands there until it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_is_killed_at_any_table_is_done_by_the_next() {
+    // That one is SQLite's.
+    let tables = migrate::tables().into_iter().filter(|table| *table != "token_families_2");
+    for table in tables.step_by(if thorough() { 1 } else { 11 }) {
+        let operator = operator(Setup::Postgres).await;
+        let (client, connection) = connect(&operator).await;
+        tokio::spawn(connection);
+        client.batch_execute(&format!("begin; create table {table} (id bigint)")).await.expect("a table");
+        let mut migrating = operator.start(&["migrate"]);
+        let waiting = "select pid::text from pg_stat_activity \
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        eventually("it is in the middle", || async { texts(&operator, waiting).await.len() == 1 }).await;
+        migrating.signal("KILL");
+        assert_eq!(migrating.wait().code, None, "{table}");
+        client.batch_execute("rollback").await.expect("the table is gone");
+        let newest = migrate::newest();
+        let said = operator.run(&["migrate"]).well().stdout;
+        assert_eq!(said, format!("schema {newest}; {newest} step(s) applied\n"), "{table}");
+    }
 }
 
 on_both_engines!(a_newer_schema_is_left_alone);
