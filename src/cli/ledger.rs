@@ -21,6 +21,7 @@ pub async fn run(app: &App, command: Ledger) -> Result<(), String> {
             FaultKind::Reward => "the reward is not what its rows come to",
             FaultKind::Balance => "the holder has less than there can be",
             FaultKind::Mark => "the holder's last mark is not what the rows up to it come to",
+            FaultKind::Budget => "the budget has given something else than the rewards that it covers come to",
             FaultKind::PayoutLine => "the line of a payout is not what its rows come to",
             FaultKind::Adjustment => "the credit or debit and its decision are not of one mind",
         };

@@ -45,6 +45,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("decisions", include_str!("../../migrations/0018_decisions.sql")),
     ("payouts", include_str!("../../migrations/0019_payouts.sql")),
     ("sign_ups", include_str!("../../migrations/0020_sign_ups.sql")),
+    ("budgets", include_str!("../../migrations/0021_budgets.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -23,6 +23,7 @@ pub mod precis;
 pub mod program;
 pub mod scope;
 pub mod time;
+pub mod unit;
 pub mod verdict;
 pub mod version;
 pub mod words;

@@ -1,5 +1,7 @@
 //! What managers set of a referral program, as every node has it in memory.
 
+use std::collections::BTreeMap;
+
 use url::{Host, Url};
 
 use crate::words;
@@ -33,6 +35,8 @@ pub struct Program {
     pub hold_days: i64,
     /// What hosts may tell of beside purchases.
     pub event_types: Vec<String>,
+    /// How much it gives in each unit; in those that are not here, as much as rules say.
+    pub budgets: BTreeMap<String, i64>,
     /// Whether a rule in force is about sign-ups.
     pub sign_up_rules: bool,
 }

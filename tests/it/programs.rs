@@ -16,7 +16,7 @@ async fn a_program_is_there_from_the_start_and_managers_change_it(setup: Setup) 
     let manager = test.manager("manager").await;
     let first = json!({
         "slug": "default", "name": "Referral program", "state": "active", "landing_url": null, "code_days": 365,
-        "auto_renew": true, "share_texts": {"en": null, "ru": null}, "hold_days": 30, "event_types": [],
+        "auto_renew": true, "share_texts": {"en": null, "ru": null}, "hold_days": 30, "event_types": [], "budgets": {},
     });
     assert_eq!(manager.get(DEFAULT).await.expect(200).json(), first);
     assert_eq!(manager.get("/api/v1/programs").await.expect(200).json(), json!({"items": [first]}));
@@ -29,7 +29,7 @@ async fn a_program_is_there_from_the_start_and_managers_change_it(setup: Setup) 
     let changed = json!({
         "slug": "default", "name": "Friends", "state": "active", "landing_url": "https://shop.example.com/join?a=1",
         "code_days": 30, "auto_renew": false, "share_texts": {"en": null, "ru": russian},
-        "hold_days": 0, "event_types": ["subscription", "trial_2"],
+        "hold_days": 0, "event_types": ["subscription", "trial_2"], "budgets": {},
     });
     assert_eq!(manager.patch(DEFAULT, &change).await.expect(200).json(), changed);
     assert_eq!(manager.get(DEFAULT).await.expect(200).json(), changed);
@@ -61,6 +61,9 @@ async fn a_program_is_there_from_the_start_and_managers_change_it(setup: Setup) 
         ("share_texts", json!({"en": 1})),
         ("hold_days", json!(-1)),
         ("hold_days", json!(3651)),
+        ("budgets", json!({"euros": 5})),
+        ("budgets", json!({"EUR": -1})),
+        ("budgets", json!({"EUR": 1.5})),
         ("event_types", json!("subscription")),
         ("event_types", json!(["purchase"])),
         ("event_types", json!(["signup"])),

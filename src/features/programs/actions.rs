@@ -53,6 +53,16 @@ pub async fn note_sign_up_rules(tx: &mut Tx<'_>, are_there: bool) -> Result<()> 
     store::set_sign_up_rules(tx, are_there).await
 }
 
+/// Takes so much of a budget, if there is so much left of it. Its row is the last that a unit of work locks.
+pub async fn spend(tx: &mut Tx<'_>, unit: &str, amount: i64, budget: i64) -> Result<bool> {
+    store::spend(tx, unit, amount, budget).await
+}
+
+/// Gives back to a budget, as the last act of a unit of work.
+pub async fn give_back(tx: &mut Tx<'_>, unit: &str, amount: i64) -> Result<()> {
+    store::give_back(tx, unit, amount).await
+}
+
 /// Whether there is a program of this name.
 pub fn exists(slug: &str) -> Result<()> {
     if slug == DEFAULT { Ok(()) } else { Err(Refusal::ProgramNotFound.into()) }
@@ -103,6 +113,7 @@ fn parts(change: &Change) -> Vec<Part> {
         (change.auto_renew.is_some(), Part::AutoRenew),
         (change.hold_days.is_some(), Part::HoldDays),
         (change.event_types.is_some(), Part::EventTypes),
+        (!change.budgets.is_empty(), Part::Budgets),
         (change.english.is_some() || change.russian.is_some(), Part::ShareTexts),
     ];
     parts.into_iter().filter(|(is, _)| *is).map(|(_, part)| part).collect()

@@ -1,11 +1,13 @@
 //! Programs over HTTP.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,6 +18,7 @@ use crate::app::App;
 use crate::features::clients::model::parse_name;
 use crate::features::tokens::caller::{Manager, ProgramReader};
 use crate::kernel::program::{LandingUrl, Program, ProgramState, ShareText};
+use crate::kernel::unit::{MOST_AMOUNT, Unit};
 use crate::problems;
 use crate::web::extract::{Fields, JsonBody, PathText};
 use crate::web::idempotency::{Keyed, Reply};
@@ -55,7 +58,14 @@ struct ProgramOut {
     /// What hosts may tell of beside purchases.
     #[schema(example = json!(["subscription"]))]
     event_types: Vec<String>,
+    /// How much it gives, by unit; in units that are not here, as much as rules say.
+    budgets: Budgets,
 }
+
+/// Amounts by unit, in the smallest part of each.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"EUR": 1_000_000}))]
+struct Budgets(BTreeMap<String, i64>);
 
 /// What people are offered to say when they share their link, by language; null for the service's own words.
 #[derive(Serialize, ToSchema)]
@@ -78,6 +88,7 @@ impl From<Program> for ProgramOut {
             auto_renew: program.auto_renew,
             hold_days: program.hold_days,
             event_types: program.event_types,
+            budgets: Budgets(program.budgets),
             share_texts: ShareTextsOut { en: text(program.share_texts.en), ru: text(program.share_texts.ru) },
         }
     }
@@ -144,6 +155,10 @@ struct ProgramChange {
     /// All of them, at most 20: 1 to 32 of `a-z`, `0-9` and `_`, beginning with a letter. What was told before stays.
     #[schema(max_items = 20, example = json!(["subscription"]))]
     event_types: Option<Vec<String>>,
+    /// Amounts by unit, of what is granted from then on; null takes a budget away, units that are left out stay. What
+    /// is taken back is given back. With a budget all events of its unit follow each other.
+    #[schema(value_type = Option<Object>, example = json!({"EUR": 1_000_000, "POINTS": null}))]
+    budgets: Option<Value>,
 }
 
 /// Texts by language, of 1 to 512 characters, with `{link}` in them, and `{name}` (of who shares) and `{reward}` where
@@ -246,6 +261,14 @@ fn read(fields: &mut Fields) -> Change {
             .and_then(|types| fields.judge("event_types", parse_event_types(types))),
         ..Change::default()
     };
+    if let Some(mut budgets) = fields.optional_fields("budgets") {
+        for (unit, amount) in budgets.rest() {
+            let amount = read_budget(&unit, &amount);
+            if let Some(amount) = fields.judge("budgets", amount) {
+                change.budgets.insert(unit, amount);
+            }
+        }
+    }
     for (language, text) in fields.optional_members("share_texts").unwrap_or_default() {
         let place = match language.as_str() {
             "en" => &mut change.english,
@@ -258,6 +281,17 @@ fn read(fields: &mut Fields) -> Change {
         *place = fields.judge("share_texts", or_none(&text, ShareText::parse));
     }
     change
+}
+
+fn read_budget(unit: &str, amount: &Value) -> Result<Option<i64>, &'static str> {
+    Unit::parse(unit)?;
+    match amount {
+        Value::Null => Ok(None),
+        amount => match amount.as_i64().filter(|amount| (0..=MOST_AMOUNT).contains(amount)) {
+            Some(amount) => Ok(Some(amount)),
+            None => Err("A budget is a whole number from 0 to 1000000000000000, or null"),
+        },
+    }
 }
 
 /// What was asked to be empty is nothing.

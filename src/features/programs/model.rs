@@ -1,5 +1,7 @@
 //! What may be changed of a program.
 
+use std::collections::BTreeMap;
+
 use crate::kernel::program::{LandingUrl, Program, ShareText, is_event_type};
 
 /// What is to be different; what is nothing stays as it is.
@@ -15,6 +17,8 @@ pub struct Change {
     pub russian: Option<Option<ShareText>>,
     pub hold_days: Option<i64>,
     pub event_types: Option<Vec<String>>,
+    /// By unit; nothing within takes the budget away.
+    pub budgets: BTreeMap<String, Option<i64>>,
 }
 
 impl Change {
@@ -32,6 +36,12 @@ impl Change {
         set(&mut program.share_texts.ru, &self.russian);
         set(&mut program.hold_days, &self.hold_days);
         set(&mut program.event_types, &self.event_types);
+        for (unit, budget) in &self.budgets {
+            match budget {
+                Some(amount) => program.budgets.insert(unit.clone(), *amount),
+                None => program.budgets.remove(unit),
+            };
+        }
     }
 }
 

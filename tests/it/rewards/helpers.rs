@@ -101,6 +101,24 @@ impl Shop {
     }
 }
 
+/// Sends each body to its path at once, from two nodes in turn.
+pub async fn at_once(shop: &Shop, calls: Vec<(String, Value)>) -> Vec<Answer> {
+    let nodes: Vec<Client> = shop.test.nodes.iter().map(|node| shop.host.at(&node.url)).collect();
+    let calls: Vec<_> = calls
+        .into_iter()
+        .enumerate()
+        .map(|(place, (path, body))| {
+            let node = nodes[place % nodes.len()].clone();
+            tokio::spawn(async move { node.post(&path, &body).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.expect("an answer"));
+    }
+    answers
+}
+
 /// Releases what is due, and says how many rewards that were.
 pub async fn release(shop: &Shop) -> usize {
     referral::features::rewards::actions::release::release(shop.test.app()).await.expect("a release")

@@ -1,5 +1,6 @@
 //! Events, what the rules give for them, what refunds take back, and the ledger.
 
+mod budgets;
 mod check;
 mod decisions;
 mod events;

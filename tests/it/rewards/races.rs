@@ -1,29 +1,10 @@
 //! Many who tell of the same at once, and of much for one holder.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::helpers::{EVENTS, Shop, purchase, release, share, welcome};
+use super::helpers::{EVENTS, Shop, at_once, purchase, release, share, welcome};
 use crate::on_every_setup;
 use crate::support::app::Setup;
-use crate::support::client::{Answer, Client};
-
-/// Sends each body to its path at once, from two nodes in turn.
-async fn at_once(shop: &Shop, calls: Vec<(String, Value)>) -> Vec<Answer> {
-    let nodes: Vec<Client> = shop.test.nodes.iter().map(|node| shop.host.at(&node.url)).collect();
-    let calls: Vec<_> = calls
-        .into_iter()
-        .enumerate()
-        .map(|(place, (path, body))| {
-            let node = nodes[place % nodes.len()].clone();
-            tokio::spawn(async move { node.post(&path, &body).await })
-        })
-        .collect();
-    let mut answers = Vec::new();
-    for call in calls {
-        answers.push(call.await.expect("an answer"));
-    }
-    answers
-}
 
 on_every_setup!(of_many_who_tell_of_one_event_one_is_counted_and_all_get_one_answer);
 /// Law 9.

@@ -75,6 +75,7 @@ impl Operation {
             "change_program" => vec![json!({
                 "name": "Friends", "landing_url": "https://shop.example.com/join", "code_days": 0, "auto_renew": true,
                 "share_texts": {"en": "Come along: {link}"}, "hold_days": 30, "event_types": ["subscription"],
+                "budgets": {"EUR": 5},
             })],
             "upsert_participant" => vec![
                 json!({

@@ -123,6 +123,7 @@ words! {
         Description = "description",
         HoldDays = "hold_days",
         EventTypes = "event_types",
+        Budgets = "budgets",
         State = "state",
         Rules = "rules",
     }

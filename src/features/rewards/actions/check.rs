@@ -73,6 +73,7 @@ pub async fn run(app: &App) -> Result<Found> {
     found(FaultKind::Mark, marks.into_iter().map(|holder| holder.to_string()).collect());
     found(FaultKind::Adjustment, store::check::wrong_adjustments(db).await?);
     found(FaultKind::PayoutLine, store::check::wrong_lines(db).await?);
+    found(FaultKind::Budget, store::check::wrong_budgets(db).await?);
     Ok(Found { rewards, movements, faults })
 }
 

@@ -1,5 +1,6 @@
 //! What is decided by hand: of referrals, of rewards, of balances.
 
+use super::give_back;
 use super::release::UNIT;
 use crate::app::App;
 use crate::db::{Tx, Work};
@@ -98,11 +99,14 @@ async fn take_some(tx: &mut Tx<'_>, id: DecisionId, now: Time) -> Result<bool> {
         return Ok(false);
     }
     store::ledger::hold(tx, &holders, Hold::Shared).await?;
+    let mut taken = Vec::new();
     for reward in store::rewards::lock_each(tx, &ids).await? {
         let Step::Moved(next, movement) = reward.standing.step(Act::TakeBack { earned: 0 }) else { continue };
         store::rewards::set(tx, reward.id, &reward.standing, &next).await?;
         store::ledger::book(tx, &reward, movement, id.0, now).await?;
+        taken.push((reward, movement.amount));
     }
+    give_back(tx, &taken).await?;
     Ok(true)
 }
 
@@ -166,6 +170,9 @@ async fn do_with(tx: &mut Tx<'_>, new: &OfReward) -> Result<Reward> {
     store::ledger::book(tx, &reward, movement, new.id.0, new.now).await?;
     let (action, subject) = new.act.noted();
     audit::actions::record(tx, new.now, Noted::Decided(action, subject, new.reward.0)).await?;
+    if movement.kind == LedgerKind::Deny {
+        give_back(tx, &[(reward.clone(), movement.amount)]).await?;
+    }
     Ok(Reward { standing: next, ..reward })
 }
 

@@ -1,5 +1,6 @@
 //! Taking events, and what the rules give for them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::seal_of;
@@ -130,7 +131,8 @@ pub(super) async fn record(tx: &mut Tx<'_>, new: &New) -> Result<Recorded> {
         let gone = || Storage::Retry(Cause::Unknown.fault("an event that was there has gone"));
         return as_before(tx, stored.ok_or_else(gone)?, &said).await;
     }
-    let grants = Grants { new, version: rules.version, hold_days: program.hold_days, referee: &referee };
+    let (version, hold_days, budgets) = (rules.version, program.hold_days, &program.budgets);
+    let grants = Grants { new, version, hold_days, budgets, referee: &referee };
     let (rewards, skipped) = reward(tx, &grants, &rules, occurred_at).await?;
     if !skipped.is_empty() {
         store::events::note_skipped(tx, new.id, &skipped).await?;
@@ -171,6 +173,7 @@ struct Grants<'a> {
     new: &'a New,
     version: i64,
     hold_days: i64,
+    budgets: &'a BTreeMap<String, i64>,
     referee: &'a Referee,
 }
 
@@ -207,6 +210,10 @@ async fn reward(
     let hold = if due.iter().any(|due| due.rule.limit.is_some()) { Hold::Alone } else { Hold::Shared };
     let holders: Vec<UserId> = due.iter().map(|due| due.holder.id).collect();
     store::ledger::hold(tx, &holders, hold).await?;
+    // Budgets are locked in one order.
+    if !grants.budgets.is_empty() {
+        due.sort_by(|one, other| one.money.unit.as_str().cmp(other.money.unit.as_str()));
+    }
     for due in due {
         let key = due.rule.key.clone();
         match grant(tx, grants, due).await? {
@@ -232,6 +239,13 @@ async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due<'_>) -> Result<Gra
             return Ok(Err(SkipReason::LimitReached));
         }
     }
+    let (unit, amount) = (due.money.unit.as_str(), due.money.amount);
+    let budget = grants.budgets.get(unit).copied();
+    if let Some(budget) = budget
+        && !programs::actions::spend(tx, unit, amount, budget).await?
+    {
+        return Ok(Err(SkipReason::BudgetExhausted));
+    }
     let reward = Reward {
         id: RewardId::new(),
         event: new.id,
@@ -239,10 +253,11 @@ async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due<'_>) -> Result<Gra
         side: rule.to,
         rule_key: rule.key.clone(),
         rule_version: grants.version,
-        unit: due.money.unit,
+        unit: due.money.unit.clone(),
         standing: Standing::granted(due.money.amount),
         granted_at: now,
         available_at: rule.available_at(now, grants.hold_days),
+        budgeted: budget.is_some(),
     };
     let row = NewReward {
         reward: &reward,
@@ -251,6 +266,9 @@ async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due<'_>) -> Result<Gra
         once: rule.times == Times::First,
     };
     if !store::rewards::insert(tx, &row).await? {
+        if reward.budgeted {
+            programs::actions::give_back(tx, reward.unit.as_str(), amount).await?;
+        }
         return Ok(Err(SkipReason::NotFirst));
     }
     let movement = Movement { kind: LedgerKind::Grant, amount: reward.standing.amount };

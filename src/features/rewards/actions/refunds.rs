@@ -1,7 +1,7 @@
 //! Taking back what was granted for an event, in parts or whole.
 
 use super::events::{Host, turns};
-use super::seal_of;
+use super::{give_back, seal_of};
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::rewards::model::RefundReason;
@@ -108,7 +108,7 @@ async fn take_back(tx: &mut Tx<'_>, stored: &Stored, left: i64, new: &New) -> Re
     store::ledger::hold(tx, &holders, Hold::Shared).await?;
     let rules = store::rules::of_version_within(tx, stored.rules_version).await?;
     let rules = rules.ok_or_else(|| Error::inconsistent("events", "rules_version", event))?;
-    let mut reversed = Vec::new();
+    let (mut reversed, mut taken) = (Vec::new(), Vec::new());
     for reward in store::rewards::lock(tx, event).await? {
         let rule = rules.get(&reward.rule_key);
         let rule = rule.ok_or_else(|| Error::inconsistent("rewards", "rule_key", reward.id))?;
@@ -116,8 +116,10 @@ async fn take_back(tx: &mut Tx<'_>, stored: &Stored, left: i64, new: &New) -> Re
         let Step::Moved(next, movement) = reward.standing.step(act) else { continue };
         store::rewards::set(tx, reward.id, &reward.standing, &next).await?;
         store::ledger::book(tx, &reward, movement, new.id.0, new.now).await?;
-        let (kind, amount, unit) = (movement.kind, movement.amount, reward.unit);
+        let (kind, amount, unit) = (movement.kind, movement.amount, reward.unit.clone());
         reversed.push(TakenBack { reward: reward.id, kind, amount, unit });
+        taken.push((reward, amount));
     }
+    give_back(tx, &taken).await?;
     Ok(reversed)
 }

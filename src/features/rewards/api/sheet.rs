@@ -111,7 +111,7 @@ pub(super) struct CheckOut {
 #[derive(Serialize, ToSchema)]
 struct FaultOut {
     kind: FaultKind,
-    /// Of the reward, the holder, the decision, or the line of a payout.
+    /// Of the reward, the holder, the decision, or the line of a payout; of a budget the unit.
     #[schema(example = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11")]
     id: String,
 }

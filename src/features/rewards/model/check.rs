@@ -21,6 +21,8 @@ words! {
         Mark = "mark",
         /// A credit or a debit has no row, or a row of such a kind has no decision.
         Adjustment = "adjustment",
+        /// A budget has given something else than the rewards that it covers come to.
+        Budget = "budget",
         /// A line of a payout is not what its rows come to, or there are rows of no line.
         PayoutLine = "payout_line",
     }
@@ -30,7 +32,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Of the reward, the holder, the decision, or the line.
+    /// Of the reward, the holder, the decision, or the line; of a budget the unit.
     pub id: String,
 }
 

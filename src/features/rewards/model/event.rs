@@ -95,6 +95,8 @@ pub struct Reward {
     pub standing: Standing,
     pub granted_at: Time,
     pub available_at: Time,
+    /// Whether a budget covers it: what is taken back is given back to that.
+    pub budgeted: bool,
 }
 
 /// An event with what came of it.

@@ -65,6 +65,9 @@ sql! {
         where l.kind in ('pay', 'return') and l.reward_id is null
             and not exists (select 1 from payout_lines p where p.id = l.cause_id)
         order by l.id limit $1";
+    WRONG_BUDGETS = "select b.unit from budgets b where b.spent <> coalesce(
+            (select sum(r.amount - r.reversed) from rewards r where r.budgeted and r.unit = b.unit), 0)
+        order by b.unit limit $1";
     INSERT_CHECK = "insert into ledger_checks (id, asked_at) values ($1, $2)";
     FINISH_CHECK = "update ledger_checks set finished_at = $2, rewards = $3, movements = $4, faults = $5 where id = $1";
     LAST_CHECK = "select id, asked_at, finished_at, rewards, movements, faults from ledger_checks
@@ -96,6 +99,12 @@ pub async fn wrong_lines(db: &Db) -> Result<Vec<String>> {
     let mut wrong = ids(&db.scan(&WRONG_LINES, params![MOST_FAULTS as i64]).await?)?;
     wrong.extend(ids(&db.scan(&ROWS_OF_NO_LINE, params![MOST_FAULTS as i64]).await?)?);
     Ok(wrong)
+}
+
+/// Units whose budget has given something else than the rewards that it covers come to.
+pub async fn wrong_budgets(db: &Db) -> Result<Vec<String>> {
+    let rows = db.scan(&WRONG_BUDGETS, params![MOST_FAULTS as i64]).await?;
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 fn ids(rows: &[Row]) -> Result<Vec<String>> {

@@ -16,28 +16,30 @@ sql! {
     /// $1 a list of events.
     REWARDS_OF_EVENTS = {
         sqlite: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
-                        r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                        r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                        r.line_id, r.budgeted
                  from rewards r join users u on u.id = r.holder_id
                  where r.event_id in (select unhex(value) from json_each($1)) order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
-                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                          r.line_id, r.budgeted
                    from rewards r join users u on u.id = r.holder_id
                    where r.event_id in (select value::uuid from json_array_elements_text($1::text::json))
                    order by r.id",
     };
     /// The lists: the newest first, $1 rows behind $2.
     REWARDS = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
-                      r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                      r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id, r.budgeted
                from rewards r join users u on u.id = r.holder_id
                where r.id < $2 order by r.id desc limit $1";
     REWARDS_BY_STATE = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version,
                                r.unit, r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                               r.line_id
+                               r.line_id, r.budgeted
                         from rewards r join users u on u.id = r.holder_id
                         where r.state = $3 and r.id < $2 order by r.id desc limit $1";
     REWARDS_BY_HOLDER = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version,
                                 r.unit, r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                                r.line_id
+                                r.line_id, r.budgeted
                          from rewards r join users u on u.id = r.holder_id
                          where r.holder_id = $4 and (r.state = $3 or $3 = '') and r.id < $2
                          order by r.id desc limit $1";
@@ -45,16 +47,17 @@ sql! {
     COUNT_BY_RULE = "select count(*) from rewards where holder_id = $1 and rule_key = $2 and granted_at >= $3";
     INSERT_REWARD = "insert into rewards
             (id, event_id, referee_id, holder_id, side, rule_key, rule_version, unit, amount, reversed, paid_amount,
-             state, granted_at, available_at, waits, once_key)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 'pending', $10, $11, $12, $13)
+             state, granted_at, available_at, waits, once_key, budgeted)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 'pending', $10, $11, $12, $13, $14)
         on conflict do nothing";
     /// In the order of their ids.
     LOCK_REWARDS_OF_EVENT = {
         sqlite: "select r.id, r.event_id, r.holder_id, null, r.side, r.rule_key, r.rule_version, r.unit, r.amount,
-                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id, r.budgeted
                  from rewards r where r.event_id = $1 order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, null::text, r.side, r.rule_key, r.rule_version, r.unit,
-                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                          r.line_id, r.budgeted
                    from rewards r where r.event_id = $1 order by r.id for update",
     };
     HOLDERS_OF_EVENT = "select distinct holder_id from rewards where event_id = $1";
@@ -64,11 +67,12 @@ sql! {
            order by available_at, id limit $2";
     LOCK_DUE = {
         sqlite: "select r.id, r.event_id, r.holder_id, null, r.side, r.rule_key, r.rule_version, r.unit, r.amount,
-                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id, r.budgeted
                  from rewards r where r.id in (select unhex(value) from json_each($1)) and r.state = 'pending'
                      and not r.waits order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, null::text, r.side, r.rule_key, r.rule_version, r.unit,
-                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                          r.line_id, r.budgeted
                    from rewards r
                    where r.id in (select value::uuid from json_array_elements_text($1::text::json))
                        and r.state = 'pending' and not r.waits order by r.id for update of r",
@@ -88,11 +92,13 @@ sql! {
     UNREVERSED = "select id, holder_id from rewards where referee_id = $1 and reversed < amount order by id limit $2";
     LOCK_EACH = {
         sqlite: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
-                        r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                        r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                        r.line_id, r.budgeted
                  from rewards r join users u on u.id = r.holder_id
                  where r.id in (select unhex(value) from json_each($1)) order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
-                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id
+                          r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                          r.line_id, r.budgeted
                    from rewards r join users u on u.id = r.holder_id
                    where r.id in (select value::uuid from json_array_elements_text($1::text::json))
                    order by r.id for update of r",
@@ -152,6 +158,7 @@ pub async fn insert(tx: &mut Tx<'_>, new: &NewReward<'_>) -> Result<bool> {
         reward.available_at,
         new.waits,
         once,
+        reward.budgeted,
     ];
     Ok(tx.run(&INSERT_REWARD, &values).await? == 1)
 }
@@ -237,5 +244,6 @@ fn read(row: &Row) -> Result<Reward> {
         },
         granted_at: row.time(12)?,
         available_at: row.time(13)?,
+        budgeted: row.get(15)?,
     })
 }

@@ -1,6 +1,6 @@
 //! Rewards: what rules give, what refunds take back, once each.
 
-use super::super::{Both, Code, Mutant, Postgres, Unit};
+use super::super::{Both, Code, Mutant, Postgres, Sql, Unit};
 
 const RULES: &str = "src/features/rewards/model/rules.rs";
 const REWARD: &str = "src/features/rewards/model/reward.rs";
@@ -188,5 +188,12 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Code("let due = free - store", "let due = free + 0 * store"),
         tests: Both(&["rewards::payouts::what_is_denied_is_in_no_payout"]),
         why: "a denied referral is paid in the moment before it is taken back",
+    },
+    Mutant {
+        name: "budgets-have-no-end",
+        file: "src/features/programs/store.rs",
+        swap: Sql("where budgets.spent + excluded.spent <= cast($4 as bigint)", "where cast($4 as bigint) >= 0"),
+        tests: Both(&["rewards::budgets::of_many_at_once_no_budget_gives_more_than_it_has"]),
+        why: "more is given than a manager has allowed",
     },
 ];
