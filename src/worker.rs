@@ -444,6 +444,7 @@ pub async fn mend_times(app: &App) -> Result<u64> {
     let mended = jobs::mend_times(&app.db, now).await?
         + cache::changes::mend_times(&app.db).await?
         + idempotency::mend_times(&app.db, now).await?
+        + fan_out::mend_times(app, now).await?
         + tokens::actions::mend_times(app, now).await?;
     if mended > 0 {
         tracing::warn!(rows = mended, "times that a clock had written ahead are mended");

@@ -249,3 +249,24 @@ async fn no_more_are_under_way_for_an_endpoint_than_may_be_on_all_nodes(setup: S
     assert_eq!(silent.received().len(), 8);
     busy.abort();
 }
+
+on_every_setup!(what_a_clock_has_put_off_that_was_ahead_is_due_once_it_is_mended);
+async fn what_a_clock_has_put_off_that_was_ahead_is_due_once_it_is_mended(setup: Setup) {
+    let receiver = Receiver::saying(|_| Reply::new(500, &[], "")).await;
+    let test = told(setup, &receiver).await.0;
+    test.drain().await;
+    // As an attempt would have left it by a clock that was a year ahead, and its node had died over another.
+    let year = 365 * 24 * 3_600_000_000_i64;
+    let ahead = format!("next_at = next_at + {year}, lease_until = next_at + {year}");
+    test.sql(&format!("update deliveries set {ahead}")).await;
+    test.sql(&format!("update webhook_endpoints set failing_since = failing_since + {year}")).await;
+    receiver.says(|_| Reply::new(204, &[], ""));
+    test.drain().await;
+    assert_eq!(receiver.received().len(), 1);
+    assert_eq!(referral::worker::mend_times(test.app()).await.expect("times are mended"), 3);
+    test.drain().await;
+    assert_eq!(receiver.received().len(), 2);
+    assert_eq!(states(&test).await, ["delivered"]);
+    // What is put off for as long as is published stays so.
+    assert_eq!(referral::worker::mend_times(test.app()).await.expect("times are mended"), 0);
+}

@@ -3,10 +3,12 @@
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::outbox;
+use crate::features::webhooks::actions::lanes::LEASE;
+use crate::features::webhooks::model::schedule::BEYOND;
 use crate::features::webhooks::store;
 use crate::kernel::actor::Actor;
 use crate::kernel::error::Result;
-use crate::kernel::time::Time;
+use crate::kernel::time::{SKEW, Time};
 
 /// Messages in one unit of work.
 const AT_ONCE: i64 = 512;
@@ -35,6 +37,16 @@ async fn fan_out(tx: &mut Tx<'_>, now: Time) -> Result<i64> {
     let Some((first, last)) = outbox::actions::number(tx, AT_ONCE, now).await? else { return Ok(0) };
     store::deliveries::fan_out(tx, (first, last), now).await?;
     Ok(last - first + 1)
+}
+
+/// Makes due what a clock has put off that was ahead, and says how much that was.
+pub async fn mend_times(app: &App, now: Time) -> Result<u64> {
+    app.db.write(Actor::SERVICE, now, |tx, now| Box::pin(mend(tx, *now))).await
+}
+
+async fn mend(tx: &mut Tx<'_>, now: Time) -> Result<u64> {
+    let (put_off, taken_up) = (now.plus(BEYOND + SKEW), now.plus(LEASE + SKEW));
+    Ok(store::deliveries::mend(tx, now, put_off, taken_up).await? + store::mend(tx, now, now.plus(SKEW)).await?)
 }
 
 /// Removes messages, attempts and secrets whose time is over.

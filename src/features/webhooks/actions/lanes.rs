@@ -35,7 +35,7 @@ use crate::web::views::language::Language;
 /// Deliveries to one endpoint that are under way at once, on all nodes. One that fails is tried with a single one.
 const AT_ONCE: usize = 8;
 /// How long a delivery is left to its node before another may take it up: longer than any is under way.
-const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_secs(60);
 /// For what is read and written between attempts.
 const UNIT: Duration = Duration::from_secs(30);
 /// At a stop, for what is under way to end.

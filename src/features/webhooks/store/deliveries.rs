@@ -98,6 +98,9 @@ sql! {
                on conflict (message_id, endpoint_id) do update
                    set state = 'pending', next_at = excluded.next_at, attempts = 0
                    where deliveries.state <> 'delivered'";
+    /// Those put off, or taken up, by a clock that was ahead.
+    MEND_NEXT_ATTEMPT = "update deliveries set next_at = $1 where state = 'pending' and next_at > $2";
+    MEND_DELIVERY_LEASE = "update deliveries set lease_until = null where lease_until > $1";
     PENDING_DELIVERIES = "select count(*) from deliveries where state = 'pending'";
     FORGET_DELIVERIES = "delete from deliveries where message_id in (
                              select id from outbox where seq is not null and at < $1 order by seq limit $2)";
@@ -205,6 +208,12 @@ pub async fn recover(
     now: Time,
 ) -> Result<u64> {
     tx.run(&RECOVER, &params![endpoint, since, behind, until, now]).await
+}
+
+/// Makes due what a clock has put off that was ahead: to later than one time, or taken up until later than another.
+pub async fn mend(tx: &mut Tx<'_>, now: Time, put_off: Time, taken_up: Time) -> Result<u64> {
+    let due = tx.run(&MEND_NEXT_ATTEMPT, &params![now, put_off]).await?;
+    Ok(due + tx.run(&MEND_DELIVERY_LEASE, &params![taken_up]).await?)
 }
 
 pub async fn pending(db: &Db) -> Result<i64> {

@@ -40,6 +40,8 @@ sql! {
     /// The row stays for what was delivered; its address goes.
     REMOVE_ENDPOINT = "update webhook_endpoints set state = 'removed', url = '', description = ''
                        where id = $1 and state <> 'removed'";
+    /// As if it had begun to fail now, where a clock says that it will.
+    MEND_FAILING = "update webhook_endpoints set failing_since = $1, warned_at = null where failing_since > $2";
     COUNT_DISABLED = "select count(*) from webhook_endpoints where state = 'disabled'";
     INSERT_SECRET = "insert into webhook_secrets (kid, endpoint_id, secret, sealed, created_at)
                      values ($1, $2, $3, $4, $5)";
@@ -123,6 +125,11 @@ pub async fn remove(tx: &mut Tx<'_>, id: EndpointId) -> Result<bool> {
     let removed = tx.run(&REMOVE_ENDPOINT, &params![id]).await? == 1;
     tx.run(&REMOVE_SECRETS, &params![id]).await?;
     Ok(removed)
+}
+
+/// Brings back what a clock has written of endpoints that was ahead, later than a time.
+pub async fn mend(tx: &mut Tx<'_>, now: Time, latest: Time) -> Result<u64> {
+    tx.run(&MEND_FAILING, &params![now, latest]).await
 }
 
 pub async fn count_disabled(db: &Db) -> Result<i64> {
