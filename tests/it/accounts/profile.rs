@@ -30,6 +30,7 @@ async fn me_tells_all_about_oneself(setup: Setup) {
             "email",
             "email_verdict",
             "id",
+            "name",
             "referral_count",
             "referred_by",
             "roles",

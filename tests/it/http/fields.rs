@@ -94,7 +94,7 @@ async fn unknown_fields_set_nothing(setup: Setup) {
     assert!(me["created_at"].as_str().expect("a time") > "2020");
     let mut expected = json!({
         "id": made["id"], "username": "user", "email": "user@example.com", "roles": ["user"], "discoverable": true,
-        "email_verdict": "unchecked", "referred_by": null, "referral_count": 0, "active_code": null,
+        "email_verdict": "unchecked", "name": null, "referred_by": null, "referral_count": 0, "active_code": null,
         "created_at": me["created_at"],
     });
     assert_eq!(me, expected);
