@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::db::dump::Snapshot;
 use crate::db::{Db, Row, Sql, Value};
+use crate::features::rewards::actions::check;
 use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
 use crate::params;
@@ -140,6 +141,13 @@ pub async fn breaches(mut place: Place<'_>) -> Result<Vec<String>> {
     }
     if let Some(owner) = foreign_string(&mut place).await? {
         breaches.push(format!("law 3: a code's string is another than was issued (of {owner} for one)"));
+    }
+    if let Place::Open(db) = place {
+        let found = check::look(db).await?;
+        if let Some(fault) = found.faults.first() {
+            let of = &fault.id;
+            breaches.push(format!("the ledger does not add up ({} faults, of {of} for one)", found.faults.len()));
+        }
     }
     Ok(breaches)
 }

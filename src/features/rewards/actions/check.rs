@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::app::App;
-use crate::db::{Tx, Work};
+use crate::db::{Db, Tx, Work};
 use crate::features::rewards::model::check::{Check, Fault, FaultKind, Found, MOST_FAULTS, UnitSheet};
 use crate::features::rewards::model::event::Balance;
 use crate::features::rewards::store;
@@ -56,7 +56,11 @@ pub async fn check(app: &App, subject: &str) -> Result<Outcome> {
 
 /// Reads all of it, and says what does not add up.
 pub async fn run(app: &App) -> Result<Found> {
-    let db = &app.db;
+    look(&app.db).await
+}
+
+/// As [`run`], in a database that nobody serves from.
+pub async fn look(db: &Db) -> Result<Found> {
     let (rewards, movements) = store::check::counts(db).await?;
     let mut faults = Vec::new();
     let mut found = |kind: FaultKind, ids: Vec<String>| {
