@@ -102,6 +102,16 @@ impl Fields {
         }
     }
 
+    /// As [`optional_number`](Self::optional_number), of one that must be there.
+    pub fn number(&mut self, name: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        if self.values.get(name).is_none_or(Value::is_null) {
+            self.values.remove(name);
+            self.refuse(name, "missing", "Field required");
+            return None;
+        }
+        self.optional_number(name, bounds)
+    }
+
     /// An object of texts that may be missing or null, its members in the order of their names.
     pub fn optional_members(&mut self, name: &str) -> Option<Vec<(String, String)>> {
         match self.values.remove(name) {

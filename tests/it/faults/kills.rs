@@ -190,8 +190,8 @@ async fn a_registration_is_whole_or_not_there_at_whichever_step_the_service_is_k
         "before FIND_STRING",
         "before LOCK_SLOT_SHARED",
         "before INSERT",
-        "before the commit behind INSERT",
-        "after the commit behind INSERT",
+        "before the commit behind PROGRAM",
+        "after the commit behind PROGRAM",
     ];
     // By chance one in 64 asks for work on the list as well.
     let steps: Vec<&str> = steps.iter().map(String::as_str).filter(|step| !step.contains("ENQUEUE")).collect();
@@ -226,8 +226,8 @@ async fn a_participant_is_whole_or_not_there_at_whichever_step_the_service_is_ki
         "before FILL_SLOT",
         "before LOCK_SLOT_SHARED",
         "before INSERT",
-        "before the commit behind INSERT",
-        "after the commit behind INSERT",
+        "before the commit behind PROGRAM",
+        "after the commit behind PROGRAM",
     ];
     for (setup, by_steps) in [(Setup::Sqlite, false), (Setup::Postgres, true)] {
         let steps = killed_at_every_step(setup, Kind::Participant, by_steps).await;
@@ -252,8 +252,8 @@ async fn a_renewal_is_there_with_whom_it_brings_or_not_at_all_wherever_the_servi
         "before FILL_SLOT",
         "before RECORD",
         "before INSERT",
-        "before the commit behind INSERT",
-        "after the commit behind INSERT",
+        "before the commit behind PROGRAM",
+        "after the commit behind PROGRAM",
     ];
     for setup in [Setup::Sqlite, Setup::Postgres] {
         let steps = killed_at_every_step(setup, Kind::Renewal, false).await;

@@ -123,9 +123,9 @@ async fn a_balance_with_marks_is_the_balance_without(setup: Setup) {
     assert_eq!(sums(&shop).await, marked);
     assert_eq!(faults(&shop).await, []);
     let sheet = shop.host.get("/api/v1/ledger/sheet").await.expect(200).json();
-    let units: Vec<&Value> = sheet["items"].as_array().unwrap().iter().map(|item| &item["unit"]).collect();
+    let units: Vec<&Value> = sheet["items"].as_array().expect("it is there").iter().map(|item| &item["unit"]).collect();
     assert_eq!(units, ["EUR", "POINTS"]);
-    for item in sheet["items"].as_array().unwrap() {
+    for item in sheet["items"].as_array().expect("it is there") {
         let [issued, pending, available, paid] =
             ["issued", "pending", "available", "paid"].map(|field| item[field].as_i64().expect("a number"));
         assert_eq!(issued, pending + available + paid);

@@ -134,8 +134,13 @@ async fn what_is_held_stays_pending_until_another_decision(setup: Setup) {
         shop.manager.post(&path, &json!({})).await.expect_problem(404, "referral_not_found");
     }
     let noted = shop.manager.get("/api/v1/audit").await.expect(200).json();
-    let actions: Vec<&str> =
-        noted["items"].as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).take(3).collect();
+    let actions: Vec<&str> = noted["items"]
+        .as_array()
+        .expect("it is there")
+        .iter()
+        .map(|row| row["action"].as_str().expect("it is there"))
+        .take(3)
+        .collect();
     assert_eq!(actions, ["referral_approved", "reward_denied", "referral_held"]);
     shop.adds_up().await;
 }
@@ -166,7 +171,7 @@ async fn a_denied_referral_has_nothing_that_is_paid(setup: Setup) {
         .query("select state || ' ' || count(*) from rewards group by state order by state")
         .await
         .into_iter()
-        .map(|row| row[0].clone().unwrap())
+        .map(|row| row[0].clone().expect("it is there"))
         .collect();
     assert_eq!(states, ["denied 1", "paid 1", "reversed 41"]);
     shop.act(&pending, "approve").await.expect_problem(409, "reward_state");
@@ -194,9 +199,9 @@ async fn nobody_decides_about_what_they_are_part_of(setup: Setup) {
     let mut body = purchase("ivan", "a", 1000);
     body["participant"] = json!({"id": ivan["id"]});
     let told = shop.host.post(EVENTS, &body).await.expect(201).json();
-    let [hers, his] = [0, 1].map(|place| told["rewards"][place]["id"].as_str().unwrap().to_owned());
+    let [hers, his] = [0, 1].map(|place| told["rewards"][place]["id"].as_str().expect("it is there").to_owned());
     for manager in [&olga, &ivans] {
-        let path = format!("/api/v1/referrals/{}/approve", ivan["id"].as_str().unwrap());
+        let path = format!("/api/v1/referrals/{}/approve", ivan["id"].as_str().expect("it is there"));
         manager.post(&path, &json!({})).await.expect_problem(403, "conflict_of_interest");
         for reward in [&hers, &his] {
             for act in ["approve", "deny"] {
@@ -227,10 +232,10 @@ async fn a_balance_is_changed_by_hand_with_a_reason(setup: Setup) {
     let path = "/api/v1/ledger/adjustments";
     let good = json!({"holder": shop.referrer, "kind": "credit", "unit": "POINTS", "amount": 5, "reason": "a gift"});
     let told = shop.manager.post(path, &good).await.expect(201).json();
-    for (field, value) in good.as_object().unwrap() {
+    for (field, value) in good.as_object().expect("it is there") {
         assert_eq!(&told[field], value);
         let mut without = good.clone();
-        without.as_object_mut().unwrap().remove(field);
+        without.as_object_mut().expect("it is there").remove(field);
         shop.manager.post(path, &without).await.expect_problem(422, "invalid");
     }
     for (field, wrong) in [

@@ -75,7 +75,15 @@ async fn each_rule_that_gives_nothing_says_why(setup: Setup) {
     let mut shop = Shop::open(setup, &rules).await;
     let skipped = |event: &Value| -> Vec<String> {
         let skipped = event["skipped"].as_array().expect("a list").iter();
-        skipped.map(|skip| format!("{} {}", skip["rule"].as_str().unwrap(), skip["reason"].as_str().unwrap())).collect()
+        skipped
+            .map(|skip| {
+                format!(
+                    "{} {}",
+                    skip["rule"].as_str().expect("it is there"),
+                    skip["reason"].as_str().expect("it is there")
+                )
+            })
+            .collect()
     };
     let first = shop.purchase("a", 1000).await.expect(201).json();
     assert_eq!(skipped(&first), ["dollars other_unit"]);
@@ -209,7 +217,12 @@ async fn events_are_listed_the_newest_first_and_by_person_type_and_time(setup: S
         shop.purchase(&format!("e{place}"), 1000).await.expect(201);
     }
     let names = |list: &Value| -> Vec<String> {
-        list["items"].as_array().unwrap().iter().map(|item| item["external_id"].as_str().unwrap().to_owned()).collect()
+        list["items"]
+            .as_array()
+            .expect("it is there")
+            .iter()
+            .map(|item| item["external_id"].as_str().expect("it is there").to_owned())
+            .collect()
     };
     let all = shop.host.get(EVENTS).await.expect(200).json();
     assert_eq!(names(&all), ["e4", "e3", "e2", "e1", "e0"]);

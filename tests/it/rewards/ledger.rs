@@ -59,14 +59,14 @@ async fn people_see_their_own_rewards_and_balance_and_programs_see_all(setup: Se
     shop.host.post(super::helpers::EVENTS, &body).await.expect(201);
     shop.purchase("b", 2000).await.expect(201);
     let own = olga.get("/api/v1/me/rewards").await.expect(200).json();
-    assert_eq!(own["items"].as_array().unwrap().len(), 1);
+    assert_eq!(own["items"].as_array().expect("it is there").len(), 1);
     assert_eq!(own["items"][0]["holder"], json!({"id": olga.id, "external_id": null}));
     let balance = olga.get("/api/v1/me/balance").await.expect(200).json();
     assert_eq!(balance, json!({"items": [{"unit": "EUR", "pending": 100, "available": 0, "paid": 0}]}));
     assert_eq!(shop.manager.get("/api/v1/me/balance").await.expect(200).json(), json!({"items": []}));
     let export = olga.get("/api/v1/me/export").await.expect(200).json();
     assert_eq!((&export["rewards"], &export["balances"]), (&own["items"], &balance["items"]));
-    let count = |list: &Value| list["items"].as_array().unwrap().len();
+    let count = |list: &Value| list["items"].as_array().expect("it is there").len();
     for (query, expected) in [
         (String::new(), 4),
         ("state=pending".to_owned(), 4),

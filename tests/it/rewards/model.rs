@@ -64,16 +64,10 @@ fn earned(rule: &Value, left: Option<i64>) -> i64 {
     let least = rule["min_amount"].as_i64().unwrap_or(0);
     match (rule["fixed"].as_i64(), left) {
         (Some(fixed), None) => fixed,
-        (Some(fixed), Some(left)) => {
-            if left >= least.max(1) {
-                fixed
-            } else {
-                0
-            }
-        }
-        (None, Some(left)) if left >= least => {
-            (left * rule["percent_bp"].as_i64().unwrap() / 10_000).min(rule["max"].as_i64().unwrap_or(i64::MAX))
-        }
+        (Some(fixed), Some(left)) if left >= least.max(1) => fixed,
+        (Some(_), Some(_)) => 0,
+        (None, Some(left)) if left >= least => (left * rule["percent_bp"].as_i64().expect("it is there") / 10_000)
+            .min(rule["max"].as_i64().unwrap_or(i64::MAX)),
         _ => 0,
     }
 }
@@ -99,7 +93,7 @@ impl Model {
             let late = rule["within_days"].as_u64().is_some_and(|days| self.day >= days);
             let other = rule["event_unit"].as_str().is_some_and(|wanted| unit != Some(wanted));
             let earns = earned(&rule, amount);
-            let key = rule["key"].as_str().unwrap().to_owned();
+            let key = rule["key"].as_str().expect("it is there").to_owned();
             let counted = self.rewards.iter().filter(|one| one.holder == holder && one.rule["key"] == rule["key"]);
             let full = rule["limit"]["count"].as_u64().is_some_and(|most| counted.count() as u64 >= most);
             if late || other || earns == 0 || full || self.erased.contains(&holder) {
@@ -108,7 +102,7 @@ impl Model {
             if rule["times"] == "first" && !self.once.insert((referee.to_owned(), key)) {
                 continue;
             }
-            let unit = rule["unit"].as_str().or(unit).unwrap().to_owned();
+            let unit = rule["unit"].as_str().or(unit).expect("it is there").to_owned();
             given.push((rule, earns, unit, holder));
         }
         given
@@ -158,7 +152,7 @@ impl Model {
     }
 
     pub fn refund(&mut self, event: &str, amount: i64) {
-        let told = self.events.get_mut(event).unwrap();
+        let told = self.events.get_mut(event).expect("it is there");
         told.refunded += amount;
         let left = told.amount.map_or(0, |amount| amount - told.refunded);
         for place in 0..self.rewards.len() {
@@ -277,7 +271,7 @@ impl Model {
 
     pub fn give_back(&mut self, number: usize, holder: &str) {
         let unit = self.payouts[number].unit.clone();
-        let line = self.payouts[number].lines.get_mut(holder).unwrap();
+        let line = self.payouts[number].lines.get_mut(holder).expect("it is there");
         line.1 = true;
         let amount = line.0;
         let balance = self.balance(holder, &unit);

@@ -308,6 +308,7 @@ on_every_setup!(whatever_is_done_in_whatever_order_everybody_has_what_the_model_
 /// Laws 9 to 11.
 async fn whatever_is_done_in_whatever_order_everybody_has_what_the_model_says(setup: Setup) {
     // Another run is tried with another seed.
+    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
     let given = std::env::var("REWARDS_SEED").ok().and_then(|text| text.parse().ok());
     let seed = given.unwrap_or(20_301_010);
     println!("REWARDS_SEED={seed}");

@@ -31,7 +31,8 @@ async fn a_refund_takes_back_what_the_rules_would_not_have_given_for_the_rest(se
     assert_eq!(last["refunded_total"], 12_345);
     shop.refund("a", "r4", None).await.expect_problem(409, "refund_exceeds");
     assert_eq!(shop.balance(&shop.referrer, "EUR").await, (0, 0, 0));
-    let now = shop.host.get(&format!("{EVENTS}/{}", event["id"].as_str().unwrap())).await.expect(200).json();
+    let now =
+        shop.host.get(&format!("{EVENTS}/{}", event["id"].as_str().expect("it is there"))).await.expect(200).json();
     assert_eq!((&now["refunded"], &now["rewards"][0]["state"]), (&json!(12_345), &json!("reversed")));
     shop.adds_up().await;
 }
@@ -51,10 +52,14 @@ async fn however_a_refund_is_split_as_much_is_taken_back_as_at_once(setup: Setup
             }
             shop.refund(&event, &format!("r{number}"), Some(*part)).await.expect(201);
         }
-        let path = format!("{EVENTS}/{}", told["id"].as_str().unwrap());
+        let path = format!("{EVENTS}/{}", told["id"].as_str().expect("it is there"));
         let now = shop.host.get(&path).await.expect(200).json();
-        let reversed: Vec<i64> =
-            now["rewards"].as_array().unwrap().iter().map(|reward| reward["reversed"].as_i64().unwrap()).collect();
+        let reversed: Vec<i64> = now["rewards"]
+            .as_array()
+            .expect("it is there")
+            .iter()
+            .map(|reward| reward["reversed"].as_i64().expect("it is there"))
+            .collect();
         // 499 are left: a tenth is 49 of 199; of 333 hundredths of a percent 16 of 40; points stay as they are.
         let expected: &[i64] = if place == 0 { &[150, 24, 0] } else { &[150, 24] };
         assert_eq!(reversed, expected, "{parts:?}");
@@ -83,7 +88,7 @@ on_every_setup!(refunds_name_their_event_by_either_id_and_say_what_is_wrong);
 async fn refunds_name_their_event_by_either_id_and_say_what_is_wrong(setup: Setup) {
     let shop = Shop::open(setup, &[share()]).await;
     let event = shop.purchase("a b/c&d", 1000).await.expect(201).json();
-    let path = format!("{EVENTS}/{}/refunds", event["id"].as_str().unwrap());
+    let path = format!("{EVENTS}/{}/refunds", event["id"].as_str().expect("it is there"));
     let body = json!({"external_id": "r", "amount": 100, "reason": "chargeback"});
     let told = shop.host.post(&path, &body).await.expect(201).json();
     let by_key = format!("{EVENTS}/refunds?external_id=a%20b%2Fc%26d&type=purchase");

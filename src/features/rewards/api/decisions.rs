@@ -330,10 +330,7 @@ pub(super) async fn adjust(
     let holder = fields.parsed("holder", |text| UserId::parse(text).ok_or("This is no id of ours"));
     let kind = fields.parsed("kind", |text| Adjustment::parse(text).ok_or("The kind is credit or debit"));
     let unit = fields.parsed("unit", Unit::parse);
-    let amount = fields.optional_number("amount", 1..=MOST_AMOUNT);
-    if amount.is_none() && fields.are_fine() {
-        fields.refuse("amount", "missing", "Field required");
-    }
+    let amount = fields.number("amount", 1..=MOST_AMOUNT);
     let reason = fields.parsed("reason", parse_note);
     let wanted = holder.zip(kind).zip(unit.zip(amount)).zip(reason);
     let wanted = wanted.map(|(((holder, adjustment), (unit, amount)), reason)| Wanted {
