@@ -40,7 +40,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "registered-without-the-referral",
         file: STATEMENT,
-        swap: Sql("from entrance, person where entrance.owner_id is not null", "from entrance, person where 1 = 0"),
+        swap: Sql(
+            "entrance.now, $11::text\n                from entrance, person where entrance.owner_id is not null",
+            "entrance.now, $11::text\n                from entrance, person where 1 = 0",
+        ),
         tests: Alone(&["accounts::statement::one_statement_writes_what_the_steps_write"]),
         why: "a code is accepted and nobody is credited",
     },
