@@ -43,12 +43,8 @@ async fn docs_let_one_log_in_and_try_a_call_out() {
 
     // Every operation of the document is there.
     let document = serde_json::to_value(referral::site::router::document()).expect("JSON");
-    let operations: usize = document["paths"]
-        .as_object()
-        .expect("paths")
-        .values()
-        .map(|item| item.as_object().map_or(0, |o| o.len()))
-        .sum();
+    let parts = ["paths", "webhooks"].map(|part| document[part].as_object().expect("a part").values());
+    let operations: usize = parts.into_iter().flatten().map(|item| item.as_object().map_or(0, |o| o.len())).sum();
     assert_eq!(browser.count(".opblock").await, operations);
 
     // Without a token it is refused, and the page shows it.
