@@ -27,11 +27,12 @@ sql! {
     };
     /// A statement of its own, behind the lock: so it sees whatever was committed until then.
     UNNUMBERED = "select id from outbox where seq is null order by id limit $1";
+    /// The plus keeps SQLite from looking for rows without a number first: it would read the whole text again for each.
     NUMBER = {
         sqlite: "update outbox set seq = places.seq, fanned_out_at = $2
                  from (select unhex(json_extract(value, '$.id')) as id, json_extract(value, '$.seq') as seq
                        from json_each($1)) places
-                 where outbox.id = places.id and outbox.seq is null",
+                 where outbox.id = places.id and +outbox.seq is null",
         postgres: "update outbox set seq = places.seq, fanned_out_at = $2
                    from json_to_recordset($1::text::json) as places (id uuid, seq bigint)
                    where outbox.id = places.id and outbox.seq is null",

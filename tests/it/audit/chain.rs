@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use referral::features::audit::actions::verify::{self, Asked};
 use referral::features::audit::model::chain::{FaultKind, Head};
-use referral::features::audit::store;
 use referral::kernel::ids::UserId;
 
 use super::helpers::{chained, fault, note, verified};
@@ -175,18 +174,4 @@ async fn of_many_who_write_at_once_while_nodes_chain_each_has_one_place(setup: S
     assert_eq!(chained(test.app()).await, all);
     let found = verified(&apps[1]).await;
     assert_eq!((found.rows, found.fault, found.unproven), (all, None, 0));
-}
-
-/// The job's text has many rows: SQLite must find each in the table, and not read the text again for each row there.
-#[tokio::test]
-async fn the_job_finds_its_rows_in_sqlite_by_their_ids() {
-    let test = Setup::Sqlite.start().await;
-    let connection = rusqlite::Connection::open(test.database_url.trim_start_matches("sqlite:")).expect("the file");
-    let chain = store::STATEMENTS.iter().find(|sql| sql.name == "CHAIN").and_then(|sql| sql.sqlite).expect("the text");
-    let mut plan = connection.prepare(&format!("explain query plan {chain}")).expect("a plan");
-    let lines = plan.query_map(["[]"], |row| row.get(3)).expect("it runs");
-    let lines: Vec<String> = lines.collect::<Result<_, _>>().expect("lines");
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[0].starts_with("SCAN json_each"), "{lines:?}");
-    assert!(lines[1].starts_with("SEARCH audit USING INDEX") && lines[1].ends_with("(id=?)"), "{lines:?}");
 }

@@ -72,6 +72,42 @@ async fn rows_are_found_by_the_clock_through_an_index() {
     }
 }
 
+/// A text with many rows is read once, and each of its rows is found by an index. Read for each row of the table, as
+/// SQLite does where an index promises few of them, a few thousand that wait take minutes.
+#[tokio::test]
+async fn sqlite_reads_a_text_of_many_changes_once() {
+    let test = Setup::Sqlite.start().await;
+    let connection = rusqlite::Connection::open(test.database_url.trim_start_matches("sqlite:")).expect("the file");
+    let texts = STORES.iter().flat_map(|(file, statements)| statements.iter().map(move |sql| (file, sql)));
+    let changes: Vec<_> = texts
+        .filter_map(|(file, sql)| Some((file, sql.name, sql.sqlite?)))
+        .filter(|(.., text)| text.starts_with("update") && text.contains("from (select") && text.contains("json_each"))
+        .collect();
+    assert!(changes.len() >= 3, "{changes:?}");
+    for (file, name, text) in changes {
+        let lines = plan(&connection, text);
+        assert!(reads_once(&lines), "{file}: {name}: {lines:?}");
+    }
+    // That it finds one.
+    let planted = "update audit set seq = p.seq from (select unhex(json_extract(value, '$.id')) as id,
+                   json_extract(value, '$.seq') as seq from json_each($1)) p where audit.id = p.id and audit.seq is null";
+    assert!(!reads_once(&plan(&connection, planted)));
+}
+
+fn plan(connection: &rusqlite::Connection, text: &str) -> Vec<String> {
+    let mut plan = connection.prepare(&format!("explain query plan {text}")).expect("a plan");
+    let mut rows = plan.raw_query();
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next().expect("a row") {
+        lines.push(row.get(3).expect("a line"));
+    }
+    lines
+}
+
+fn reads_once(lines: &[String]) -> bool {
+    matches!(lines, [first, second] if first.starts_with("SCAN json_each") && second.starts_with("SEARCH"))
+}
+
 on_both_engines!(every_statement_prepares_on_both_engines);
 async fn every_statement_prepares_on_both_engines(setup: Setup) {
     let test = setup.start().await;
