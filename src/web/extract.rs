@@ -102,14 +102,18 @@ impl Fields {
         }
     }
 
+    /// Whether a field is there that must be, and not null; it is refused where it is not.
+    pub fn has(&mut self, name: &str) -> bool {
+        let is_there = self.values.get(name).is_some_and(|value| !value.is_null());
+        if !is_there {
+            self.refuse(name, "missing", "Field required");
+        }
+        is_there
+    }
+
     /// As [`optional_number`](Self::optional_number), of one that must be there.
     pub fn number(&mut self, name: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
-        if self.values.get(name).is_none_or(Value::is_null) {
-            self.values.remove(name);
-            self.refuse(name, "missing", "Field required");
-            return None;
-        }
-        self.optional_number(name, bounds)
+        if self.has(name) { self.optional_number(name, bounds) } else { None }
     }
 
     /// An object of texts that may be missing or null, its members in the order of their names.

@@ -34,12 +34,13 @@ async fn a_field_of_the_wrong_type_is_named_and_nothing_is_written() {
                         || is("array") && ["[]", "[\"text\"]"].contains(&value)
                         || ["share_texts", "budgets"].contains(&field) && value == "{}"
                         || field == "hold_days" && value == "0"
-                        // Its items have names of their own.
-                        || field == "rules" && value.starts_with('[')
                 };
                 for value in wrong.filter(|value| !right(value)) {
                     let answer = operation.send(&user, with_field(&body, field, value)).await;
-                    invalid(&format!("{} {field} {value}", operation.name), &answer, &["body", field]);
+                    // An item is named by its place.
+                    let item: &[&str] = if field == "rules" && value.starts_with('[') { &["0"] } else { &[] };
+                    let at = [&["body", field], item].concat();
+                    invalid(&format!("{} {field} {value}", operation.name), &answer, &at);
                     asked += 1;
                 }
             }

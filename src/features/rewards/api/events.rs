@@ -161,12 +161,10 @@ pub(super) fn read(mut fields: Fields, now: Time) -> Result<Told> {
 }
 
 fn read_whom(fields: &mut Fields) -> Option<Whom> {
-    let Some(mut named) = fields.optional_fields("participant") else {
-        if fields.are_fine() {
-            fields.refuse("participant", "missing", "Field required");
-        }
+    if !fields.has("participant") {
         return None;
-    };
+    }
+    let mut named = fields.optional_fields("participant")?;
     let external = named.optionally_parsed("external_id", ExternalId::parse);
     let id = named.optionally_parsed("id", |text| UserId::parse(text).ok_or("This is no id of ours"));
     let whom = match (external, id) {

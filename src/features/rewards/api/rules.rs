@@ -243,11 +243,8 @@ fn read_rule(mut fields: Fields) -> Result<Rule> {
 
 fn read_limit(fields: &mut Fields) -> Option<Limit> {
     let mut limit = fields.optional_fields("limit")?;
-    let count = limit.optional_number("count", 1..=MOST_COUNT);
+    let count = limit.number("count", 1..=MOST_COUNT);
     let per = limit.parsed("per", |text| Per::parse(text).ok_or("Give day, month or ever"));
-    if count.is_none() && limit.are_fine() {
-        limit.refuse("count", "missing", "Field required");
-    }
     match limit.all(count.zip(per)) {
         Ok((count, per)) => Some(Limit { count, per }),
         Err(Error::Invalid(errors)) => {

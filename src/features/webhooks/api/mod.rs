@@ -132,10 +132,7 @@ async fn create(
     JsonBody(mut fields): JsonBody,
 ) -> Result<Reply, Problem> {
     let url = fields.parsed("url", parse_url);
-    let types = types(&mut fields);
-    if types.is_none() && fields.are_fine() {
-        fields.refuse("types", "missing", "Field required");
-    }
+    let types = if fields.has("types") { types(&mut fields) } else { None };
     let description = fields.optionally_parsed("description", parse_description).unwrap_or_default();
     let (url, types) = fields.all(url.zip(types))?;
     let _turn = app.turn_of(manager.user).await?;
