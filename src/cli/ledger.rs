@@ -23,7 +23,7 @@ pub async fn run(app: &App, command: Ledger) -> Result<(), String> {
             FaultKind::Mark => "the holder's last mark is not what the rows up to it come to",
             FaultKind::Budget => "the budget has given something else than the rewards that it covers come to",
             FaultKind::PayoutLine => "the line of a payout is not what its rows come to",
-            FaultKind::Adjustment => "the credit or debit and its decision are not of one mind",
+            FaultKind::Adjustment => "the credit or debit is not what its decision says",
         };
         say(&format!("{}  {}  {what}", fault.kind.word(), fault.id));
     }

@@ -1,10 +1,11 @@
 //! Accounts that come from another service, with their ids and hashes.
 
+use super::registration::take_names;
 use crate::db::Tx;
 use crate::features::accounts::model::login_name;
 use crate::features::accounts::store::{self, NewUser};
 use crate::kernel::email::Email;
-use crate::kernel::error::{Refusal, Result};
+use crate::kernel::error::Result;
 use crate::kernel::ids::UserId;
 use crate::kernel::name::Username;
 use crate::kernel::time::Time;
@@ -32,16 +33,13 @@ pub async fn bring(tx: &mut Tx<'_>, moved: &MovedUser, now: Time) -> Result<()> 
         id: moved.id,
         username: moved.username.as_str().to_owned(),
         email: moved.email.as_str().to_owned(),
-        name_key: name_key.clone(),
-        email_key: email_key.clone(),
+        name_key,
+        email_key,
         password_hash: moved.password_hash.clone(),
         created_at: now,
         verdict: Verdict::Unchecked,
         email_proven: false,
     };
     store::insert_user(tx, &new).await?;
-    if name_key != email_key && !store::insert_login(tx, &name_key, moved.id).await? {
-        return Err(Refusal::UsernameTaken.into());
-    }
-    if store::insert_login(tx, &email_key, moved.id).await? { Ok(()) } else { Err(Refusal::EmailTaken.into()) }
+    take_names(tx, &new).await
 }

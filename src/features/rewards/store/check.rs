@@ -87,7 +87,7 @@ pub async fn wrong_rewards(db: &Db) -> Result<Vec<String>> {
     ids(&db.scan(&WRONG_REWARDS, params![MOST_FAULTS as i64]).await?)
 }
 
-/// Credits and debits whose decision and row are not of one mind.
+/// Credits and debits whose decision and row do not agree.
 pub async fn wrong_adjustments(db: &Db) -> Result<Vec<String>> {
     let mut wrong = ids(&db.scan(&WRONG_ADJUSTMENTS, params![MOST_FAULTS as i64]).await?)?;
     wrong.extend(ids(&db.scan(&UNDECIDED, params![MOST_FAULTS as i64]).await?)?);
