@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::app::Setup;
 use crate::support::client::{Client, PASSWORD};
+use crate::support::first_schema;
 use crate::support::host::host_of;
 use crate::support::process::{Operator, Serving};
 use crate::support::servers::Postgres;
@@ -17,6 +18,26 @@ pub async fn empty(operator: &Operator, setup: Setup, file: &str) -> String {
         Setup::Sqlite => format!("sqlite:{}", operator.path(file).display()),
         _ => Postgres::shared().await.database().await,
     }
+}
+
+/// An operator with a database of this engine's as the first release has made them, and its address.
+pub async fn with_the_first_schema(setup: Setup) -> (Operator, String) {
+    let mut operator = Operator::on_a_free_port();
+    let url = empty(&operator, setup, "referral.db").await;
+    operator.set("DATABASE_URL", &url);
+    let script = first_schema::script(if setup == Setup::Sqlite { "sqlite" } else { "postgres" });
+    match setup {
+        Setup::Sqlite => {
+            let file = rusqlite::Connection::open(operator.path("referral.db")).expect("a file");
+            file.execute_batch(&script).expect("the first schema");
+        }
+        _ => {
+            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+            tokio::spawn(connection);
+            client.batch_execute(&script).await.expect("the first schema");
+        }
+    }
+    (operator, url)
 }
 
 /// An operator with a database of this engine's, where `boss` is a manager.

@@ -2,12 +2,10 @@
 
 use serde_json::json;
 
-use super::helpers::{contents, differing, empty, operator, people, url};
+use super::helpers::{contents, differing, operator, people, url, with_the_first_schema};
 use crate::support::app::Setup;
 use crate::support::client::PASSWORD;
-use crate::support::first_schema;
 use crate::support::host::host_of;
-use crate::support::process::Operator;
 use crate::support::witness;
 use crate::{on_both_engines, on_every_setup};
 
@@ -49,21 +47,7 @@ async fn reads_are_answered_and_changes_refused_with_a_reason(setup: Setup) {
 
 on_both_engines!(an_older_schema_is_not_migrated_by_who_only_reads);
 async fn an_older_schema_is_not_migrated_by_who_only_reads(setup: Setup) {
-    let mut operator = Operator::on_a_free_port();
-    let url = empty(&operator, setup, "referral.db").await;
-    operator.set("DATABASE_URL", &url);
-    let script = first_schema::script(if setup == Setup::Sqlite { "sqlite" } else { "postgres" });
-    match setup {
-        Setup::Sqlite => {
-            let file = rusqlite::Connection::open(operator.path("referral.db")).expect("a file");
-            file.execute_batch(&script).expect("the first schema");
-        }
-        _ => {
-            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-            tokio::spawn(connection);
-            client.batch_execute(&script).await.expect("the first schema");
-        }
-    }
+    let (operator, url) = with_the_first_schema(setup).await;
     operator.run(&["serve", "--read-only"]).refused(&["has schema 1", "serve it without --read-only first"]);
     let there = witness::number(&url, "select max(version) from schema_migrations").await;
     assert_eq!(there, 1);

@@ -1,10 +1,8 @@
 //! `referral restore`: whole, or not at all, and an installation of its own.
 
-use super::helpers::{empty, installation, operator, people, url};
+use super::helpers::{empty, installation, operator, people, url, with_the_first_schema};
 use crate::on_both_engines;
 use crate::support::app::Setup;
-use crate::support::first_schema;
-use crate::support::process::Operator;
 use crate::support::witness;
 
 on_both_engines!(what_is_no_whole_backup_is_refused_and_nothing_is_made);
@@ -94,21 +92,7 @@ async fn a_backup_of_a_newer_schema_or_of_the_other_engine_is_refused() {
 
 on_both_engines!(a_backup_of_an_older_schema_is_taken_and_migrated_when_it_is_restored);
 async fn a_backup_of_an_older_schema_is_taken_and_migrated_when_it_is_restored(setup: Setup) {
-    let mut operator = Operator::on_a_free_port();
-    let url = empty(&operator, setup, "referral.db").await;
-    operator.set("DATABASE_URL", &url);
-    let script = first_schema::script(if setup == Setup::Sqlite { "sqlite" } else { "postgres" });
-    match setup {
-        Setup::Sqlite => {
-            let file = rusqlite::Connection::open(operator.path("referral.db")).expect("a file");
-            file.execute_batch(&script).expect("the first schema");
-        }
-        _ => {
-            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-            tokio::spawn(connection);
-            client.batch_execute(&script).await.expect("the first schema");
-        }
-    }
+    let (mut operator, _) = with_the_first_schema(setup).await;
     let said = operator.run(&["backup", "old.backup"]).well().stdout;
     assert!(said.contains("schema 1, whole. The schema is older"), "{said}");
     operator.run(&["copy", "--to", "sqlite:copied.db"]).refused(&["has schema 1", "referral migrate"]);
