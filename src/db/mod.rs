@@ -13,6 +13,7 @@
 
 pub mod about;
 pub mod backup;
+pub mod batch;
 pub mod copy;
 #[cfg(debug_assertions)]
 mod crash;

@@ -42,6 +42,9 @@ const DEADLINES: &[(&str, Duration)] = &[
     ("/api/v1/webhook-endpoints/{endpoint_id}/test", Duration::from_secs(25)),
     // It waits for messages, for 25 seconds at most.
     ("/api/v1/webhook-messages", Duration::from_secs(35)),
+    // Up to 500 items, each of which may need a unit of work of its own.
+    ("/api/v1/participants", Duration::from_secs(30)),
+    ("/api/v1/events/batch", Duration::from_secs(30)),
 ];
 
 /// How long a 429 is held back. Whoever asks again at once would otherwise be refused as fast as the processors can,
@@ -267,7 +270,9 @@ mod tests {
         let sources = concat!(
             include_str!("../features/signin/pages.rs"),
             include_str!("../features/webhooks/api/mod.rs"),
-            include_str!("../features/webhooks/api/feed.rs")
+            include_str!("../features/webhooks/api/feed.rs"),
+            include_str!("../features/participants/api/batch.rs"),
+            include_str!("../features/rewards/api/batch.rs")
         );
         for (route, _) in DEADLINES {
             assert!(sources.contains(&format!("\"{route}\"")), "{route}");

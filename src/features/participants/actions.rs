@@ -54,7 +54,8 @@ async fn turns<'a>(app: &'a App, host: Host, external: &ExternalId) -> Result<(T
 /// Makes a participant, or changes the one there is.
 pub async fn upsert(app: &App, host: Host, sent: Sent<Upserted>, asked: Asked) -> Result<Upserted> {
     let _turns = turns(app, host, &asked.external).await?;
-    write(app, sent.of(|written: &Written| &written.upserted), told(app, asked).await?).await
+    let written = write_one(app, sent.of(|written: &Written| &written.upserted), told(app, asked).await?).await?;
+    Ok(announce(app, written).await)
 }
 
 /// With what a new participant needs that is drawn before the unit of work.
@@ -78,18 +79,16 @@ async fn told(app: &App, asked: Asked) -> Result<Told> {
     })
 }
 
-async fn write(app: &App, sent: impl Into<Sent<Written>>, told: Told) -> Result<Upserted> {
-    let sent = sent.into();
+async fn write_one(app: &App, sent: Sent<Written>, told: Told) -> Result<Written> {
     // A kept answer is part of a unit, and the one statement is none.
     let admitted = match sent.is_kept() {
         true => None,
         false => people::admit_one(&app.db, sent.actor(), &told).await?,
     };
-    let written = match admitted {
-        Some(made) => Written { upserted: as_told(&told, made), version: None },
-        None => app.write(sent, told, |tx, told| Box::pin(upsert_one(tx, told))).await?,
-    };
-    Ok(announce(app, written).await)
+    match admitted {
+        Some(made) => Ok(Written { upserted: as_told(&told, made), version: None }),
+        None => app.write(sent, told, |tx, told| Box::pin(upsert_one(tx, told))).await,
+    }
 }
 
 /// What a unit of work has made or found, with the version of its code that is to be made known.

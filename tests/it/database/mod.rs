@@ -2,6 +2,7 @@
 //! leaves anything open behind it.
 
 mod addresses;
+mod batches;
 mod certificates;
 mod connections;
 mod failover;

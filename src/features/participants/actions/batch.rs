@@ -1,15 +1,13 @@
 //! Many participants in one call.
 
-use super::{Asked, Host, Written, announce, as_told, people, told, upsert_one, write};
+use super::{Asked, Host, Written, announce, as_told, people, told, upsert_one, write_one};
 use crate::app::App;
-use crate::db::Tx;
+use crate::db::batch::{self, Together};
+use crate::db::{Tx, Work};
 use crate::features::accounts::actions::participants::Told;
 use crate::features::participants::model::Upserted;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::limits::turns::{Key, Turn};
-
-/// Participants that one unit of work writes: so few that it holds nobody up for long, and enough to share its commit.
-const UNIT: usize = 32;
 
 /// A client's one batch at a time, until it is dropped.
 pub async fn begin(app: &App, host: Host) -> Result<Turn<'_>> {
@@ -37,8 +35,16 @@ pub async fn upsert(app: &App, host: Host, items: Vec<Result<Asked>>) -> Result<
     due.sort_by(|(_, one), (_, other)| one.external.cmp(&other.external));
     let (places, due): (Vec<usize>, Vec<Told>) = due.into_iter().unzip();
     let mut done = Vec::with_capacity(due.len());
-    for unit in due.chunks(UNIT) {
-        done.extend(upsert_unit(app, host, unit).await?);
+    for unit in due.chunks(batch::UNIT) {
+        let _turn = app.turns.take(Key::Client(host.client.0)).await?;
+        let together: Work<Together<Told>, Vec<Written>> = |tx, unit| Box::pin(upsert_all(tx, unit));
+        let alone = |told: Told| write_one(app, host.actor.into(), told);
+        for outcome in batch::write(&app.db, host.actor, unit, together, alone).await? {
+            done.push(match outcome {
+                Ok(written) => Ok(announce(app, written).await),
+                Err(error) => Err(error),
+            });
+        }
     }
     for (place, outcome) in places.into_iter().zip(done) {
         if let Some(kept) = outcomes.get_mut(place) {
@@ -49,36 +55,10 @@ pub async fn upsert(app: &App, host: Host, items: Vec<Result<Asked>>) -> Result<
     Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
 }
 
-/// All of them in one unit of work, or, where that does not go, each in its own.
-async fn upsert_unit(app: &App, host: Host, unit: &[Told]) -> Result<Vec<Result<Upserted>>> {
-    let _turn = app.turns.take(Key::Client(host.client.0)).await?;
-    let together = app.db.write(host.actor, unit.to_vec(), |tx, unit| Box::pin(upsert_all(tx, unit))).await;
-    let mut outcomes = Vec::with_capacity(unit.len());
-    match together {
-        Ok(written) => {
-            for one in written {
-                outcomes.push(Ok(announce(app, one).await));
-            }
-        }
-        Err(error @ (Error::Busy(_) | Error::Internal(_))) => return Err(error),
-        // One of them is refused, or met others in the database. Nothing is done yet, or all is: then they are found.
-        Err(_) => {
-            for told in unit {
-                let outcome = write(app, host.actor, told.clone()).await;
-                // Where the database does not answer, the rest would only wait for it.
-                if let Err(error @ (Error::Storage(_) | Error::Busy(_))) = outcome {
-                    return Err(error);
-                }
-                outcomes.push(outcome);
-            }
-        }
-    }
-    Ok(outcomes)
-}
-
-async fn upsert_all(tx: &mut Tx<'_>, unit: &[Told]) -> Result<Vec<Written>> {
-    let mut written = Vec::with_capacity(unit.len());
-    for (told, admitted) in unit.iter().zip(people::admit(tx, unit).await?) {
+async fn upsert_all(tx: &mut Tx<'_>, unit: &Together<Told>) -> Result<Vec<Written>> {
+    let admitted = people::admit(tx, unit.items()).await?;
+    let mut written = Vec::with_capacity(admitted.len());
+    for (told, admitted) in unit.each().zip(admitted) {
         written.push(match admitted {
             Some(made) => Written { upserted: as_told(told, made), version: None },
             None => upsert_one(tx, told).await?,
