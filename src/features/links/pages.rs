@@ -45,30 +45,26 @@ async fn open(
 ) -> Result<Response, Problem> {
     app.limits.click_from(client).await?;
     let key = InvitationKey::of(&name).ok_or(Refusal::LinkNotFound)?;
-    let handle = Handle::typed(&name);
     let target = actions::find(&app, key).await?.ok_or(Refusal::LinkNotFound)?;
     let program = programs::actions::current(&app).await?;
-    let invitation = match &target.leads {
-        Leads::Code(code) => Some(code.as_str()),
-        Leads::Renewal if program.auto_renew => handle.as_ref().map(Handle::as_str),
-        Leads::Renewal | Leads::Ended | Leads::Gone => None,
-    };
-    if method == Method::GET && target.leads != Leads::Gone {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // Some browsers have a name that is no ASCII.
-        let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
-        let purposes = PURPOSES.iter().map(|purpose| text(purpose)).collect();
-        let opening = Opening { client, agent: &agent, purposes };
+    let invitation = invitation(&target.leads, program.auto_renew, &name);
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Some browsers have a name that is no ASCII.
+    let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+    let purposes = PURPOSES.iter().map(|purpose| text(purpose)).collect();
+    let opening = Opening { client, agent: &agent, purposes };
+    let is_opened = method == Method::GET && opening.is_by_a_person();
+    if is_opened && target.leads != Leads::Gone {
         clicks::count(&app, UserId(target.owner), &opening)?;
     }
     let opened = Parameters::parse(query.unwrap_or_default().as_bytes());
     let location = match &program.landing_url {
         Some(landing) => {
-            let told = invitation.map(|invitation| (app.config.links.parameter.as_str(), invitation));
+            let told = invitation.as_deref().map(|invitation| (app.config.links.parameter.as_str(), invitation));
             destination(landing.as_str(), told, &opened)
                 .ok_or_else(|| Error::inconsistent("programs", "landing_url", &program.slug))?
         }
-        None => invitation.map_or_else(
+        None => invitation.as_deref().map_or_else(
             || REGISTER_ENDED.to_owned(),
             |invitation| {
                 let query = form_urlencoded::Serializer::new(String::new()).append_pair("code", invitation).finish();
@@ -82,17 +78,29 @@ async fn open(
     let told = response.headers_mut();
     told.insert(LOCATION, location);
     told.insert(ROBOTS, HeaderValue::from_static("noindex"));
-    if let Some(cookie) = invitation.and_then(|invitation| kept(&app, &headers, invitation)) {
+    // What a browser fetches by itself must not keep out the link that its person opens.
+    if let Some(invitation) = invitation.filter(|_| is_opened)
+        && let Some(cookie) = kept(&app, &headers, &invitation).await?
+    {
         told.insert(SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
+/// What a link leads on with: the code, or the handle behind which the next code is made when it is used.
+fn invitation(leads: &Leads, renews: bool, name: &str) -> Option<String> {
+    match leads {
+        Leads::Code(code) => Some(code.as_str().to_owned()),
+        Leads::Renewal if renews => Handle::typed(name).map(|handle| handle.as_str().to_owned()),
+        Leads::Renewal | Leads::Ended | Leads::Gone => None,
+    }
+}
+
 /// The cookie that keeps a code for the host's pages, where the operator has switched it on.
-fn kept(app: &App, headers: &HeaderMap, invitation: &str) -> Option<HeaderValue> {
+async fn kept(app: &App, headers: &HeaderMap, invitation: &str) -> Result<Option<HeaderValue>> {
     let settings = &app.config.links;
-    if settings.cookie_days == 0 || (settings.keeps_first() && has_kept(headers)) {
-        return None;
+    if settings.cookie_days == 0 || (settings.keeps_first() && has_kept(app, headers).await?) {
+        return Ok(None);
     }
     let domain = match settings.cookie_domain.as_str() {
         "" => String::new(),
@@ -100,15 +108,23 @@ fn kept(app: &App, headers: &HeaderMap, invitation: &str) -> Option<HeaderValue>
     };
     let (day, seconds) = (clicks::today(app), u64::from(settings.cookie_days) * 24 * 3600);
     let text = format!("{KEPT}={invitation}.{day}; {domain}Path=/; SameSite=Lax; Secure; Max-Age={seconds}");
-    HeaderValue::from_str(&text).ok()
+    Ok(HeaderValue::from_str(&text).ok())
 }
 
-fn has_kept(headers: &HeaderMap) -> bool {
+/// Whether the browser keeps an invitation that still holds. One that has ended would keep everybody else out.
+async fn has_kept(app: &App, headers: &HeaderMap) -> Result<bool> {
+    let Some(name) = kept_name(headers) else { return Ok(false) };
+    let Some(key) = InvitationKey::of(&name) else { return Ok(false) };
+    let Some(target) = actions::find(app, key).await? else { return Ok(false) };
+    let renews = programs::actions::current(app).await?.auto_renew;
+    Ok(invitation(&target.leads, renews, &name).is_some())
+}
+
+fn kept_name(headers: &HeaderMap) -> Option<String> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.any(|(name, value)| {
-        name == KEPT && value.split('.').next().is_some_and(|code| InvitationKey::of(code).is_some())
-    })
+    let (_, value) = pairs.find(|(name, _)| *name == KEPT)?;
+    value.split('.').next().map(str::to_owned)
 }
 
 async fn qr_code(

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::helpers::{AGENT, LANDING, handle_of, land_on, lead, open_as};
 use crate::on_every_setup;
-use crate::support::app::{Setup, TestApp};
+use crate::support::app::{Setup, TestApp, eventually};
 use crate::support::client::{Client, PASSWORD};
 use crate::support::codes::LAG;
 use crate::support::registration::id_of;
@@ -233,6 +233,8 @@ async fn the_cookie_is_the_operators_choice_and_keeps_the_last_code_or_the_first
     let first = [("REFERRAL_LINKS_CREDIT", "first"), ("REFERRAL_LINKS_COOKIE_DOMAIN", "shop.example")];
     test.add_node_with(&first).await;
     let (owner, link) = owner(&test).await;
+    let other = test.user("other").await;
+    other.create_code("WINTER2030AB").await.expect(201);
     let today: String = test.app().clock.now().to_string().chars().take(10).collect();
     let told = async |node: usize, cookie: &str| {
         let client = test.client_of(node);
@@ -248,7 +250,18 @@ async fn the_cookie_is_the_operators_choice_and_keeps_the_last_code_or_the_first
     for cookie in ["a=b", "referral=", "referral=!.x", "xreferral=WINTER2030AB.2026-11-30"] {
         assert_eq!(told(1, cookie).await, expected, "{cookie}");
     }
-    assert_eq!(told(1, "a=b; referral=WINTER2030AB.2026-11-30").await, "");
+    let earlier = "a=b; referral=WINTER2030AB.2026-11-30";
+    assert_eq!(told(1, earlier).await, "");
+    // What has ended keeps nobody out.
+    other.revoke_code("WINTER2030AB").await.expect(204);
+    eventually("the other node knows", || async { told(1, earlier).await == expected }).await;
+    // Nobody has opened it yet, or nobody ever will.
+    for (method, more) in [(Method::HEAD, ("x-purpose", "")), (Method::GET, ("sec-purpose", "prefetch"))] {
+        let answer = open_as(&test.client(), method, &link, AGENT.as_bytes(), &[more]).await.expect(302);
+        assert_eq!(answer.header("set-cookie"), "", "{more:?}");
+    }
+    let answer = open_as(&test.client(), Method::GET, &link, b"Googlebot/2.1", &[]).await.expect(302);
+    assert_eq!(answer.header("set-cookie"), "");
     // Where nobody invites, there is nothing to keep.
     owner.revoke_code("SPRING2030AB").await.expect(204);
     assert_eq!(told(0, "a=b").await, "");

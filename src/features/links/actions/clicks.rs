@@ -22,11 +22,15 @@ pub struct Opening<'a> {
     pub purposes: Vec<&'a str>,
 }
 
-/// Counts a link that was opened by a person, as far as one can tell.
-pub fn count(app: &App, owner: UserId, opening: &Opening<'_>) -> Result<()> {
-    if is_crawler(opening.agent) || opening.purposes.iter().any(|purpose| is_prefetch(purpose)) {
-        return Ok(());
+impl Opening<'_> {
+    /// Whether a person has opened it, as far as one can tell.
+    pub fn is_by_a_person(&self) -> bool {
+        !is_crawler(self.agent) && !self.purposes.iter().any(|purpose| is_prefetch(purpose))
     }
+}
+
+/// Counts a link that was opened by a person.
+pub fn count(app: &App, owner: UserId, opening: &Opening<'_>) -> Result<()> {
     app.clicks.count(owner, (opening.client, opening.agent), app.clock.now(), || app.random())
 }
 

@@ -46,7 +46,8 @@ fn path(to: &str) -> Option<&str> {
     let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
     let lower = path.to_ascii_lowercase();
     let hidden = ["%2f", "%5c", "%2e", "%0", "%1", "%7f"].iter().any(|escape| lower.contains(escape));
-    let climbs = path.split('/').any(|part| part == "." || part == "..");
+    // Some routers take what follows a semicolon for parameters of the part before it.
+    let climbs = path.split('/').any(|part| matches!(part.split(';').next(), Some("." | "..")));
     let fits = path.starts_with('/')
         && path.len() <= MOST_PATH
         && !path.contains("//")
@@ -127,6 +128,8 @@ mod tests {
             "\\\\evil.example",
             "/..//evil.example",
             "/a/../b",
+            "/a/..;/b",
+            "/a/.;x=1/b",
             "/./a",
             "/%2fevil.example",
             "/%5Cevil.example",

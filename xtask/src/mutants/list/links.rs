@@ -257,7 +257,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "prefetches-count",
         file: COUNTING,
-        swap: Code("opening.purposes.iter().any(|purpose| is_prefetch(purpose))", "false"),
+        swap: Code("self.purposes.iter().any(|purpose| is_prefetch(purpose))", "false"),
         tests: Both(&["links::counting::what_no_person_has_opened_does_not_count"]),
         why: "a page that a browser fetches by itself counts",
     },
