@@ -413,7 +413,9 @@ async fn forget(app: &App) -> Result<()> {
     fan_out::housekeeping(app, now).await?;
     idempotency::housekeeping(&app.db, now).await?;
     cache::changes::housekeeping(&app.db).await?;
-    readiness::housekeeping(&app.db).await.map(drop)
+    readiness::housekeeping(&app.db).await?;
+    // What was erased or forgotten would stay in SQLite's log until others have written over it.
+    app.db.checkpoint().await
 }
 
 /// Reads the keys again in case the feed did not tell of one, and forgets in process.

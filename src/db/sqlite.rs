@@ -204,7 +204,8 @@ impl Sqlite {
         let path = self.path.clone();
         let written = tokio::task::spawn_blocking(move || {
             let connection = Connection::open(path)?;
-            connection.busy_timeout(Duration::from_secs(1))?;
+            // Nobody can write while it waits for those who read.
+            connection.busy_timeout(Duration::from_millis(250))?;
             connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
         });
         let written = written.await.map_err(|_| lost_thread())?;
