@@ -126,7 +126,8 @@ impl std::fmt::Debug for Email {
 
 /// How an address looks to those who may not see it: `test@test.ru` as `t***@t***.ru`. Other text is left as it is.
 pub fn mask(address: &str) -> String {
-    let Some((local, domain)) = address.rsplit_once('@') else { return address.to_owned() };
+    // The second and third are other spellings of the sign, of keyboards that write wide letters.
+    let Some((local, domain)) = address.rsplit_once(['@', '\u{ff20}', '\u{fe6b}']) else { return address.to_owned() };
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match domain.rsplit_once('.') {
         Some((host, top)) => format!("{}***@{}***.{top}", first(local), first(host)),
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!(mask("test@test.ru"), "t***@t***.ru");
         assert_eq!(mask("a@sub.mail.example"), "a***@s***.example");
         assert_eq!(mask("no address"), "no address");
+        assert_eq!(mask("test＠test.ru"), "t***@t***.ru");
     }
 
     proptest! {

@@ -109,6 +109,7 @@ async fn a_code_that_has_leaked_is_replaced_at_once(setup: Setup) {
     let path = format!("{PARTICIPANTS}/olga/code");
     host.post(&path, &json!({})).await.expect_problem(404, "participant_not_found");
     let olga = host.tell("olga", json!({"email": "olga@example.com"})).await.expect(201).json();
+    test.sql("update users set discoverable = true where external_id = 'olga'").await;
     let found = async || host_sees(&test, "olga@example.com").await;
     assert_eq!(found().await, olga["code"]);
     let next = host.post(&path, &json!({})).await.expect(200).json();

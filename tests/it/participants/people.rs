@@ -32,7 +32,8 @@ async fn who_has_no_address_is_shown_without_one_wherever_addresses_are(setup: S
         test.client().log_in(nothing, PASSWORD).await.expect_problem(401, "bad_credentials");
     }
     assert!(administration::find(test.app(), "").await.expect("a look").is_none());
-    // Who has one is found by it, with the code that the service issued.
+    // Who has one is found by it, with the code that the service issued, if they want to be.
+    test.sql("update users set discoverable = true where external_id = 'anna'").await;
     let found = olga.get("/api/v1/codes/anna@example.com").await.expect(200).json();
     let anna = host.get(&format!("{PARTICIPANTS}/anna")).await.expect(200).json();
     assert_eq!((&found["code"], &found["user"]["id"]), (&anna["code"], &anna["id"]));

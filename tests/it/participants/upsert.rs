@@ -133,6 +133,21 @@ async fn what_is_left_out_stays_and_what_is_empty_goes(setup: Setup) {
     }
 }
 
+on_every_setup!(nobody_finds_a_participant_by_their_address_who_has_not_said_so);
+async fn nobody_finds_a_participant_by_their_address_who_has_not_said_so(setup: Setup) {
+    let test = setup.start().await;
+    let host = host_of(&test.manager("manager").await).await;
+    let other = test.user("other").await;
+    let code = other.create_code("SPRING2030AB").await.expect(201).json();
+    other.get("/api/v1/codes/other@example.com").await.expect(200);
+    let told = |name: &str| json!({"external_id": name, "email": format!("{name}@example.com"), "code": code["code"]});
+    host.tell("one", told("one")).await.expect(201);
+    host.tell_all(json!([told("two"), {"external_id": "three", "email": "three@example.com"}])).await;
+    for name in ["one", "two", "three"] {
+        other.get(&format!("/api/v1/codes/{name}@example.com")).await.expect(404);
+    }
+}
+
 on_every_setup!(an_address_is_dated_as_proven_by_clients_whose_word_is_taken);
 async fn an_address_is_dated_as_proven_by_clients_whose_word_is_taken(setup: Setup) {
     let test = setup.start().await;
@@ -152,6 +167,9 @@ async fn an_address_is_dated_as_proven_by_clients_whose_word_is_taken(setup: Set
     host.tell("olga", json!({"email": "", "verified": true})).await.expect(200);
     assert_eq!(proven().await, 0, "there is nothing to prove");
     host.tell("anna", json!({"email": "anna@example.com", "verified": true})).await.expect(201);
+    assert_eq!(proven().await, 1);
+    // The same one in another spelling has the same proof.
+    host.tell("anna", json!({"email": "Anna@Example.com"})).await.expect(200);
     assert_eq!(proven().await, 1);
     // Its word is taken until it is not.
     let path = format!("/api/v1/clients/{}", registered.id);

@@ -48,7 +48,7 @@ macro_rules! admission {
                 insert into users (id, username, email, name_key, email_key, created_at, is_manager, discoverable,
                                    email_verdict, email_proven_at, external_id, external_hash, display_name, language,
                                    handle)
-                select id, username, email, name_key, email_key, created_at, false, true, 'unchecked', proven_at,
+                select id, username, email, name_key, email_key, created_at, false, false, 'unchecked', proven_at,
                        external_id, decode(external_hash, 'base64'), display_name, language, handle
                 from entrance order by place
                 on conflict (external_hash) where external_hash is not null do nothing

@@ -15,7 +15,7 @@ sql! {
     INSERT_PARTICIPANT = "insert into users
             (id, username, email, name_key, email_key, created_at, is_manager, discoverable, email_verdict,
              email_proven_at, external_id, external_hash, display_name, language, handle)
-        values ($1, $2, $3, $4, $5, $6, false, true, 'unchecked', $7, $8, $9, $10, $11, $12)
+        values ($1, $2, $3, $4, $5, $6, false, false, 'unchecked', $7, $8, $9, $10, $11, $12)
         on conflict (external_hash) where external_hash is not null do nothing";
     /// Whoever has a password or another provider's identity has made it an account of their own.
     LOCK_PARTICIPANT = {
@@ -31,8 +31,9 @@ sql! {
                    from users u where u.external_hash = $1 for update of u",
     };
     SET_DETAILS = "update users set display_name = $2, language = $3 where id = $1";
-    SET_ADDRESS = "update users set email = $2, email_key = $3, email_proven_at = $4, email_verdict = 'unchecked',
-                          email_checked_at = null
+    /// The same address in another spelling stays as proven as it was.
+    SET_ADDRESS = "update users set email = $2, email_key = $3, email_verdict = 'unchecked', email_checked_at = null,
+                          email_proven_at = case when email_key = $3 then coalesce(email_proven_at, $4) else $4 end
                    where id = $1";
     NOTE_PROOF = "update users set email_proven_at = $2 where id = $1 and email_proven_at is null";
     FREE_LOGIN = "delete from logins where login_key = $1 and user_id = $2";
