@@ -236,14 +236,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a-head-counts",
         file: PAGES,
-        swap: Code("method == Method::GET && target.leads != Leads::Gone", "target.leads != Leads::Gone"),
+        swap: Code("method == Method::GET && opening.is_by_a_person()", "opening.is_by_a_person()"),
         tests: Both(&["links::counting::what_no_person_has_opened_does_not_count"]),
         why: "previews that ask for the head count",
     },
     Mutant {
         name: "crawlers-count",
         file: COUNTING,
-        swap: Code("is_crawler(opening.agent)", "false"),
+        swap: Code("!is_crawler(self.agent)", "true"),
         tests: Both(&["links::counting::no_crawler_counts_and_every_browser_counts_one"]),
         why: "crawlers count as people",
     },
@@ -299,8 +299,22 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the-cookie-of-the-first-is-replaced",
         file: PAGES,
-        swap: Code("(settings.keeps_first() && has_kept(headers))", "false"),
+        swap: Code("(settings.keeps_first() && has_kept(app, headers).await?)", "false"),
         tests: Both(&["links::opening::the_cookie_is_the_operators_choice_and_keeps_the_last_code_or_the_first"]),
         why: "the last link takes what the first has earned",
+    },
+    Mutant {
+        name: "a-cookie-that-has-ended-stays",
+        file: PAGES,
+        swap: Code("Ok(invitation(&target.leads, renews, &name).is_some())", "Ok(true)"),
+        tests: Both(&["links::opening::the_cookie_is_the_operators_choice_and_keeps_the_last_code_or_the_first"]),
+        why: "a dead code keeps out everybody who invites later",
+    },
+    Mutant {
+        name: "a-prefetch-gets-the-cookie",
+        file: PAGES,
+        swap: Code("invitation.filter(|_| is_opened)", "invitation"),
+        tests: Both(&["links::opening::the_cookie_is_the_operators_choice_and_keeps_the_last_code_or_the_first"]),
+        why: "what a browser fetches by itself takes what the opened link has earned",
     },
 ];
