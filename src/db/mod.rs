@@ -22,6 +22,7 @@ pub mod dump;
 mod error;
 mod found;
 pub mod migrate;
+mod place;
 mod postgres;
 pub mod reference;
 pub mod schema;
@@ -39,6 +40,7 @@ use uuid::Uuid;
 
 pub use self::about::file;
 use self::damage::Damage;
+pub use self::place::Place;
 pub use self::sqlite::Claim;
 pub use self::value::{Column, Row, Sql, Value};
 use crate::kernel::actor::Actor;
@@ -154,12 +156,7 @@ impl Db {
 
     /// As [`rows`](Self::rows), from a SQLite file that nobody has opened yet: not even its mode is changed.
     pub fn rows_of_file(path: &Path, sql: &'static Sql) -> Result<Vec<Row>> {
-        Self::rows_of_file_with(path, sql, &[])
-    }
-
-    /// As [`rows_of_file`](Self::rows_of_file), with parameters.
-    pub fn rows_of_file_with(path: &Path, sql: &'static Sql, params: &[Value]) -> Result<Vec<Row>> {
-        sqlite::rows(&mut sqlite::unopened(path)?, sql, params)
+        sqlite::rows(&mut sqlite::unopened(path)?, sql, &[])
     }
 
     /// As [`rows`](Self::rows), for at most one row.

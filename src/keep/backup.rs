@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::laws::{self, Place};
+use super::laws;
 use super::{Tell, beside, newer, open};
 use crate::config::Config;
 use crate::db::dump::{self, Snapshot};
-use crate::db::{self, backup, migrate, schema};
+use crate::db::{self, Place, backup, migrate, schema};
 use crate::start;
 
 /// Writes a backup and tells what it holds. The error is a sentence with a remedy.

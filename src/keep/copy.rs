@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::laws::{self, Place};
+use super::laws;
 use super::{Tell, newer, open};
 use crate::config::Config;
 use crate::db::copy::{Reader, Writer, compare, copied};
-use crate::db::{self, Db, about, migrate, schema};
+use crate::db::{self, Db, Place, about, migrate, schema};
 use crate::kernel::error::Error;
 use crate::kernel::ids::InstallationId;
 use crate::start;

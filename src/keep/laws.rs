@@ -3,12 +3,9 @@
 //! Each statement finds breaches of a law: whose they are, and how many there are in all. It reads one state of the
 //! database, also while others write.
 
-use std::path::Path;
-
 use uuid::Uuid;
 
-use crate::db::dump::Snapshot;
-use crate::db::{Db, Row, Sql, Value};
+use crate::db::{Place, Sql};
 use crate::features::rewards::actions::check;
 use crate::kernel::code::CodeKey;
 use crate::kernel::error::{Error, Result};
@@ -110,30 +107,11 @@ const LAWS: &[(&Sql, &str)] = &[
     (&THE_AUDIT_IS_NUMBERED, "law 15: the numbers of the audit have gaps, or its head is another's"),
 ];
 
-/// Where the laws are looked after.
-pub enum Place<'a> {
-    Open(&'a Db),
-    /// A SQLite file that nobody has opened and that stays as it is.
-    File(&'a Path),
-    /// One state of a PostgreSQL database.
-    Snapshot(&'a mut Snapshot),
-}
-
-impl Place<'_> {
-    async fn rows(&mut self, sql: &'static Sql, params: Vec<Value>) -> Result<Vec<Row>> {
-        match self {
-            Self::Open(db) => db.scan(sql, params).await,
-            Self::File(path) => Db::rows_of_file_with(path, sql, &params),
-            Self::Snapshot(snapshot) => snapshot.rows(sql, &params).await,
-        }
-    }
-}
-
 /// Every law that does not hold, in a sentence each, with one of those it is about.
 pub async fn breaches(mut place: Place<'_>) -> Result<Vec<String>> {
     let mut breaches = Vec::new();
     for (law, wrong) in LAWS {
-        if let Some(row) = place.rows(law, Vec::new()).await?.first() {
+        if let Some(row) = place.scan(law, params![]).await?.first() {
             let (whose, count): (Option<Uuid>, i64) = (row.get(0)?, row.get(1)?);
             let whose = whose.map_or(String::new(), |whose| format!(", of {whose} for one"));
             breaches.push(format!("{wrong} ({count} in all{whose})"));
@@ -142,12 +120,10 @@ pub async fn breaches(mut place: Place<'_>) -> Result<Vec<String>> {
     if let Some(owner) = foreign_string(&mut place).await? {
         breaches.push(format!("law 3: a code's string is another than was issued (of {owner} for one)"));
     }
-    if let Place::Open(db) = place {
-        let found = check::look(db).await?;
-        if let Some(fault) = found.faults.first() {
-            let of = &fault.id;
-            breaches.push(format!("the ledger does not add up ({} faults, of {of} for one)", found.faults.len()));
-        }
+    let found = check::look(&mut place).await?;
+    if let Some(fault) = found.faults.first() {
+        let of = &fault.id;
+        breaches.push(format!("the ledger does not add up ({} faults, of {of} for one)", found.faults.len()));
     }
     Ok(breaches)
 }
@@ -156,7 +132,7 @@ pub async fn breaches(mut place: Place<'_>) -> Result<Vec<String>> {
 async fn foreign_string(place: &mut Place<'_>) -> Result<Option<Uuid>> {
     let mut behind = i64::MIN;
     loop {
-        let part = place.rows(&STRINGS_BEHIND, params![behind].to_vec()).await?;
+        let part = place.scan(&STRINGS_BEHIND, params![behind]).await?;
         let Some(last) = part.last() else { return Ok(None) };
         behind = last.get(0)?;
         for row in &part {

@@ -8,13 +8,13 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::laws::{self, Place};
+use super::laws;
 use super::{Tell, beside, newer, open};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::backup::{self, Format};
 use crate::db::dump::{self, Snapshot};
-use crate::db::{self, about, migrate};
+use crate::db::{self, Place, about, migrate};
 use crate::features::accounts::actions::management;
 use crate::features::audit::actions::verify::{self, Asked};
 use crate::features::{audit, tokens};

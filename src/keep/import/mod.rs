@@ -6,10 +6,10 @@ pub mod judge;
 use std::collections::{BTreeMap, HashMap};
 
 use self::judge::{Plan, Taken};
-use super::laws::{self, Place};
+use super::laws;
 use super::{Tell, open};
 use crate::app::App;
-use crate::db::{Db, Tx, Work, reference};
+use crate::db::{Db, Place, Tx, Work, reference};
 use crate::features::accounts::actions::moving as accounts;
 use crate::features::audit::model::Event;
 use crate::features::codes::actions::moving as codes;

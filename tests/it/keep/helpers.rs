@@ -56,7 +56,7 @@ pub async fn operator(setup: Setup) -> Operator {
 /// Somebody of each kind.
 pub struct People {
     pub boss: Client,
-    /// Has had a code, has another, and has brought three.
+    /// Has had a code, has another, has brought four, and gets a part of what one of them has bought.
     pub olga: Client,
     /// Brought by her, and erased.
     pub leaver: String,
@@ -76,6 +76,12 @@ pub async fn people(serving: &Serving) -> People {
     boss.delete_with(&format!("/api/v1/users/{leaver}"), &json!({"reason": "request"})).await.expect(204);
     let host = host_of(&boss).await;
     host.tell("hosts-7", json!({"name": "Гость", "code": "OLGAS2NDCODE"})).await.expect(201);
+    let share = json!({"key": "share", "on": "purchase", "to": "referrer", "percent_bp": 1000, "event_unit": "EUR",
+        "times": "every"});
+    boss.post("/api/v1/programs/default/rules", &json!({"rules": [share]})).await.expect(201);
+    let purchase = json!({"type": "purchase", "external_id": "order-1", "participant": {"external_id": "hosts-7"},
+        "amount": 5000, "unit": "EUR"});
+    host.post("/api/v1/events", &purchase).await.expect(201);
     People { boss, olga, leaver }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use referral::db::dump::Snapshot;
 use referral::db::schema::{self, Kind};
-use referral::db::{Db, Options};
-use referral::keep::laws::{Place, breaches};
+use referral::db::{Db, Options, Place};
+use referral::keep::laws::breaches;
 
 use super::helpers::{columns, operator, people, url};
 use crate::on_both_engines;
@@ -78,6 +79,22 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "law 16",
     ),
     ("update audit_head set seq = seq + 1", "update audit_head set seq = seq - 1", "law 15"),
+    (
+        "update ledger set amount = amount + 1 where kind = 'grant'",
+        "update ledger set amount = amount - 1 where kind = 'grant'",
+        "the ledger does not add up (1 faults",
+    ),
+    (
+        "insert into ledger (holder_id, program_id, unit, kind, amount, cause_id, at)
+            select u.id, p.id, 'EUR', 'credit', 5, u.id, 0 from users u, programs p where u.username = 'olga'",
+        "delete from ledger where kind = 'credit'",
+        "the ledger does not add up (1 faults",
+    ),
+    (
+        "insert into budgets (program_id, unit, spent) select id, 'EUR', 5 from programs",
+        "delete from budgets",
+        "the ledger does not add up (1 faults, of EUR",
+    ),
 ];
 
 on_both_engines!(every_breach_of_a_law_is_found);
@@ -90,7 +107,18 @@ async fn every_breach_of_a_law_is_found(setup: Setup) {
     let options =
         Options { connections: 2, prepared_statements: true, request: Duration::from_secs(300), mapped_mib: 0 };
     let db = Db::open(&url, options).await.expect("the database");
-    let found = async || breaches(Place::Open(&db)).await.expect("they are looked after");
+    let found = async || {
+        let found = breaches(Place::Open(&db)).await.expect("they are looked after");
+        let of_backup = match setup {
+            Setup::Sqlite => breaches(Place::File(&operator.path("referral.db"))).await,
+            _ => breaches(Place::Snapshot(&mut Snapshot::of(&db).await.expect("one state"))).await,
+        };
+        let laws = |found: &[String]| -> Vec<String> {
+            found.iter().map(|breach| breach.split(" (").next().unwrap_or_default().to_owned()).collect()
+        };
+        assert_eq!(laws(&of_backup.expect("they are looked after")), laws(&found), "as a backup looks after them");
+        found
+    };
     assert_eq!(found().await, Vec::<String>::new());
     for (plant, undo, words) in FAULTS {
         witness::query(&url, plant).await;

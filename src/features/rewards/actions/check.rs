@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::app::App;
-use crate::db::{Db, Tx, Work};
+use crate::db::{Place, Tx, Work};
 use crate::features::rewards::model::check::{Check, Fault, FaultKind, Found, MOST_FAULTS, UnitSheet};
 use crate::features::rewards::model::event::Balance;
 use crate::features::rewards::store;
@@ -56,35 +56,35 @@ pub async fn check(app: &App, subject: &str) -> Result<Outcome> {
 
 /// Reads all of it, and says what does not add up.
 pub async fn run(app: &App) -> Result<Found> {
-    look(&app.db).await
+    look(&mut Place::Open(&app.db)).await
 }
 
-/// As [`run`], in a database that nobody serves from.
-pub async fn look(db: &Db) -> Result<Found> {
-    let (rewards, movements) = store::check::counts(db).await?;
+/// As [`run`], also in a database that nobody serves from, or in a backup.
+pub async fn look(place: &mut Place<'_>) -> Result<Found> {
+    let (rewards, movements) = store::check::counts(place).await?;
     let mut faults = Vec::new();
     let mut found = |kind: FaultKind, ids: Vec<String>| {
         faults.extend(ids.into_iter().take(MOST_FAULTS).map(|id| Fault { kind, id }));
     };
-    found(FaultKind::Reward, store::check::wrong_rewards(db).await?);
-    let below = store::check::replay(db, None).await?.into_iter().filter(|replayed| {
+    found(FaultKind::Reward, store::check::wrong_rewards(place).await?);
+    let below = store::check::replay(place, None).await?.into_iter().filter(|replayed| {
         let Balance { pending, available, paid, .. } = replayed.balance;
         // Only what was taken back of what was paid leaves less than nothing.
         pending < 0 || paid < 0 || available + replayed.reversed < 0
     });
     found(FaultKind::Balance, below.map(|replayed| replayed.holder.to_string()).collect());
-    let marks = store::check::wrong_marks(db).await?;
+    let marks = store::check::wrong_marks(place).await?;
     found(FaultKind::Mark, marks.into_iter().map(|holder| holder.to_string()).collect());
-    found(FaultKind::Adjustment, store::check::wrong_adjustments(db).await?);
-    found(FaultKind::PayoutLine, store::check::wrong_lines(db).await?);
-    found(FaultKind::Budget, store::check::wrong_budgets(db).await?);
+    found(FaultKind::Adjustment, store::check::wrong_adjustments(place).await?);
+    found(FaultKind::PayoutLine, store::check::wrong_lines(place).await?);
+    found(FaultKind::Budget, store::check::wrong_budgets(place).await?);
     Ok(Found { rewards, movements, faults })
 }
 
 /// What there is in each unit, or in one.
 pub async fn sheet(app: &App, unit: Option<&str>) -> Result<Vec<UnitSheet>> {
     let mut sheets: BTreeMap<String, UnitSheet> = BTreeMap::new();
-    for replayed in store::check::replay(&app.db, unit).await? {
+    for replayed in store::check::replay(&mut Place::Open(&app.db), unit).await? {
         let Balance { unit, pending, available, paid } = replayed.balance;
         let sheet = sheets
             .entry(unit.as_str().to_owned())

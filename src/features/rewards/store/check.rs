@@ -2,7 +2,7 @@
 
 use super::ledger::{Sums, marked_balance, sum};
 use super::word;
-use crate::db::{Db, Row, Tx};
+use crate::db::{Db, Place, Row, Tx};
 use crate::features::rewards::model::LedgerKind;
 use crate::features::rewards::model::check::{Check, Found, MOST_FAULTS};
 use crate::features::rewards::model::event::Balance;
@@ -75,35 +75,35 @@ sql! {
 }
 
 /// How many rewards and movements there are.
-pub async fn counts(db: &Db) -> Result<(i64, i64)> {
-    match db.row(&COUNTS, params![]).await? {
+pub async fn counts(place: &mut Place<'_>) -> Result<(i64, i64)> {
+    match place.row(&COUNTS, params![]).await? {
         Some(row) => Ok((row.get(0)?, row.get(1)?)),
         None => Ok((0, 0)),
     }
 }
 
 /// Rewards that say something else than their rows.
-pub async fn wrong_rewards(db: &Db) -> Result<Vec<String>> {
-    ids(&db.scan(&WRONG_REWARDS, params![MOST_FAULTS as i64]).await?)
+pub async fn wrong_rewards(place: &mut Place<'_>) -> Result<Vec<String>> {
+    ids(&place.scan(&WRONG_REWARDS, params![MOST_FAULTS as i64]).await?)
 }
 
 /// Credits and debits whose decision and row do not agree.
-pub async fn wrong_adjustments(db: &Db) -> Result<Vec<String>> {
-    let mut wrong = ids(&db.scan(&WRONG_ADJUSTMENTS, params![MOST_FAULTS as i64]).await?)?;
-    wrong.extend(ids(&db.scan(&UNDECIDED, params![MOST_FAULTS as i64]).await?)?);
+pub async fn wrong_adjustments(place: &mut Place<'_>) -> Result<Vec<String>> {
+    let mut wrong = ids(&place.scan(&WRONG_ADJUSTMENTS, params![MOST_FAULTS as i64]).await?)?;
+    wrong.extend(ids(&place.scan(&UNDECIDED, params![MOST_FAULTS as i64]).await?)?);
     Ok(wrong)
 }
 
 /// Lines of payouts that are not what their rows come to, and causes of such rows that are no lines.
-pub async fn wrong_lines(db: &Db) -> Result<Vec<String>> {
-    let mut wrong = ids(&db.scan(&WRONG_LINES, params![MOST_FAULTS as i64]).await?)?;
-    wrong.extend(ids(&db.scan(&ROWS_OF_NO_LINE, params![MOST_FAULTS as i64]).await?)?);
+pub async fn wrong_lines(place: &mut Place<'_>) -> Result<Vec<String>> {
+    let mut wrong = ids(&place.scan(&WRONG_LINES, params![MOST_FAULTS as i64]).await?)?;
+    wrong.extend(ids(&place.scan(&ROWS_OF_NO_LINE, params![MOST_FAULTS as i64]).await?)?);
     Ok(wrong)
 }
 
 /// Units whose budget has given something else than the rewards that it covers come to.
-pub async fn wrong_budgets(db: &Db) -> Result<Vec<String>> {
-    let rows = db.scan(&WRONG_BUDGETS, params![MOST_FAULTS as i64]).await?;
+pub async fn wrong_budgets(place: &mut Place<'_>) -> Result<Vec<String>> {
+    let rows = place.scan(&WRONG_BUDGETS, params![MOST_FAULTS as i64]).await?;
     rows.iter().map(|row| row.get(0)).collect()
 }
 
@@ -120,10 +120,10 @@ pub struct Replayed {
 }
 
 /// What everybody has, by all rows there are, in one unit or in each.
-pub async fn replay(db: &Db, unit: Option<&str>) -> Result<Vec<Replayed>> {
+pub async fn replay(place: &mut Place<'_>, unit: Option<&str>) -> Result<Vec<Replayed>> {
     let rows = match unit {
-        None => db.scan(&ALL_SUMS, params![]).await?,
-        Some(unit) => db.scan(&ALL_SUMS_OF_UNIT, params![unit]).await?,
+        None => place.scan(&ALL_SUMS, params![]).await?,
+        Some(unit) => place.scan(&ALL_SUMS_OF_UNIT, params![unit]).await?,
     };
     let mut replayed = Vec::new();
     let (mut holder, mut sums, mut reversed) = (None, Sums::default(), std::collections::BTreeMap::new());
@@ -151,8 +151,8 @@ pub async fn replay(db: &Db, unit: Option<&str>) -> Result<Vec<Replayed>> {
 }
 
 /// Holders whose last mark is not what the rows up to it come to.
-pub async fn wrong_marks(db: &Db) -> Result<Vec<UserId>> {
-    let rows = db.scan(&LAST_MARKS, params![]).await?;
+pub async fn wrong_marks(place: &mut Place<'_>) -> Result<Vec<UserId>> {
+    let rows = place.scan(&LAST_MARKS, params![]).await?;
     let mut wrong = Vec::new();
     let mut marks: Vec<(UserId, Balance, Balance)> = Vec::new();
     for row in &rows {
