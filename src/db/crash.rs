@@ -9,8 +9,10 @@ use tokio::task::{self, Id};
 
 /// Names a file. When there is the name of a statement and a number in it, the steps of the next write that begins with
 /// this statement are counted; at the step of that number the file's content becomes the step's name, and the process
-/// is gone.
+/// is gone. For the statement `*` all steps of all writes are counted.
 const VARIABLE: &str = "FAULT_CRASH_FILE";
+
+const ANY: &str = "*";
 
 static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
 static WRITE: Mutex<Write> = Mutex::new(Write::Awaited);
@@ -34,10 +36,10 @@ pub(super) fn before_statement(name: &'static str) {
     {
         let mut write = WRITE.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *write {
-            Write::Awaited if first == name => {
+            Write::Awaited if first == name || first == ANY => {
                 *write = Write::UnderWay { by: task::try_id(), counted: 0, last: name };
             }
-            Write::UnderWay { by, last, .. } if *by == task::try_id() => *last = name,
+            Write::UnderWay { by, last, .. } if first == ANY || *by == task::try_id() => *last = name,
             _ => {}
         }
     }
@@ -52,6 +54,9 @@ pub(super) fn before_commit() {
 /// What was written is durable, and nobody has been told.
 pub(super) fn after_commit() {
     step("after the commit behind");
+    if armed().is_some_and(|(first, _)| first == ANY) {
+        return;
+    }
     let mut write = WRITE.lock().unwrap_or_else(PoisonError::into_inner);
     if matches!(&*write, Write::UnderWay { by, .. } if *by == task::try_id()) {
         *write = Write::Over;
@@ -61,7 +66,7 @@ pub(super) fn after_commit() {
 fn step(place: &str) {
     let mut write = WRITE.lock().unwrap_or_else(PoisonError::into_inner);
     let Write::UnderWay { by, counted, last } = &mut *write else { return };
-    let Some((_, at)) = armed().filter(|_| *by == task::try_id()) else { return };
+    let Some((_, at)) = armed().filter(|(first, _)| first == ANY || *by == task::try_id()) else { return };
     *counted += 1;
     if *counted != at {
         return;

@@ -188,10 +188,16 @@ async fn step_on_postgres(postgres: &Postgres) -> Result<Step> {
         Ok(due) => due,
         Err(sentence) => return Ok(Step::Refused(sentence)),
     };
-    for text in &texts {
-        transaction.batch_execute(text).await.map_err(fault)?;
+    for text in texts.iter().flat_map(|text| portions(text)) {
+        #[cfg(debug_assertions)]
+        super::crash::before_statement("MIGRATION");
+        transaction.batch_execute(&text).await.map_err(fault)?;
     }
+    #[cfg(debug_assertions)]
+    super::crash::before_commit();
     transaction.commit().await.map_err(fault)?;
+    #[cfg(debug_assertions)]
+    super::crash::after_commit();
     Ok(Step::Applied { version, steps: texts.len() as i64 })
 }
 
@@ -200,8 +206,10 @@ fn step_on_sqlite(connection: &rusqlite::Connection) -> Result<Step> {
         Ok(due) => due,
         Err(sentence) => return Ok(Step::Refused(sentence)),
     };
-    for text in &texts {
-        connection.execute_batch(text).map_err(|error| from_sqlite(&error, "migration"))?;
+    for text in texts.iter().flat_map(|text| portions(text)) {
+        #[cfg(debug_assertions)]
+        super::crash::before_statement("MIGRATION");
+        connection.execute_batch(&text).map_err(|error| from_sqlite(&error, "migration"))?;
     }
     Ok(Step::Applied { version, steps: texts.len() as i64 })
 }
@@ -240,6 +248,24 @@ pub fn next(version: i64, engine: &str) -> Option<String> {
     let number = version + 1;
     script.push_str(&format!("insert into schema_migrations values ({number}, '{name}', referral_now());"));
     Some(script)
+}
+
+/// What is sent at once of a text. In the builds for tests it is a statement, so that they can end between any two.
+fn portions(text: &str) -> Vec<String> {
+    if !cfg!(debug_assertions) {
+        return vec![text.to_owned()];
+    }
+    let (mut portions, mut portion) = (Vec::new(), String::new());
+    for line in text.lines() {
+        portion.push_str(line);
+        portion.push('\n');
+        if line.ends_with(';') && !line.trim_start().starts_with("--") {
+            portions.push(std::mem::take(&mut portion));
+        }
+    }
+    portions.push(portion);
+    portions.retain(|portion| !portion.trim().is_empty());
+    portions
 }
 
 /// The tables that the steps make.

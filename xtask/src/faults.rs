@@ -14,16 +14,19 @@ Usage: cargo xtask faults [--many NUMBER] [-- ARGS]
 These are the tests of tests/it/faults.rs with time: the way to the database is silent, slow, refused, reset, cut or
 loses answers, in many rounds; and the service is killed at every statement of every kind of write, on both engines.
 Two nodes behind HAProxy come from commit 440d8eb, which is built once, to
-this version under load. Beside them 64 writers note what they do for a minute while nodes chain it. A host moves in with 20,000 people, and
-codes that have expired in a night without a service are followed by others. It takes some minutes.
+this version under load. Beside them 64 writers note what they do for a minute while nodes chain it. 10,000 people come
+from the reference service, restores and migrations are killed at every statement. A host moves in with 20,000 people,
+codes that have expired in a night without a service are followed by others, and tables with 20,000 people are migrated
+while others write. It takes some minutes.
 
 Options:
-      --many NUMBER  Only the last two, with so many people, in a build for release; the figures are printed
+      --many NUMBER  Only the last three, with so many people, in a build for release; the figures are printed, and a
+                     write that waits for a migration for more than a second is a fault
 
 Arguments:
   ARGS  Passed on to the tests, for example `-- --nocapture` or a part of tests' names
 
-`FAULTS=1 cargo test --test it -- faults:: audit::chain::of_many` does the same.
+`FAULTS=1 cargo test --test it -- faults:: audit::chain::of_many keep:: migrations::` does the same.
 ";
 
 pub fn run(arguments: &[String]) -> Outcome {
@@ -42,11 +45,13 @@ pub fn run(arguments: &[String]) -> Outcome {
     };
     provide(&[POSTGRESQL, REDIS, HAPROXY])?;
     if let Some(many) = many {
-        let words = ["test", "--release", "--locked", "--test", "it", "--", "faults::amounts", "--nocapture"];
+        let words = ["test", "--release", "--locked", "--test", "it", "--", "faults::amounts", "faults::tables"];
+        let words = [&words[..], &["--nocapture", "--test-threads=1"]].concat();
         return Ok(shell::run(shell::command("cargo", &words).args(passed_on).env("FAULTS_MANY", many))?);
     }
-    let mut cargo =
-        shell::command("cargo", &["test", "--locked", "--test", "it", "--", "faults::", "audit::chain::of_many"]);
+    let words =
+        ["test", "--locked", "--test", "it", "--", "faults::", "audit::chain::of_many", "keep::", "migrations::"];
+    let mut cargo = shell::command("cargo", &words);
     match bench::binary_of(FORMER)? {
         Some(binary) => drop(cargo.env("FAULTS_FORMER", binary)),
         None => println!("xtask: {FORMER} is no commit here, so nodes are restarted and not upgraded"),

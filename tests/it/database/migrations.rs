@@ -114,6 +114,26 @@ async fn a_migration_killed_midway_resumes_on_postgresql() {
     whole(&next).await;
 }
 
+/// Of each statement that makes or changes something the server itself notes them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_has_a_time_for_locks_and_one_for_statements() {
+    let test = Setup::Postgres.prepare(&[]).await;
+    let beside = test.beside().await;
+    beside.batch_execute(&first_schema::script("postgres")).await.expect("the first schema");
+    let noting = "create table seen (what text, locks text, statements text);
+                  create function note() returns event_trigger language plpgsql as $$ begin
+                      insert into seen
+                      values (tg_tag, current_setting('lock_timeout'), current_setting('statement_timeout'));
+                  end $$;
+                  create event trigger noting on ddl_command_end execute function note()";
+    beside.batch_execute(noting).await.expect("a trigger");
+    let db = open(&test.database_url).await.expect("the database");
+    assert_eq!(migrate::run(&db).await.expect("the steps"), migrate::newest() - 1);
+    let seen = test.query("select distinct locks, statements from seen").await;
+    assert_eq!(seen, [[Some("800ms".to_owned()), Some("15min".to_owned())]]);
+    assert!(test.number("select count(*) from seen").await > 50);
+}
+
 /// Somebody reads a table for long, and a step wants all of it: whoever comes later gets at the table all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_gives_way_to_who_uses_a_table() {

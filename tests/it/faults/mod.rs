@@ -7,5 +7,6 @@ mod amounts;
 mod histories;
 mod kills;
 mod owners;
+mod tables;
 mod upgrade;
 mod ways;

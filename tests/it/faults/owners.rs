@@ -5,13 +5,21 @@ use crate::support::history::{Caller, Write};
 
 /// How many people there are in the tests of amounts: `FAULTS_MANY`, or as many as there is time for.
 pub fn many() -> usize {
-    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
-    let told = std::env::var("FAULTS_MANY").ok();
-    match told {
+    match told() {
         Some(text) => text.parse().expect("FAULTS_MANY is a number"),
         None if crate::support::thorough() => 20_000,
         None => 2_000,
     }
+}
+
+/// Whether somebody has said how many: then figures are compared with what they should be.
+pub fn is_told() -> bool {
+    told().is_some()
+}
+
+fn told() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "it is no setting of the service")]
+    std::env::var("FAULTS_MANY").ok()
 }
 
 /// A user with a code of their own.

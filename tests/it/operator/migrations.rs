@@ -1,12 +1,14 @@
 //! Migrations from the command line, at once and killed midway.
 
+use std::collections::BTreeSet;
+
 use referral::db::migrate;
 
 use crate::on_both_engines;
 use crate::support::app::{Setup, eventually};
 use crate::support::client::PASSWORD;
 use crate::support::operator::{connect, operator, sql, texts};
-use crate::support::process::{Running, Serving};
+use crate::support::process::{Operator, Running, Serving};
 use crate::support::thorough;
 
 on_both_engines!(migrating_twice_applies_everything_once);
@@ -105,27 +107,93 @@ async fn a_migration_that_is_killed_midway_is_done_by_the_next(setup: Setup) {
     operator.serve().client().signed_up("somebody").await;
 }
 
-/// At each table that the steps make: one of its name, which nobody else sees yet, stands there until it is killed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_that_is_killed_at_any_table_is_done_by_the_next() {
-    // That one is SQLite's.
-    let tables = migrate::tables().into_iter().filter(|table| *table != "token_families_2");
-    for table in tables.step_by(if thorough() { 1 } else { 11 }) {
-        let operator = operator(Setup::Postgres).await;
-        let (client, connection) = connect(&operator).await;
-        tokio::spawn(connection);
-        client.batch_execute(&format!("begin; create table {table} (id bigint)")).await.expect("a table");
-        let mut migrating = operator.start(&["migrate"]);
-        let waiting = "select pid::text from pg_stat_activity \
-                       where datname = current_database() and wait_event_type = 'Lock'";
-        eventually("it is in the middle", || async { texts(&operator, waiting).await.len() == 1 }).await;
-        migrating.signal("KILL");
-        assert_eq!(migrating.wait().code, None, "{table}");
-        client.batch_execute("rollback").await.expect("the table is gone");
-        let newest = migrate::newest();
-        let said = operator.run(&["migrate"]).well().stdout;
-        assert_eq!(said, format!("schema {newest}; {newest} step(s) applied\n"), "{table}");
+/// Brings an empty database to a version, step by step, with somebody in it from the first on.
+async fn come_to(operator: &Operator, engine: &str, version: i64) {
+    for step in 0..version {
+        sql(operator, &migrate::next(step, engine).expect("a step")).await;
+        if step == 0 {
+            let (id, hash) = match engine {
+                "sqlite" => ("x'00000000000000000000000000000007'", "x'00'"),
+                _ => ("'00000000-0000-0000-0000-000000000007'", "'x'"),
+            };
+            let user = format!(
+                "insert into users (id, username, email, name_key, email_key, created_at, is_manager, discoverable,
+                                    email_verdict, erased_at)
+                     values ({id}, 'olga', '', 'olga', '', 1, false, true, 'unchecked', 5);
+                 insert into token_families (id, handle, user_id, client_id, scope, created_at, used_at, expires_at,
+                                             counter, current_hash, salt)
+                     values ({id}, {hash}, {id}, '', '', 3, 3, 3, 0, {hash}, {hash})"
+            );
+            sql(operator, &user).await;
+        }
     }
+}
+
+/// All that a schema has, as the engine describes it, and which steps were applied.
+async fn shape(operator: &Operator, setup: Setup) -> BTreeSet<String> {
+    let parts: &[&str] = match setup {
+        Setup::Sqlite => &["select type || name || coalesce(sql, '') from sqlite_schema"],
+        _ => &[
+            "select concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default)
+             from information_schema.columns where table_schema = 'public'",
+            "select indexdef from pg_indexes where schemaname = 'public'",
+            "select conrelid::regclass::text || ' ' || pg_get_constraintdef(oid) from pg_constraint
+             where connamespace = 'public'::regnamespace",
+            "select proname::text from pg_proc where pronamespace = 'public'::regnamespace",
+            "select tgname::text from pg_trigger where not tgisinternal",
+        ],
+    };
+    let mut shape = BTreeSet::new();
+    for part in parts {
+        shape.extend(texts(operator, part).await);
+    }
+    if shape.iter().any(|thing| thing.contains("schema_migrations")) {
+        shape.extend(texts(operator, "select 'step ' || version from schema_migrations").await);
+    }
+    shape
+}
+
+on_both_engines!(a_step_that_is_killed_at_any_statement_has_left_nothing_and_is_done_by_the_next);
+/// Each step by itself, and all of them at once in an empty database; a few of their statements where there is no time.
+async fn a_step_that_is_killed_at_any_statement_has_left_nothing_and_is_done_by_the_next(setup: Setup) {
+    let engine = if setup == Setup::Sqlite { "sqlite" } else { "postgres" };
+    let newest = migrate::newest();
+    let whole = operator(setup).await;
+    come_to(&whole, engine, newest).await;
+    let whole = shape(&whole, setup).await;
+    let (mut killed, mut committed) = (0, 0);
+    for version in (0..newest).step_by(if thorough() { 1 } else { 3 }) {
+        let mut operator = operator(setup).await;
+        operator.set("FAULT_CRASH_FILE", operator.path("crash"));
+        come_to(&operator, engine, version).await;
+        let before = shape(&operator, setup).await;
+        for statement in (1..).step_by(if thorough() { 1 } else { 7 }) {
+            operator.write("crash", format!("MIGRATION {statement}"));
+            let ended = operator.run(&["migrate"]);
+            let place = std::fs::read_to_string(operator.path("crash")).expect("it was armed");
+            if place.starts_with("MIGRATION") {
+                // It has not so many.
+                ended.well();
+                break;
+            }
+            assert_eq!(ended.code, None, "{version}, {place}");
+            killed += 1;
+            if place.starts_with("after the commit") {
+                committed += 1;
+                let all = if version == 0 { newest } else { version + 1 };
+                let step = format!("step {all}");
+                assert!(shape(&operator, setup).await.contains(&step), "{version}, {place}");
+                break;
+            }
+            assert_eq!(shape(&operator, setup).await, before, "{version}, {place} {statement}");
+        }
+        operator.unset("FAULT_CRASH_FILE");
+        operator.run(&["migrate"]).well();
+        assert_eq!(shape(&operator, setup).await, whole, "{version}");
+        let people = "select username from users where erased_at is not null and id in (select user_id from erased)";
+        assert_eq!(texts(&operator, people).await.len(), usize::from(version > 0), "{version}");
+    }
+    assert!(killed > 10 && (committed > 0 || !thorough()), "{killed}, {committed}");
 }
 
 on_both_engines!(a_newer_schema_is_left_alone);

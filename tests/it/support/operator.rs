@@ -27,6 +27,9 @@ pub async fn sql(operator: &Operator, sql: &str) {
     if operator.get("DATABASE_URL").is_none() {
         let connection = rusqlite::Connection::open(operator.path("referral.db")).expect("the file");
         connection.busy_timeout(std::time::Duration::from_secs(10)).expect("a time-out");
+        let now = |_: &rusqlite::functions::Context<'_>| Ok(0_i64);
+        let flags = rusqlite::functions::FunctionFlags::SQLITE_UTF8;
+        connection.create_scalar_function("referral_now", 0, flags, now).expect("the clock");
         connection.execute_batch(sql).expect("it runs");
     } else {
         let (client, connection) = connect(operator).await;
