@@ -32,7 +32,7 @@ pub use file::cannot_read;
 pub use links::{Credit, Links};
 pub use load::{DEFAULTS, Reading, load, read};
 pub use mail::Mail;
-pub use password::without_password;
+pub use password::{RESERVED, is_ambiguous, without_password};
 pub use provider::Provider;
 pub use sources::{Environment, Origin, Sources};
 pub use webhooks::Webhooks;

@@ -81,8 +81,24 @@ pub fn is_served(path: &Path) -> bool {
     sqlite::is_held(path)
 }
 
+/// Whether a file would have the name of one that SQLite, or we, have beside a database.
+pub fn is_beside(database: &Path, file: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some((folder.canonicalize().ok()?, path.file_name()?.to_owned()))
+    };
+    let (Some((folder, name)), Some((other, wanted))) = (place(&led(database)), place(file)) else { return false };
+    let ends = ["-wal", "-shm", "-journal", "-lock", ".restoring"];
+    folder == other
+        && ends.iter().any(|end| {
+            let mut name = name.clone();
+            name.push(end);
+            name == wanted
+        })
+}
+
 /// Where a path leads, whether there is a file or not: SQLite makes it there, and its side files beside it.
-fn led(path: &Path) -> PathBuf {
+pub fn led(path: &Path) -> PathBuf {
     const MOST: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..MOST {

@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -37,6 +38,14 @@ pub fn format(file: &Path) -> Result<Format, String> {
         begin if begin == MAGIC => Ok(Format::Sqlite),
         begin if begin.starts_with(DUMP) => Ok(Format::Dump),
         _ => Err(format!("{name} is no backup of Referral's: `referral backup` writes them")),
+    }
+}
+
+/// A file by a name that SQLite does not take for an address: one that begins with `file:` it does.
+pub fn plain(file: &Path) -> PathBuf {
+    match file.as_os_str().as_bytes().starts_with(b"file:") {
+        true => Path::new(".").join(file),
+        false => file.to_owned(),
     }
 }
 
@@ -101,8 +110,12 @@ pub fn damage(file: &Path) -> Vec<String> {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let number = |text: &str| connection.query_row(text, [], |row| row.get::<_, i64>(0));
         let told = number("pragma page_count")?.saturating_mul(number("pragma page_size")?);
-        // SQLite takes what is missing of the last page for zeros.
-        if std::fs::metadata(file).map_or(0, |metadata| metadata.len()) < u64::try_from(told).unwrap_or(0) {
+        // SQLite takes what is missing of the last page for zeros. Pages of a database that was in use may be in its
+        // log.
+        let mut log = file.as_os_str().to_owned();
+        log.push("-wal");
+        let logged = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        if !logged && std::fs::metadata(file).map_or(0, |metadata| metadata.len()) < u64::try_from(told).unwrap_or(0) {
             return Ok(vec![format!("it is shorter than the {told} bytes that it tells of")]);
         }
         let mut statement = connection.prepare("pragma integrity_check(5)")?;

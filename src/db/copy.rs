@@ -35,15 +35,19 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// With `hold` nobody writes to a server's tables until it is dropped; a file is kept by its [`Db::claim`].
+    /// With `hold` nobody writes to it until it is dropped.
     pub async fn of(db: &Db, url: &str, tables: &[Table], hold: bool) -> Result<Self> {
         const BEGIN: &str = "start transaction isolation level repeatable read; set local statement_timeout = 0; \
                              set local lock_timeout = '60s'; set local idle_in_transaction_session_timeout = 0";
         match db {
             Db::Sqlite(_) => {
-                let connection = opened(url, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                let (flags, begin) = match hold {
+                    true => (OpenFlags::SQLITE_OPEN_READ_WRITE, "begin immediate"),
+                    false => (OpenFlags::SQLITE_OPEN_READ_ONLY, "begin"),
+                };
+                let connection = opened(url, flags)?;
                 let begun = connection
-                    .execute_batch("begin")
+                    .execute_batch(begin)
                     .and_then(|()| connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(())));
                 begun.map_err(|error| from_sqlite(&error, "copy"))?;
                 Ok(Self::Sqlite(Arc::new(Mutex::new(connection))))

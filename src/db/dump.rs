@@ -98,7 +98,11 @@ fn version(name: &str, told: &str) -> Option<u32> {
 
 /// The oldest `pg_dump` that a server of this version lets write it.
 fn dumper(server: u32) -> Result<PathBuf, String> {
-    let found = programs("pg_dump");
+    fit(&programs("pg_dump"), server)
+}
+
+/// Of those that are here, the oldest first.
+fn fit(found: &[Program], server: u32) -> Result<PathBuf, String> {
     if let Some(program) = found.iter().find(|program| program.version >= server) {
         return Ok(program.path.clone());
     }
@@ -116,7 +120,9 @@ fn dumper(server: u32) -> Result<PathBuf, String> {
 pub fn write(url: &str, snapshot: &Snapshot, file: &Path, tell: impl FnMut(&str)) -> Result<(), String> {
     let mut command = Command::new(dumper(snapshot.server)?);
     command.args(["--format=custom", "--no-owner", "--no-privileges", "--verbose"]);
-    command.arg(format!("--schema=\"{}\"", snapshot.schema)).arg(format!("--snapshot={}", snapshot.id));
+    command
+        .arg(format!("--schema=\"{}\"", snapshot.schema.replace('"', "\"\"")))
+        .arg(format!("--snapshot={}", snapshot.id));
     command.arg("--file").arg(file);
     run(connected(&mut command, url), "pg_dump", None, tell)
 }
@@ -183,9 +189,9 @@ impl Dumped {
 
     fn begin(&mut self, line: &[u8]) -> Option<String> {
         let text = std::str::from_utf8(line.strip_prefix(b"COPY ")?).ok()?;
-        let (schema, rest) = text.strip_suffix(" FROM stdin;\n")?.split_once('.')?;
-        let name = rest.split(' ').next()?.trim_matches('"').to_owned();
-        self.schema = schema.trim_matches('"').to_owned();
+        let (schema, rest) = identifier(text.strip_suffix(" FROM stdin;\n")?)?;
+        let (name, _) = identifier(rest.strip_prefix('.')?)?;
+        self.schema = schema;
         self.rows.entry(name.clone()).or_default();
         Some(name)
     }
@@ -210,6 +216,22 @@ impl Dumped {
         command.args(["--use-list", "/dev/stdin"]);
         connected(&mut command, url).arg(file);
         run(&mut command, "pg_restore", Some(self.wanted()), tell)
+    }
+}
+
+/// The name that a text begins with, in quotes or not, and what is behind it.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let (name, behind) = text.split_at(text.find(['.', ' ']).unwrap_or(text.len()));
+        return Some((name.to_owned(), behind));
+    };
+    let mut name = String::new();
+    loop {
+        let (part, behind) = rest.split_once('"')?;
+        name.push_str(part);
+        let Some(more) = behind.strip_prefix('"') else { return Some((name, behind)) };
+        name.push('"');
+        rest = more;
     }
 }
 
@@ -273,6 +295,30 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(version("pg_dump", told), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_pg_dump_is_not_older_than_its_server() {
+        let program = |version| Program { path: format!("/{version}/pg_dump").into(), version };
+        let found = [program(13), program(15), program(17)];
+        assert_eq!(fit(&found, 15), Ok("/15/pg_dump".into()));
+        assert_eq!(fit(&found, 16), Ok("/17/pg_dump".into()));
+        let told = fit(&found, 18).unwrap_err();
+        assert!(told.contains("the newest pg_dump here is of PostgreSQL 17") && told.contains("client-18"), "{told}");
+        assert!(fit(&[], 15).unwrap_err().contains("there is no pg_dump here"));
+    }
+
+    #[test]
+    fn names_are_read_with_their_quotes() {
+        for (text, expected) in [
+            ("users (id)", Some(("users", " (id)"))),
+            ("public.users", Some(("public", ".users"))),
+            ("\"Odd.\"\"na me\".users", Some(("Odd.\"na me", ".users"))),
+            ("\"without an end", None),
+        ] {
+            let expected = expected.map(|(name, rest)| (name.to_owned(), rest));
+            assert_eq!(identifier(text), expected, "{text}");
         }
     }
 

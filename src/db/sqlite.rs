@@ -246,7 +246,7 @@ pub(super) fn written(address: &str) -> &str {
 /// The file that an address without its scheme names.
 pub(super) fn path_of(address: &str) -> Result<PathBuf, String> {
     let path = written(address);
-    if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
+    if path.is_empty() || path.starts_with(":memory:") || path.starts_with("file:") || path.contains('?') {
         return Err(format!(
             "DATABASE_URL \"sqlite:{path}\" names no file: write sqlite:PATH, for example sqlite:referral.db"
         ));

@@ -6,13 +6,21 @@ use super::laws;
 use super::{Tell, beside, newer, open};
 use crate::config::Config;
 use crate::db::dump::{self, Snapshot};
-use crate::db::{self, Place, backup, migrate, schema};
+use crate::db::{self, Place, about, backup, migrate, schema};
 use crate::start;
 
 /// Writes a backup and tells what it holds. The error is a sentence with a remedy.
 pub async fn run(config: &Config, file: &Path, tell: Tell) -> Result<String, String> {
-    if file.exists() {
+    let file = &backup::plain(file);
+    // A link that leads nowhere is there as well.
+    if file.symlink_metadata().is_ok() {
         return Err(format!("{} is there already and is left as it is: name another file", file.display()));
+    }
+    if db::file(&config.database.url).is_some_and(|database| about::is_beside(database, file)) {
+        return Err(format!(
+            "{} is the name of a file that belongs to the database itself: name another file",
+            file.display()
+        ));
     }
     let part = beside(file, ".part");
     if part.exists() {
@@ -33,7 +41,9 @@ pub async fn run(config: &Config, file: &Path, tell: Tell) -> Result<String, Str
         Ok(kept)
     });
     let Kept { version, breaches } = kept.inspect_err(|_| {
-        let _ = std::fs::remove_file(&part);
+        for ending in ["", "-journal"] {
+            let _ = std::fs::remove_file(beside(&part, ending));
+        }
     })?;
     let (name, size) = (file.display(), file.metadata().map_or(0, |metadata| metadata.len()));
     match breaches {

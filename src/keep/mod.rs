@@ -10,7 +10,7 @@ pub mod restore;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::{Db, Options};
 
 /// For a statement: it may read all of a large database.
@@ -21,6 +21,10 @@ pub type Tell = fn(&str);
 
 /// Opens a database for one who reads all of it. The error is a sentence with a remedy.
 async fn open(url: &str, config: &Config) -> Result<Db, String> {
+    // Whoever reads such an address takes a piece of the password for something that may be told.
+    if !url.starts_with("sqlite:") && config::is_ambiguous(url) {
+        return Err(format!("the address of a database {}", config::RESERVED));
+    }
     let prepared_statements = config.database.prepared_statements;
     Db::open(url, Options { connections: 3, prepared_statements, request: PATIENCE, mapped_mib: 0 }).await
 }

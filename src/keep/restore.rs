@@ -4,7 +4,6 @@
 //! one transaction, without the row that says whose installation it is: nothing serves from such a database, and that
 //! row is drawn last.
 
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::db::backup::{self, Format};
 use crate::db::dump::{self, Snapshot};
-use crate::db::{self, Place, about, migrate};
+use crate::db::{self, Db, Place, about, migrate};
 use crate::features::accounts::actions::management;
 use crate::features::audit::actions::verify::{self, Asked};
 use crate::features::{audit, tokens};
@@ -22,9 +21,18 @@ use crate::kernel::actor::Actor;
 use crate::kernel::error::{Error, Refusal};
 use crate::kernel::ids::UserId;
 use crate::kernel::time::Clock;
-use crate::start;
+use crate::{params, sql, start};
+
+sql! {
+    RESTORING = {
+        sqlite: "select 1 where false",
+        postgres: "select 1 from pg_stat_activity
+                   where datname = current_database() and application_name = 'pg_restore' limit 1",
+    };
+}
 
 /// What is to be restored, and how.
+#[derive(Clone)]
 pub struct Wish {
     pub file: PathBuf,
     pub erase_log: Option<PathBuf>,
@@ -35,6 +43,7 @@ pub struct Wish {
 
 /// Restores a backup into the database of the settings and tells what was done. The error is a sentence with a remedy.
 pub async fn run(config: Config, wish: &Wish, tell: Tell) -> Result<String, String> {
+    let wish = &Wish { file: backup::plain(&wish.file), ..wish.clone() };
     let erased = wish.erase_log.as_deref().map(read_log).transpose()?.unwrap_or_default();
     let name = wish.file.display();
     match (backup::format(&wish.file)?, db::file(&config.database.url)) {
@@ -53,17 +62,22 @@ pub async fn run(config: Config, wish: &Wish, tell: Tell) -> Result<String, Stri
 
 async fn into_file(config: Config, path: &Path, wish: &Wish, erased: &[UserId], tell: Tell) -> Result<String, String> {
     let (file, name) = (&wish.file, wish.file.display());
+    let told = |fault: String| config.database.told(&fault);
     if let Some(complaint) = about::file_complaints(path).into_iter().next() {
-        return Err(config.database.told(&complaint));
+        return Err(told(complaint));
     }
+    // The database lies where a link leads, and so do the files beside it.
+    let path = &about::led(path);
     let holds = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.len() > 0);
-    if holds(path) || holds(&beside(path, "-wal")) {
-        return Err(config.database.told(&format!(
+    let empty = || match holds(path) || holds(&beside(path, "-wal")) {
+        false => Ok(()),
+        true => Err(told(format!(
             "{0} is not empty, and a restore makes a new database: stop the service and move {0}, and what lies beside \
              it ({0}-wal, {0}-shm), to another place",
             path.display()
-        )));
-    }
+        ))),
+    };
+    empty()?;
     let damage = tokio::task::block_in_place(|| backup::damage(file));
     if !damage.is_empty() {
         return Err(format!("{name} is cut off or damaged: {}. Take another backup", damage.join("; ")));
@@ -75,20 +89,32 @@ async fn into_file(config: Config, path: &Path, wish: &Wish, erased: &[UserId], 
             let _ = std::fs::remove_file(beside(&part, ending));
         }
     };
+    let was_there = path.exists();
+    // Until the end nobody else restores into it, and no service begins to serve from it: it would write beside what
+    // then gets its name.
+    let _claim = Db::claim(&config.database.url)
+        .map_err(|fault| told(format!("{fault}. Another `referral restore` into it keeps others out as well")))?;
     // Of a restore that was killed.
     forget();
     let restored = async {
         tell("copying it");
-        copy(file, &part)?;
+        backup::make(&part)?;
+        // With what is in a log beside it, if it is no backup of ours but a database that was in use.
+        tokio::task::block_in_place(|| backup::copy_file(file, &part, |_, _| {}))?;
         let url = format!("sqlite:{}", part.display());
         let app = make_good(&config, &url, wish, erased, tell).await?;
         app.db.checkpoint().await.map_err(|error| format!("cannot write {}: {error}", part.display()))?;
         backup::settle(&part)?;
+        empty()?;
         std::fs::rename(&part, path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
         backup::settle(path)
     };
     let restored = restored.await;
     forget();
+    if restored.is_err() && !was_there && empty().is_ok() {
+        // The claim has made it.
+        let _ = std::fs::remove_file(path);
+    }
     restored.map(|()| done(wish, &start::name(&config.database.url), erased))
 }
 
@@ -97,9 +123,20 @@ async fn into_server(config: Config, wish: &Wish, erased: &[UserId], tell: Tell)
     let url = config.database.url.clone();
     let db = open(&url, &config).await.map_err(told)?;
     if migrate::version(&db).await.map_err(told)?.is_some() {
+        let what = match migrate::installation(&db).await {
+            Ok(None) => "holds what a restore or a copy has left that has not come to its end, and serves nobody",
+            _ => "is not empty, and a restore makes a new one",
+        };
         return Err(told(format!(
-            "the database {} is not empty, and a restore makes a new one: name an empty one (createdb), or empty this \
-             one (drop schema, create schema)",
+            "the database {} {what}: name an empty one (createdb), or empty this one (drop schema, create schema)",
+            start::name(&url)
+        )));
+    }
+    let others = db.row(&RESTORING, params![]).await.map_err(|error| told(format!("cannot read it: {error}")))?;
+    if others.is_some() {
+        return Err(told(format!(
+            "a pg_restore is at work in the database {}: another restore's, or that of one that was killed. Wait until it \
+             has ended",
             start::name(&url)
         )));
     }
@@ -128,13 +165,6 @@ fn check_version(file: &Path, version: Option<i64>) -> Result<(), String> {
         Some(version) if version > migrate::newest() => Err(newer(&name, version, migrate::newest())),
         Some(_) => Ok(()),
     }
-}
-
-fn copy(file: &Path, part: &Path) -> Result<(), String> {
-    backup::make(part)?;
-    let copied =
-        File::open(file).and_then(|mut from| std::io::copy(&mut from, &mut OpenOptions::new().write(true).open(part)?));
-    copied.map(drop).map_err(|error| format!("cannot copy {} to {}: {error}", file.display(), part.display()))
 }
 
 /// What has come from a backup becomes a database that may be served from: of today's schema, with the laws kept,

@@ -105,7 +105,13 @@ async fn an_unknown_scheme_is_refused_and_never_taken_for_a_file_name() {
         let sentence = refused(&inside(url)).await;
         assert!(sentence.contains("unknown scheme") && sentence.contains("write sqlite:PATH"), "{url}: {sentence}");
     }
-    for url in ["sqlite:", "sqlite::memory:", "sqlite:FOLDER/referral.db?mode=ro", "sqlite://"] {
+    for url in [
+        "sqlite:",
+        "sqlite::memory:",
+        "sqlite:FOLDER/referral.db?mode=ro",
+        "sqlite:file:FOLDER/referral.db",
+        "sqlite://",
+    ] {
         let sentence = refused(&inside(url)).await;
         assert!(sentence.contains("names no file"), "{url}: {sentence}");
     }

@@ -54,6 +54,7 @@ pub const STORES: &[(&str, &[&Sql])] = &[
     ("src/jobs.rs", jobs::STATEMENTS),
     ("src/keep/import/mod.rs", keep::import::STATEMENTS),
     ("src/keep/laws.rs", keep::laws::STATEMENTS),
+    ("src/keep/restore.rs", keep::restore::STATEMENTS),
     ("src/readiness.rs", readiness::STATEMENTS),
 ];
 

@@ -67,6 +67,19 @@ async fn a_backup_is_all_there_is_and_leaves_files_alone(setup: Setup) {
     operator.write("mine.txt", "mine");
     operator.run(&["backup", "mine.txt"]).refused(&["mine.txt is there already"]);
     assert_eq!(std::fs::read(operator.path("mine.txt")).expect("a file"), b"mine");
+    std::os::unix::fs::symlink("nowhere", operator.path("link.backup")).expect("a link");
+    operator.run(&["backup", "link.backup"]).refused(&["link.backup is there already"]);
+    if setup == Setup::Sqlite {
+        operator.run(&["backup", "referral.db"]).refused(&["referral.db is there already"]);
+        for name in ["referral.db-journal", "./referral.db.restoring"] {
+            operator.run(&["backup", name]).refused(&["belongs to the database itself"]);
+            assert!(!operator.path(name).exists());
+        }
+    }
+    // SQLite takes such names for addresses where it is let.
+    operator.run(&["backup", "file:odd.backup?mode=memory"]).well();
+    assert!(operator.path("file:odd.backup?mode=memory").exists() && !operator.path("odd.backup").exists());
+    operator.run(&["restore", "file:odd.backup?mode=memory"]).refused(&["is not empty"]);
     operator.write("new.backup.part", "");
     operator.run(&["backup", "new.backup"]).refused(&["another backup writes it, or one was killed"]);
     std::fs::remove_file(operator.path("new.backup.part")).expect("a file");
@@ -88,6 +101,10 @@ on_both_engines!(a_database_that_breaks_a_law_is_backed_up_and_told);
 async fn a_database_that_breaks_a_law_is_backed_up_and_told(setup: Setup) {
     let mut operator = operator(setup).await;
     people(&operator.serve()).await;
+    witness::query(&url(&operator), "update ledger set amount = amount + 1").await;
+    operator.run(&["backup", "ledger.backup"]).refused(&["is written and kept", "the ledger does not add up"]);
+    witness::query(&url(&operator), "update ledger set amount = amount - 1").await;
+    operator.run(&["backup", "well.backup"]).well();
     witness::query(&url(&operator), "update audit_head set seq = seq + 1").await;
     operator.run(&["backup", "odd.backup"]).refused(&["is written and kept", "law 15"]);
     let target = empty(&operator, setup, "restored.db").await;

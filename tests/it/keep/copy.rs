@@ -75,6 +75,12 @@ async fn killed_midway(source: &str, target: &str) -> support::process::Operator
     let waiting =
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     eventually("it is in the middle", || async { witness::number(target, waiting).await == 1 }).await;
+    // Not even a command beside it writes to the source.
+    let path = source.strip_prefix("sqlite:").expect("a file");
+    let beside = rusqlite::Connection::open(path).expect("the source");
+    beside.busy_timeout(std::time::Duration::ZERO).expect("no time-out");
+    let refused = beside.execute_batch("begin immediate").expect_err("it is held");
+    assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
     running.signal("KILL");
     assert_eq!(running.wait().code, None);
     client.batch_execute("rollback").await.expect("the end of the lock");
@@ -125,6 +131,8 @@ async fn a_copy_wants_a_source_that_nobody_writes_to_and_an_empty_target() {
     operator.run(&["copy", "--from", "sqlite:nothing.db"]).refused(&["no database of Referral's at"]);
     assert!(!operator.path("nothing.db").exists());
     serving.stop().well();
+    let told = operator.run(&["copy", "--to", "postgres://u:s3cr?3t@127.0.0.1:1/n"]).refused(&["write @ as %40"]);
+    assert!(!told.stderr.contains("s3cr") && !told.stderr.contains("3t@"), "{told:?}");
     witness::query(&target, "create table users (id integer)").await;
     operator.run(&["copy", "--to", &target]).refused(&["holds users"]);
     witness::query(&target, "drop table users").await;

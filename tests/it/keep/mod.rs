@@ -4,6 +4,7 @@ mod backup;
 mod copy;
 mod helpers;
 mod import;
+mod killed;
 mod laws;
 mod read_only;
 mod restore;

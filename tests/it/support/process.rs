@@ -285,6 +285,11 @@ impl Running {
         line.split(' ').next().map(str::to_owned)
     }
 
+    /// What it has said so far on the standard error.
+    pub fn said(&self) -> String {
+        self.stderr.so_far()
+    }
+
     /// Whether it has this file open.
     pub fn has_open(&self, path: &Path) -> bool {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten().flatten();

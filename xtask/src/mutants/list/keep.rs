@@ -1,6 +1,6 @@
 //! Backups, restores, copies, imports.
 
-use super::super::{Both, Code, Mutant, Postgres, Sql, Unit};
+use super::super::{Alone, Both, Code, Mutant, Postgres, Sql, Unit};
 
 const LAWS: &str = "src/keep/laws.rs";
 const JUDGE: &str = "src/keep/import/judge.rs";
@@ -66,6 +66,27 @@ pub const MUTANTS: &[Mutant] = &[
         swap: Sql("l.login_key <> u.name_key and l.login_key <> u.email_key", "l.login_key = ''"),
         tests: Both(FOUND),
         why: "a name that leads to somebody else's account is not told",
+    },
+    Mutant {
+        name: "the-ledger-is-not-looked-at",
+        file: LAWS,
+        swap: Code("found.faults.first()", "found.faults.get(usize::MAX)"),
+        tests: Both(FOUND),
+        why: "a backup of a ledger that does not add up passes for whole",
+    },
+    Mutant {
+        name: "steps-take-their-time",
+        file: "src/db/migrate.rs",
+        swap: Code("transaction.batch_execute(GIVING_WAY)", "transaction.batch_execute(\"\")"),
+        tests: Alone(&["database::migrations::a_step_has_a_time_for_locks_and_one_for_statements"]),
+        why: "whoever uses a table keeps all others from it while a step waits",
+    },
+    Mutant {
+        name: "any-pg-dump-will-do",
+        file: "src/db/dump.rs",
+        swap: Code("program.version >= server", "program.version > 0"),
+        tests: Unit(&["db::dump::tests::a_pg_dump_is_not_older_than_its_server"]),
+        why: "an old pg_dump is begun, which the server turns away",
     },
     Mutant {
         name: "writes-go-on-where-none-are-taken",
