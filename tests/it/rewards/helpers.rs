@@ -103,7 +103,12 @@ impl Shop {
 
 /// Sends each body to its path at once, from two nodes in turn.
 pub async fn at_once(shop: &Shop, calls: Vec<(String, Value)>) -> Vec<Answer> {
-    let nodes: Vec<Client> = shop.test.nodes.iter().map(|node| shop.host.at(&node.url)).collect();
+    at_once_by(shop, &shop.host, calls).await
+}
+
+/// As [`at_once`], by somebody else than the host.
+pub async fn at_once_by(shop: &Shop, caller: &Client, calls: Vec<(String, Value)>) -> Vec<Answer> {
+    let nodes: Vec<Client> = shop.test.nodes.iter().map(|node| caller.at(&node.url)).collect();
     let calls: Vec<_> = calls
         .into_iter()
         .enumerate()
@@ -127,4 +132,26 @@ pub async fn release(shop: &Shop) -> usize {
 pub fn purchase(participant: &str, external: &str, amount: i64) -> Value {
     json!({"type": "purchase", "external_id": external, "participant": {"external_id": participant},
         "amount": amount, "unit": "EUR"})
+}
+
+/// Numbers from a seed (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % end as u64) as usize
+    }
+
+    pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
+        for place in (1..list.len()).rev() {
+            list.swap(place, self.below(place + 1));
+        }
+    }
 }

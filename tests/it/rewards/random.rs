@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::helpers::{EVENTS, RULES, Shop, release};
+use super::helpers::{EVENTS, RULES, Random, Shop, release};
 use super::model::{Amounts, Event, Model, rules};
 use crate::on_every_setup;
 use crate::support::app::Setup;
@@ -14,22 +14,6 @@ use crate::support::client::Answer;
 const DAY: Duration = Duration::from_secs(86_400);
 /// What is done in one run.
 const STEPS: usize = 300;
-
-/// Numbers from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % end as u64) as usize
-    }
-
-    fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-}
 
 struct Run {
     shop: Shop,
