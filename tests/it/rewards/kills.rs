@@ -1,14 +1,12 @@
-//! The service is killed at each step of an event, a refund, a payment and a payout.
-
-use std::time::Duration;
+//! The service is killed at each step of whatever moves money: it is whole, or not there.
 
 use serde_json::{Value, json};
 
-use super::helpers::{EVENTS, RULES, purchase, share, welcome};
+use super::helpers::{EVENTS, purchase, share, welcome};
+use super::mortal::{Came, Mortal};
+use crate::on_both_engines;
 use crate::support::app::{Setup, eventually};
-use crate::support::client::PASSWORD;
-use crate::support::host::host_of;
-use crate::support::process::Operator;
+use crate::support::oauth::text;
 use crate::support::witness;
 
 /// Rows that have no other side, or a reward that says something else than its rows.
@@ -20,159 +18,253 @@ const WRONG: [&str; 3] = [
     "select count(*) from refunds f where (select count(*) from ledger l where l.cause_id = f.id) <> 1",
 ];
 
-async fn killed_at_each_step(setup: Setup) {
-    let mut operator = Operator::on_a_free_port();
-    let url = match setup {
-        Setup::Sqlite => format!("sqlite:{}", operator.path("referral.db").display()),
-        _ => setup.prepare(&[]).await.database_url,
-    };
-    operator.set("DATABASE_URL", &url);
-    operator.set("FAULT_CRASH_FILE", operator.path("crash"));
-    // Tokens are good for the next process, too.
-    operator.set("REFERRAL_PUBLIC_URL", "http://referral.test");
-    operator.run(&["migrate"]).well();
-    operator.run_with(&["admin", "create", "boss", "boss@example.com"], &format!("{PASSWORD}\n")).well();
-    let mut serving = operator.serve();
-    let boss = serving.client().logged_in("boss").await;
-    let mut host = host_of(&boss).await;
+on_both_engines!(killed_at_any_step_an_event_and_a_refund_are_whole_or_not_there);
+async fn killed_at_any_step_an_event_and_a_refund_are_whole_or_not_there(setup: Setup) {
     let mut every = welcome();
     every["times"] = json!("every");
-    boss.post(RULES, &json!({"rules": [share(), every]})).await.expect(201);
-    let olga = host.tell("olga", json!({})).await.expect(201).json();
+    let (mut mortal, olga) = Mortal::with(setup, json!([share(), every])).await;
     let refund = json!({"external_id": "r", "amount": 500, "reason": "refund"});
     for (first, least) in [("EVENT_BY_KEY", 12), ("EVENT_ID", 9)] {
         for step in 1.. {
             // Somebody new each time, so that their account is opened as well.
             let person = format!("{}{step}", first.to_lowercase());
-            host.tell(&person, json!({"code": olga["code"]})).await.expect(201);
+            mortal.host.tell(&person, json!({"code": olga["code"]})).await.expect(201);
             let event = purchase(&person, &person, 1000);
             let refunds = format!("{EVENTS}/refunds?external_id={person}&type=purchase");
             let (path, body): (&str, &Value) = if first == "EVENT_ID" {
-                host.post(EVENTS, &event).await.expect(201);
+                mortal.host.post(EVENTS, &event).await.expect(201);
                 (&refunds, &refund)
             } else {
                 (EVENTS, &event)
             };
-            arm(&operator, &format!("{first} {step}"));
-            let request = host.request(reqwest::Method::POST, path).body(body.to_string());
-            let answered = tokio::time::timeout(Duration::from_secs(20), request.send()).await;
-            let answered = answered.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().as_u16() == 201));
-            let armed = std::fs::read_to_string(operator.path("crash")).expect("it was armed");
-            std::fs::remove_file(operator.path("crash")).expect("it was armed");
-            if armed == format!("{first} {step}") {
-                assert!(answered && step > least, "{first} has {} steps", step - 1);
-                // A process counts the steps of one write.
-                serving.stop();
-                serving = operator.serve();
-                host = host.at(&serving.client().base);
+            mortal.arm(first, step);
+            let came = mortal.post(&mortal.host.clone(), path, body, 201).await;
+            for wrong in WRONG {
+                assert_eq!(mortal.number(wrong).await, 0, "{first} {step}: whole, or not there");
+            }
+            let Came::Ended(ended) = came else {
+                assert!(step > least, "{first} has {} steps", step - 1);
                 break;
-            }
-            assert!(!answered, "{armed}");
-            assert_eq!(serving.wait().code, None, "{armed}: it was ended by a signal");
+            };
+            let again = mortal.host.post(path, body).await;
+            let expected = if ended.starts_with("after the commit") { 200 } else { 201 };
+            assert_eq!(again.status, expected, "{ended}: {again:?}");
             for wrong in WRONG {
-                assert_eq!(witness::number(&url, wrong).await, 0, "{armed}: whole, or not there");
-            }
-            serving = operator.serve();
-            host = host.at(&serving.client().base);
-            let again = host.post(path, body).await;
-            let expected = if armed.starts_with("after the commit") { 200 } else { 201 };
-            assert_eq!(again.status, expected, "{armed}: {again:?}");
-            for wrong in WRONG {
-                assert_eq!(witness::number(&url, wrong).await, 0, "{armed}");
+                assert_eq!(mortal.number(wrong).await, 0, "{ended}");
             }
         }
     }
 }
 
-/// Arms the crash at a step of the write that begins with this statement.
-fn arm(operator: &Operator, armed: &str) {
-    operator.write("crash.new", armed);
-    std::fs::rename(operator.path("crash.new"), operator.path("crash")).expect("it is armed");
+const CAUSES: &str = "select count(distinct cause_id) from ledger where kind = ";
+
+/// A new purchase of ivan's, and the id of its one reward.
+async fn reward(mortal: &Mortal, event: &str) -> String {
+    let told = mortal.host.post(EVENTS, &purchase("ivan", event, 1000)).await.expect(201).json();
+    text(&told["rewards"][0], "id").to_owned()
 }
 
-async fn killed_at_each_step_of_a_payment(setup: Setup) {
-    let mut operator = Operator::on_a_free_port();
-    let url = match setup {
-        Setup::Sqlite => format!("sqlite:{}", operator.path("referral.db").display()),
-        _ => setup.prepare(&[]).await.database_url,
-    };
-    operator.set("DATABASE_URL", &url);
-    operator.set("FAULT_CRASH_FILE", operator.path("crash"));
-    operator.set("REFERRAL_PUBLIC_URL", "http://referral.test");
-    operator.set("REFERRAL_LIMITS", "off");
-    operator.run(&["migrate"]).well();
-    operator.run_with(&["admin", "create", "boss", "boss@example.com"], &format!("{PASSWORD}\n")).well();
-    let mut serving = operator.serve();
-    let mut boss = serving.client().logged_in("boss").await;
-    let mut host = host_of(&boss).await;
-    boss.post(RULES, &json!({"rules": [share()]})).await.expect(201);
-    let olga = host.tell("olga", json!({})).await.expect(201).json();
-    host.tell("ivan", json!({"code": olga["code"]})).await.expect(201);
-    for (first, word, least) in [("WHOSE", "reward_state", 8), ("LOCK_PAYOUT", "payout_state", 8)] {
+/// A payout that is open.
+async fn payout(mortal: &Mortal) -> String {
+    let made = mortal.boss.post("/api/v1/payouts", &json!({"unit": "EUR"})).await.expect(202).json();
+    let payout = format!("/api/v1/payouts/{}", text(&made, "id"));
+    eventually("it is prepared", || async { mortal.boss.get(&payout).await.expect(200).json()["state"] == "open" })
+        .await;
+    payout
+}
+
+on_both_engines!(killed_at_any_step_a_payment_a_payout_and_its_return_are_whole_or_not_there);
+async fn killed_at_any_step_a_payment_a_payout_and_its_return_are_whole_or_not_there(setup: Setup) {
+    let (mut mortal, olga) = Mortal::with(setup, json!([share()])).await;
+    mortal.host.tell("ivan", json!({"code": olga["code"]})).await.expect(201);
+    for (what, first, word) in [
+        ("pay", "WHOSE", "reward_state"),
+        ("return", "WHOSE", "reward_state"),
+        ("payout", "LOCK_PAYOUT", "payout_state"),
+        ("line", "LOCK_PAYOUT", "payout_state"),
+    ] {
+        let mut done = 0;
         for step in 1.. {
-            let event = purchase("ivan", &format!("{first}{step}"), 1000);
-            let told = host.post(EVENTS, &event).await.expect(201).json();
-            let reward = told["rewards"][0]["id"].as_str().expect("an id").to_owned();
-            boss.post(&format!("/api/v1/rewards/{reward}/approve"), &json!({})).await.expect(200);
-            let path = if first == "WHOSE" {
-                format!("/api/v1/rewards/{reward}/pay")
-            } else {
-                let made = boss.post("/api/v1/payouts", &json!({"unit": "EUR"})).await.expect(202).json();
-                let payout = format!("/api/v1/payouts/{}", made["id"].as_str().expect("an id"));
-                eventually("it is prepared", || async {
-                    boss.get(&payout).await.expect(200).json()["state"] == "open"
-                })
-                .await;
-                format!("{payout}/paid")
+            let reward = reward(&mortal, &format!("{what}{step}")).await;
+            let reward = format!("/api/v1/rewards/{reward}");
+            mortal.boss.post(&format!("{reward}/approve"), &json!({})).await.expect(200);
+            let path = match what {
+                "pay" => format!("{reward}/pay"),
+                "return" => {
+                    mortal.boss.post(&format!("{reward}/pay"), &json!({})).await.expect(200);
+                    format!("{reward}/return")
+                }
+                "payout" => format!("{}/paid", payout(&mortal).await),
+                _ => {
+                    let payout = payout(&mortal).await;
+                    mortal.boss.post(&format!("{payout}/paid"), &json!({})).await.expect(200);
+                    format!("{payout}/lines/{}/return", text(&olga, "id"))
+                }
             };
-            arm(&operator, &format!("{first} {step}"));
-            let request = boss.request(reqwest::Method::POST, &path).body("{}");
-            let answered = tokio::time::timeout(Duration::from_secs(20), request.send()).await;
-            let answered = answered.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().as_u16() == 200));
-            let armed = std::fs::read_to_string(operator.path("crash")).expect("it was armed");
-            std::fs::remove_file(operator.path("crash")).expect("it was armed");
-            if armed == format!("{first} {step}") {
-                assert!(answered && step > least, "{first} has {} steps", step - 1);
-                // A process counts the steps of one write.
-                serving.stop();
-                serving = operator.serve();
-                (host, boss) = (host.at(&serving.client().base), boss.at(&serving.client().base));
+            let kind = if matches!(what, "pay" | "payout") { "'pay'" } else { "'return'" };
+            let before = mortal.number(&format!("{CAUSES}{kind}")).await;
+            mortal.arm(first, step);
+            let came = mortal.post(&mortal.boss.clone(), &path, &json!({}), 200).await;
+            done = mortal.number(&format!("{CAUSES}{kind}")).await - before;
+            let Came::Ended(ended) = came else {
+                assert!(step > 8, "{what} has {} steps", step - 1);
                 break;
-            }
-            assert!(!answered, "{armed}");
-            assert_eq!(serving.wait().code, None, "{armed}: it was ended by a signal");
-            operator.run(&["admin", "ledger", "check"]).well();
-            serving = operator.serve();
-            (host, boss) = (host.at(&serving.client().base), boss.at(&serving.client().base));
-            let again = boss.post(&path, &json!({})).await;
-            match armed.starts_with("after the commit") {
+            };
+            assert_eq!(done, i64::from(ended.starts_with("after the commit")), "{ended}");
+            let again = mortal.boss.post(&path, &json!({})).await;
+            match ended.starts_with("after the commit") {
                 true => drop(again.expect_problem(409, word)),
                 false => drop(again.expect(200)),
             }
+            assert_eq!(mortal.number(&format!("{CAUSES}{kind}")).await, before + 1, "{ended}: once");
         }
-        let paid = "select count(*) from ledger where kind = 'pay'";
-        let grants = "select count(*) from ledger where kind = 'grant'";
-        assert_eq!(witness::number(&url, paid).await, witness::number(&url, grants).await, "each once");
+        assert_eq!(done, 1, "{what}");
     }
-    operator.run(&["admin", "ledger", "check"]).well();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_step_a_payment_and_a_payout_are_whole_or_not_there() {
-    killed_at_each_step_of_a_payment(Setup::Sqlite).await;
+on_both_engines!(killed_at_any_step_an_adjustment_is_whole_or_not_there);
+async fn killed_at_any_step_an_adjustment_is_whole_or_not_there(setup: Setup) {
+    let (mut mortal, olga) = Mortal::with(setup, json!([share()])).await;
+    // What is decided, and what is noted of it, are one with the movement.
+    let noted = "select (select count(*) from decisions) * 1000000 + (select count(*) from ledger) * 1000 + \
+                 (select count(*) from audit where action in ('balance_credited', 'balance_debited'))";
+    let mut all = 0;
+    for kind in ["credit", "debit"] {
+        let amount = if kind == "credit" { 9 } else { 1 };
+        let body = json!({"holder": olga["id"], "kind": kind, "unit": "EUR", "amount": amount, "reason": "why"});
+        for step in 1.. {
+            mortal.arm("HOLD_HOLDER", step);
+            let came = mortal.post(&mortal.boss.clone(), "/api/v1/ledger/adjustments", &body, 201).await;
+            let is_done = match &came {
+                Came::Through => true,
+                Came::Ended(ended) => ended.starts_with("after the commit"),
+            };
+            all += i64::from(is_done);
+            assert_eq!(mortal.number(noted).await, all * 1_001_001, "{kind} {step}");
+            if matches!(came, Came::Through) {
+                assert!(step > 7, "{kind} has {} steps", step - 1);
+                break;
+            }
+        }
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_step_a_payment_and_a_payout_are_whole_or_not_there_on_postgres() {
-    killed_at_each_step_of_a_payment(Setup::Postgres).await;
+on_both_engines!(killed_at_any_step_a_release_is_whole_or_not_there);
+/// The next process releases what this one has not.
+async fn killed_at_any_step_a_release_is_whole_or_not_there(setup: Setup) {
+    let mut now = share();
+    now["hold_days"] = json!(0);
+    let (mut mortal, olga) = Mortal::with(setup, json!([now])).await;
+    mortal.host.tell("ivan", json!({"code": olga["code"]})).await.expect(201);
+    for step in 1.. {
+        mortal.arm("DUE", step);
+        let reward = reward(&mortal, &format!("e{step}")).await;
+        let released = "select count(*) from ledger where kind = 'release'";
+        let all = format!("select case when ({released}) = {step} then 1 else 0 end");
+        match mortal.waits_for(&all).await {
+            Came::Through => {
+                assert!(step > 6, "a release has {} steps", step - 1);
+                break;
+            }
+            Came::Ended(ended) => {
+                let path = format!("/api/v1/rewards?holder={}&state=available", text(&olga, "id"));
+                eventually("it is released", || async {
+                    let list = mortal.host.get(&path).await.expect(200).json();
+                    list["items"].as_array().expect("items").iter().any(|one| one["id"] == json!(reward))
+                })
+                .await;
+                assert_eq!(mortal.number(released).await, i64::try_from(step).expect("few"), "{ended}: once");
+            }
+        }
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_step_an_event_and_a_refund_are_whole_or_not_there() {
-    killed_at_each_step(Setup::Sqlite).await;
+/// A referral that says something else than the last decision about it, a reward that waits though nothing is held or
+/// does not though it is, and a decision that nobody has noted.
+const UNDECIDED: [&str; 3] = [
+    "select count(*) from referrals r where coalesce(r.decision, '') <> coalesce((select d.decision from decisions d
+         where d.about = 'referral' and d.about_id = r.referee_id order by d.id desc limit 1), '')",
+    "select count(*) from rewards w join referrals r on r.referee_id = w.referee_id
+         where w.state = 'pending' and w.waits <> (coalesce(r.decision, '') in ('hold', 'deny'))",
+    "select abs((select count(*) from decisions) - (select count(*) from audit where action in
+         ('referral_approved', 'referral_denied', 'referral_held', 'reward_approved', 'reward_denied')))",
+];
+
+on_both_engines!(killed_at_any_step_a_decision_is_whole_or_not_there);
+async fn killed_at_any_step_a_decision_is_whole_or_not_there(setup: Setup) {
+    let (mut mortal, olga) = Mortal::with(setup, json!([share()])).await;
+    for (what, first, least) in [
+        ("hold", "LOCK", 6),
+        ("approve", "LOCK", 6),
+        ("deny", "LOCK", 7),
+        ("rewards/approve", "WHOSE", 8),
+        ("rewards/deny", "WHOSE", 8),
+    ] {
+        for step in 1.. {
+            let person = format!("{}{step}", what.replace('/', ""));
+            let ivan = mortal.host.tell(&person, json!({"code": olga["code"]})).await.expect(201).json();
+            let told = mortal.host.post(EVENTS, &purchase(&person, &person, 1000)).await.expect(201).json();
+            let referral = format!("/api/v1/referrals/{}", text(&ivan, "id"));
+            if what == "approve" {
+                mortal.boss.post(&format!("{referral}/hold"), &json!({})).await.expect(200);
+            }
+            let path = match what.split_once('/') {
+                None => format!("{referral}/{what}"),
+                Some((_, act)) => format!("/api/v1/rewards/{}/{act}", text(&told["rewards"][0], "id")),
+            };
+            let before = mortal.number("select count(*) from decisions").await;
+            let body = json!({"note": "why"});
+            let body = if what == "rewards/deny" { json!({"reason": "why"}) } else { body };
+            mortal.arm(first, step);
+            let came = mortal.post(&mortal.boss.clone(), &path, &body, 200).await;
+            for wrong in UNDECIDED {
+                assert_eq!(mortal.number(wrong).await, 0, "{what} {step}");
+            }
+            let is_done = match &came {
+                Came::Through => true,
+                Came::Ended(ended) => ended.starts_with("after the commit"),
+            };
+            let decided = mortal.number("select count(*) from decisions").await - before;
+            assert_eq!(decided, i64::from(is_done), "{what} {step}");
+            if what == "deny" && is_done {
+                taken_back(&mortal).await;
+            }
+            if matches!(came, Came::Through) {
+                assert!(step > least, "{what} has {} steps", step - 1);
+                break;
+            }
+        }
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_step_an_event_and_a_refund_are_whole_or_not_there_on_postgres() {
-    killed_at_each_step(Setup::Postgres).await;
+/// Of what is denied nothing is left, once the job has come by.
+async fn taken_back(mortal: &Mortal) {
+    let left = "select count(*) from rewards w join referrals r on r.referee_id = w.referee_id
+                where r.decision = 'deny' and w.reversed < w.amount";
+    eventually("all is taken back", || async { mortal.number(left).await == 0 }).await;
+}
+
+on_both_engines!(killed_at_any_step_what_is_taken_back_of_a_denied_referral_is_taken_back_once);
+async fn killed_at_any_step_what_is_taken_back_of_a_denied_referral_is_taken_back_once(setup: Setup) {
+    let (mut mortal, olga) = Mortal::with(setup, json!([share(), welcome()])).await;
+    for step in 1.. {
+        let person = format!("p{step}");
+        let ivan = mortal.host.tell(&person, json!({"code": olga["code"]})).await.expect(201).json();
+        mortal.host.post(EVENTS, &purchase(&person, &person, 1000)).await.expect(201);
+        mortal.arm("DECIDED_OF", step);
+        let deny = format!("/api/v1/referrals/{}/deny", text(&ivan, "id"));
+        // It may end before it answers.
+        let _ = mortal.boss.request(reqwest::Method::POST, &deny).body("{}").send().await;
+        let left = "select case when count(*) = 0 then 1 else 0 end from rewards where reversed < amount";
+        let came = mortal.waits_for(left).await;
+        // The lease of whoever was killed is over.
+        witness::query(&mortal.url, "update jobs set lease_until = 1 where lease_until is not null").await;
+        taken_back(&mortal).await;
+        let taken = mortal.number("select count(*) from ledger where kind = 'deny'").await;
+        assert_eq!(taken, 2 * i64::try_from(step).expect("few"), "{step}: once each");
+        if matches!(came, Came::Through) {
+            assert!(step > 9, "it has {} steps", step - 1);
+            break;
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! Many who tell of the same at once, and of much for one holder.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::helpers::{EVENTS, Shop, at_once, purchase, release, share, welcome};
+use super::helpers::{EVENTS, Shop, at_once, at_once_by, purchase, release, share, welcome};
 use crate::on_every_setup;
 use crate::support::app::Setup;
+use crate::support::client::Answer;
 
 on_every_setup!(of_many_who_tell_of_one_event_one_is_counted_and_all_get_one_answer);
 /// Law 9.
@@ -84,19 +85,40 @@ async fn two_nodes_that_pay_one_holder_pay_no_more_than_there_is(setup: Setup) {
     now["hold_days"] = json!(0);
     let shop = Shop::of(setup.start_two().await, &[now]).await;
     let mut rewards = Vec::new();
-    for place in 0..8 {
+    for place in 0..12 {
         let told = shop.purchase(&format!("e{place}"), 1000).await.expect(201).json();
         rewards.push(told["rewards"][0]["id"].as_str().expect("an id").to_owned());
     }
     release(&shop).await;
-    // 350 of 800 are left for eight rewards of 100.
-    let debit = json!({"holder": shop.referrer, "kind": "debit", "unit": "EUR", "amount": 450, "reason": "why"});
-    shop.manager.post("/api/v1/ledger/adjustments", &debit).await.expect(201);
-    let pay = |reward: &String| (format!("/api/v1/rewards/{reward}/pay"), json!({}));
-    let calls = rewards.iter().chain(&rewards).map(pay).collect();
-    let answers = at_once(&shop, calls).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3);
-    assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 409)), "{answers:?}");
-    assert_eq!(shop.balance(&shop.referrer, "EUR").await, (0, 50, 300));
+    let path = "/api/v1/ledger/adjustments";
+    let holder = &shop.referrer;
+    let debit =
+        |amount: i64| json!({"holder": holder, "kind": "debit", "unit": "EUR", "amount": amount, "reason": "why"});
+    // 750 of 1,200 are left for twelve rewards of 100, each paid by four callers, and for as many debits of 100.
+    shop.manager.post(path, &debit(450)).await.expect(201);
+    let pays = rewards.iter().cycle().take(48).map(|reward| (format!("/api/v1/rewards/{reward}/pay"), json!({})));
+    let debits = vec![(path.to_owned(), debit(100)); 16];
+    let (paid, taken) = tokio::join!(at_once(&shop, pays.collect()), at_once_by(&shop, &shop.manager, debits));
+    let done = |answers: &[Answer], status: u16| answers.iter().filter(|answer| answer.status == status).count() as i64;
+    let (paid, taken) = (done(&paid, 200), done(&taken, 201));
+    assert_eq!(paid + taken, 7, "{paid} and {taken}");
+    assert_eq!(shop.balance(&shop.referrer, "EUR").await, (0, 50, 100 * paid));
+    // Nor do payouts that are made beside one another have more than there is.
+    for _ in 0..3 {
+        shop.manager.post("/api/v1/payouts", &json!({"unit": "EUR"})).await.expect(202);
+    }
+    let (one, other) = (shop.test.drain(), referral::worker::drain(&shop.test.nodes[1].app));
+    let (_, other) = tokio::join!(one, other);
+    other.expect("the jobs run");
+    assert_eq!(shop.test.number("select count(*) from payout_lines").await, 1);
+    let payout = "select count(*) from payouts where state <> 'open'";
+    assert_eq!(shop.test.number(payout).await, 0);
+    let list = shop.manager.get("/api/v1/payouts").await.expect(200).json();
+    let settle =
+        |payout: &Value| (format!("/api/v1/payouts/{}/paid", payout["id"].as_str().expect("an id")), json!({}));
+    let calls = list["items"].as_array().expect("items").iter().cycle().take(24).map(settle).collect();
+    let settled = at_once_by(&shop, &shop.manager, calls).await;
+    assert_eq!(done(&settled, 200), 3, "each once");
+    assert_eq!(shop.balance(&shop.referrer, "EUR").await, (0, 0, 100 * paid + 50));
     shop.adds_up().await;
 }
