@@ -5,6 +5,8 @@
 //! However many nodes start at once, one applies a step and the others wait for it; a step that was killed has left
 //! nothing and is tried again by the next start.
 
+mod indexes;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -80,10 +82,18 @@ pub async fn run(db: &Db) -> Result<i64, String> {
                     newest()
                 ));
             }
-            _ if version + steps == newest() => return Ok(applied),
+            _ if version + steps == newest() => break,
             _ => {}
         }
     }
+    // In an empty database they were made with their tables.
+    if let Db::Postgres(postgres) = db
+        && applied < newest()
+    {
+        let complete = indexes::complete(postgres).await;
+        complete.map_err(|error| format!("cannot migrate the database: {error}"))?;
+    }
+    Ok(applied)
 }
 
 /// The id of the installation that a migrated database belongs to; nothing while what is in it has not come whole, by a
@@ -188,7 +198,18 @@ async fn step_on_postgres(postgres: &Postgres) -> Result<Step> {
         Ok(due) => due,
         Err(sentence) => return Ok(Step::Refused(sentence)),
     };
-    for text in texts.iter().flat_map(|text| portions(text)) {
+    let is_empty = version == 0;
+    let wanted = |text: &String| -> Vec<String> {
+        // In one message, where nobody is to be killed between two.
+        if is_empty && !cfg!(debug_assertions) {
+            return vec![text.clone()];
+        }
+        let mut portions = portions(text);
+        portions.retain(|portion| is_empty || indexes::behind(portion, text).is_none());
+        portions
+    };
+    transaction.batch_execute(&locks(version)).await.map_err(fault)?;
+    for text in texts.iter().flat_map(wanted) {
         #[cfg(debug_assertions)]
         super::crash::before_statement("MIGRATION");
         transaction.batch_execute(&text).await.map_err(fault)?;
@@ -250,11 +271,8 @@ pub fn next(version: i64, engine: &str) -> Option<String> {
     Some(script)
 }
 
-/// What is sent at once of a text. In the builds for tests it is a statement, so that they can end between any two.
+/// The statements of a text.
 fn portions(text: &str) -> Vec<String> {
-    if !cfg!(debug_assertions) {
-        return vec![text.to_owned()];
-    }
     let (mut portions, mut portion) = (Vec::new(), String::new());
     for line in text.lines() {
         portion.push_str(line);
@@ -268,8 +286,33 @@ fn portions(text: &str) -> Vec<String> {
     portions
 }
 
+/// Locks what the step behind a version changes, or points to, of the tables that are there: those first that others
+/// point to, as whoever writes goes. In the order of its own statements a step would meet writers in a circle, and give
+/// way each time.
+fn locks(version: i64) -> String {
+    let version = usize::try_from(version).unwrap_or(0);
+    let Some((_, step)) = STEPS.get(version) else { return String::new() };
+    // One of that name is SQLite's, for as long as its step takes.
+    let there =
+        STEPS.iter().take(version).flat_map(|(_, text)| made(text)).filter(|table| *table != "token_families_2");
+    let lock = |table: &str| {
+        let mode = if step.contains(&format!("alter table {table} ")) {
+            "access exclusive"
+        } else if step.contains(&format!("references {table} ")) {
+            "share row exclusive"
+        } else {
+            return None;
+        };
+        Some(format!("lock table {table} in {mode} mode; "))
+    };
+    there.filter_map(lock).collect()
+}
+
 /// The tables that the steps make.
 pub fn tables() -> Vec<&'static str> {
-    let lines = STEPS.iter().flat_map(|(_, text)| text.lines());
-    lines.filter_map(|line| line.strip_prefix("create table ")?.split([' ', '(']).next()).collect()
+    STEPS.iter().flat_map(|(_, text)| made(text)).collect()
+}
+
+fn made(step: &str) -> impl Iterator<Item = &str> {
+    step.lines().filter_map(|line| line.strip_prefix("create table ")?.split([' ', '(']).next())
 }

@@ -18,7 +18,7 @@ use deadpool::Runtime;
 use deadpool::managed::{Pool, PoolError, TimeoutType};
 use tokio::sync::Semaphore;
 
-use self::connect::{Connector, Fresh};
+use self::connect::{Connection, Connector, Fresh};
 use self::lease::GRACE;
 pub(super) use self::lease::Lease;
 pub use self::listen::Listener;
@@ -278,6 +278,12 @@ impl Postgres {
     /// A connection for who knows the driver: migrations.
     pub(super) async fn connection(&self) -> Result<Lease> {
         self.lease().await
+    }
+
+    /// A connection that is nobody else's, and whether it keeps what it is told: a pooler's does not.
+    pub(super) async fn apart(&self) -> Result<(Connection, bool)> {
+        let connector = &self.0.connector;
+        Ok((connector.reach(START, None).await?, connector.keeps()))
     }
 
     pub fn is_pooled(&self) -> bool {

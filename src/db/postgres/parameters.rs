@@ -92,7 +92,19 @@ pub(in crate::db) fn without_password(url: &str) -> (String, Option<Vec<u8>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, without_password};
+
+    #[test]
+    fn no_program_is_told_a_password_where_others_see_it() {
+        for (url, told, password) in [
+            ("postgres://u:s%40x@h1:1,h2/n?sslmode=require", "postgres://u@h1:1,h2/n?sslmode=require", Some("s@x")),
+            ("postgres://h/n?user=u&password=s3cr3t", "postgres://h/n?user=u", Some("s3cr3t")),
+            ("postgres://u@h/n", "postgres://u@h/n", None),
+        ] {
+            let password = password.map(|text| text.as_bytes().to_vec());
+            assert_eq!(without_password(url), (told.to_owned(), password), "{url}");
+        }
+    }
 
     #[test]
     fn parameters_of_other_programs_are_named_with_a_remedy() {

@@ -129,9 +129,62 @@ async fn a_step_has_a_time_for_locks_and_one_for_statements() {
     beside.batch_execute(noting).await.expect("a trigger");
     let db = open(&test.database_url).await.expect("the database");
     assert_eq!(migrate::run(&db).await.expect("the steps"), migrate::newest() - 1);
-    let seen = test.query("select distinct locks, statements from seen").await;
+    // Indexes of tables that were there have others, for they keep nobody out.
+    let seen = test.query("select distinct locks, statements from seen where what <> 'CREATE INDEX'").await;
     assert_eq!(seen, [[Some("800ms".to_owned()), Some("15min".to_owned())]]);
     assert!(test.number("select count(*) from seen").await > 50);
+}
+
+/// A registration has people before referrals; a step that wants both waits for people, and has nothing else meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_takes_tables_in_the_order_in_which_they_are_written() {
+    let test = Setup::Postgres.prepare(&[]).await;
+    let writer = test.beside().await;
+    for step in 0..17 {
+        writer.batch_execute(&migrate::next(step, "postgres").expect("a step")).await.expect("it is applied");
+    }
+    writer.batch_execute("begin; lock table users in row exclusive mode").await.expect("it is free");
+    let db = open(&test.database_url).await.expect("the database");
+    let migrating = tokio::spawn(async move { migrate::run(&db).await });
+    eventually("the step waits", || async { waiting_for_locks(&test.database_url).await == 1 }).await;
+    writer.batch_execute("lock table referrals in row exclusive mode nowait").await.expect("it is free");
+    writer.batch_execute("commit").await.expect("the end of the write");
+    assert_eq!(migrating.await.expect("no panic").expect("the steps"), migrate::newest() - 17);
+}
+
+/// An index of a table that was there waits for whoever looks at the database for long, and keeps nobody waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_keeps_no_writer_out_and_one_that_was_left_half_is_made_again() {
+    let test = Setup::Postgres.prepare(&[]).await;
+    let (reader, writer) = (test.beside().await, test.beside().await);
+    for step in 0..2 {
+        writer.batch_execute(&migrate::next(step, "postgres").expect("a step")).await.expect("it is applied");
+    }
+    reader.batch_execute("begin isolation level repeatable read; select from pg_class").await.expect("a long look");
+    let db = open(&test.database_url).await.expect("the database");
+    let migrating = tokio::spawn(async move { migrate::run(&db).await });
+    let waits = || async { waiting_for_locks(&test.database_url).await == 1 };
+    eventually("an index waits", waits).await;
+    let writes = "set statement_timeout = '20s'; update users set discoverable = false;
+                  delete from logins; delete from token_families";
+    writer.batch_execute(writes).await.expect("it does not wait");
+    let half = "select count(*) from pg_index where not indisvalid";
+    assert_eq!(test.number(half).await, 1);
+    // Its connection is lost: it is made again, and waits again.
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+               where datname = current_database() and wait_event_type = 'Lock'";
+    writer.batch_execute(cut).await.expect("the connection is cut");
+    eventually("it has been lost", || async { !waits().await }).await;
+    eventually("it waits again", waits).await;
+    assert!(!migrating.is_finished());
+    reader.batch_execute("commit").await.expect("the end of the look");
+    assert_eq!(migrating.await.expect("no panic").expect("the steps"), migrate::newest() - 2);
+    assert_eq!(test.number(half).await, 0);
+    let fresh = Setup::Postgres.prepare(&[]).await;
+    let db = open(&fresh.database_url).await.expect("the database");
+    assert_eq!(migrate::run(&db).await.expect("the steps"), migrate::newest());
+    let indexes = "select indexdef from pg_indexes where schemaname = 'public' order by indexname";
+    assert_eq!(test.query(indexes).await, fresh.query(indexes).await);
 }
 
 /// Somebody reads a table for long, and a step wants all of it: whoever comes later gets at the table all the same.

@@ -35,6 +35,10 @@ fn installed(parts: &Parts, package: &str) -> Result<(), String> {
     if Path::new("/usr/bin/referral").exists() {
         return Err("this machine has a package of Referral's already, which stays as it is".to_owned());
     }
+    // A package that was removed has left its database, which would be removed below.
+    if Path::new("/var/lib/referral").exists() {
+        return Err("/var/lib/referral is there: somebody's people may be in it, which stay as they are".to_owned());
+    }
     parts.sh(&format!("dpkg --install {package} > /dev/null; dpkg --verify referral"))?;
     let tried = ask(|command, listen| {
         let user = ["--reuid=referral", "--regid=referral", "--init-groups", "/usr/bin/referral"];

@@ -82,6 +82,20 @@ pub const MUTANTS: &[Mutant] = &[
         why: "whoever uses a table keeps all others from it while a step waits",
     },
     Mutant {
+        name: "steps-take-tables-as-they-come",
+        file: "src/db/migrate.rs",
+        swap: Code("transaction.batch_execute(&locks(version))", "transaction.batch_execute(\"\")"),
+        tests: Alone(&["database::migrations::a_step_takes_tables_in_the_order_in_which_they_are_written"]),
+        why: "a step and registrations wait for each other until the step gives way, again and again",
+    },
+    Mutant {
+        name: "indexes-that-were-left-half-stay",
+        file: "src/db/migrate/indexes.rs",
+        swap: Code("there.get(&name) != Some(&true)", "!there.contains_key(&name)"),
+        tests: Alone(&["database::migrations::an_index_keeps_no_writer_out_and_one_that_was_left_half_is_made_again"]),
+        why: "a node serves with an index that no query uses",
+    },
+    Mutant {
         name: "any-pg-dump-will-do",
         file: "src/db/dump.rs",
         swap: Code("program.version >= server", "program.version > 0"),
