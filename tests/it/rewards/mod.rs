@@ -2,6 +2,7 @@
 
 mod budgets;
 mod check;
+mod crowds;
 mod decisions;
 mod events;
 mod generated;
@@ -11,6 +12,7 @@ mod ledger;
 mod model;
 mod mortal;
 mod payouts;
+mod place;
 mod races;
 mod random;
 mod refunds;

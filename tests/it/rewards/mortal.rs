@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::helpers::RULES;
 use crate::support::app::{Setup, eventually};
-use crate::support::client::{Client, PASSWORD};
+use crate::support::client::{Answer, Client, PASSWORD};
 use crate::support::host::host_of;
+use crate::support::keyed::request;
 use crate::support::process::{Operator, Serving};
 use crate::support::witness;
 
@@ -72,6 +73,14 @@ impl Mortal {
         came
     }
 
+    /// Posts something with a key; nothing when it ends before it answers.
+    pub async fn keyed(&self, by_boss: bool, path: &str, body: &Value, key: &str) -> Option<Answer> {
+        let client = if by_boss { &self.boss } else { &self.host };
+        let answer = request(client, &reqwest::Method::POST, path, Some(body), key).send().await.ok()?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Some(Answer { status, headers, text: answer.text().await.ok()? })
+    }
+
     /// Waits until what it was armed for has ended it, or this statement answers with one.
     pub async fn waits_for(&mut self, done: &str) -> Came {
         eventually("it ends, or is done", || async {
@@ -83,7 +92,7 @@ impl Mortal {
 
     /// What became of it. Whatever that is, all adds up, and the next write has a process of its own, which counts the
     /// steps of one.
-    fn over(&mut self) -> Came {
+    pub fn over(&mut self) -> Came {
         let ended = self.ended_at();
         std::fs::remove_file(self.operator.path("crash")).expect("it was armed");
         let serving = self.serving.take().expect("it serves");

@@ -1,9 +1,9 @@
 //! Many events in one call.
 
-use super::events::{Host, New, record};
+use super::events::{Host, New, record, record_all};
 use crate::app::App;
+use crate::db::Work;
 use crate::db::batch::{self, Together};
-use crate::db::{Tx, Work};
 use crate::features::rewards::model::event::{Recorded, Told};
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::limits::turns::{Key, Turn};
@@ -31,12 +31,12 @@ pub async fn tell(app: &App, host: Host, items: Vec<Result<Told>>) -> Result<Vec
         });
     }
     // In one order, which decides what is first, and keeps two batches from holding each other up.
-    due.sort_by(|(_, one), (_, other)| one.told.key.cmp(&other.told.key));
+    due.sort_by(|(_, one), (_, other)| (&one.told.key, &one.told.kind).cmp(&(&other.told.key, &other.told.kind)));
     let (places, due): (Vec<usize>, Vec<New>) = due.into_iter().unzip();
     let mut done = Vec::with_capacity(due.len());
     for unit in due.chunks(batch::UNIT) {
         let _turn = app.turns.take(Key::Client(host.client.0)).await?;
-        let together: Work<Together<New>, Vec<Recorded>> = |tx, unit| Box::pin(record_all(tx, unit));
+        let together: Work<Together<New>, Vec<Recorded>> = |tx, unit| Box::pin(record_all(tx, unit.each()));
         let alone = |new: New| app.db.write(host.actor, new, |tx, new| Box::pin(record(tx, new)));
         done.extend(batch::write(&app.db, host.actor, unit, together, alone).await?);
     }
@@ -47,12 +47,4 @@ pub async fn tell(app: &App, host: Host, items: Vec<Result<Told>>) -> Result<Vec
     }
     let missing = || Err(Error::Internal("an item of a batch has no outcome".into()));
     Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
-}
-
-async fn record_all(tx: &mut Tx<'_>, unit: &Together<New>) -> Result<Vec<Recorded>> {
-    let mut recorded = Vec::with_capacity(unit.items().len());
-    for new in unit.each() {
-        recorded.push(record(tx, new).await?);
-    }
-    Ok(recorded)
 }

@@ -1,6 +1,6 @@
 //! Taking events, and what the rules give for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::seal_of;
@@ -22,7 +22,7 @@ use crate::kernel::actor::Actor;
 use crate::kernel::digest::sha256;
 use crate::kernel::error::{Cause, Error, Refusal, Result, Storage};
 use crate::kernel::ids::{ClientId, EventId, RewardId, UserId};
-use crate::kernel::program::ProgramState;
+use crate::kernel::program::{Program, ProgramState};
 use crate::kernel::time::Time;
 use crate::limits::turns::{Key, Turn};
 
@@ -99,12 +99,59 @@ async fn record_and_leave(tx: &mut Tx<'_>, rehearsal: &Rehearsal) -> Result<()> 
     Err(Error::Rehearsed)
 }
 
-/// Takes an event, as a unit of work or a part of one.
+/// Takes an event, as a unit of work.
 pub(super) async fn record(tx: &mut Tx<'_>, new: &New) -> Result<Recorded> {
+    let recorded = record_all(tx, std::iter::once(new)).await?.pop();
+    recorded.ok_or_else(|| Error::Internal("an event came to nothing".into()))
+}
+
+/// Takes events, as one unit of work: all that is locked is locked in the same order as by any other, so what each
+/// needs of a kind is locked before the next kind is.
+pub(super) async fn record_all<'a>(
+    tx: &mut Tx<'_>,
+    news: impl Iterator<Item = &'a New> + Send,
+) -> Result<Vec<Recorded>> {
+    let mut begun = Vec::new();
+    // Whatever is refused is refused here.
+    for new in news {
+        begun.push(begin(tx, new).await?);
+    }
+    hold_accounts(tx, &begun).await?;
+    let (mut recorded, mut folded) = (Vec::with_capacity(begun.len()), BTreeSet::new());
+    for begun in begun {
+        recorded.push(finish(tx, begun, &mut folded).await?);
+    }
+    for (holder, now) in folded {
+        jobs::enqueue(tx, Kind::FoldLedger, holder.to_string(), now).await?;
+    }
+    Ok(recorded)
+}
+
+/// An event whose rewards are yet to be granted.
+enum Begun<'a> {
+    NotReferred,
+    /// It was told of before, in this unit or another.
+    Before(&'a New),
+    Now(Box<Judgement<'a>>),
+}
+
+/// What the rules give for an event that is written, as far as it alone decides.
+struct Judgement<'a> {
+    new: &'a New,
+    program: Program,
+    rules: Rules,
+    referee: Referee,
+    occurred_at: Time,
+    due: Vec<Due>,
+    skipped: Vec<Skipped>,
+}
+
+/// Writes an event, and judges it.
+async fn begin<'a>(tx: &mut Tx<'_>, new: &'a New) -> Result<Begun<'a>> {
     let (told, now) = (&new.told, new.now);
     let said = seal_of(tx, "referral event 1", &told.said)?;
     if let Some(stored) = store::events::by_key(tx, &told.kind, &told.key).await? {
-        return as_before(tx, stored, &said).await;
+        return as_before(new, &stored, &said);
     }
     let program = programs::actions::within(tx).await?;
     if program.state != ProgramState::Active {
@@ -113,7 +160,7 @@ pub(super) async fn record(tx: &mut Tx<'_>, new: &New) -> Result<Recorded> {
     if !told.kind.is_among(&program.event_types) {
         return Err(Error::field("type", "value_error", UNKNOWN_TYPE));
     }
-    let Some(referee) = store::events::hold_referee(tx, &told.whom).await? else { return Ok(Recorded::NotReferred) };
+    let Some(referee) = store::events::hold_referee(tx, &told.whom).await? else { return Ok(Begun::NotReferred) };
     let rules = store::rules::in_force_within(tx).await?;
     let occurred_at = told.occurred_at.unwrap_or(now);
     let event = NewEvent {
@@ -128,15 +175,48 @@ pub(super) async fn record(tx: &mut Tx<'_>, new: &New) -> Result<Recorded> {
     if !store::events::insert(tx, &event).await? {
         // Told at the same time, and committed since.
         let stored = store::events::by_key(tx, &told.kind, &told.key).await?;
-        let gone = || Storage::Retry(Cause::Unknown.fault("an event that was there has gone"));
-        return as_before(tx, stored.ok_or_else(gone)?, &said).await;
+        return as_before(new, &stored.ok_or_else(gone)?, &said);
     }
+    let (due, skipped) = judge(tx, new, &referee, &rules, occurred_at).await?;
+    Ok(Begun::Now(Box::new(Judgement { new, program, rules, referee, occurred_at, due, skipped })))
+}
+
+/// Grants what is due for an event whose holders' accounts are held. Adds whose balance is to have a mark.
+async fn finish(tx: &mut Tx<'_>, begun: Begun<'_>, folded: &mut BTreeSet<(UserId, Time)>) -> Result<Recorded> {
+    let judgement = match begun {
+        Begun::NotReferred => return Ok(Recorded::NotReferred),
+        Begun::Before(new) => {
+            let stored = store::events::by_key(tx, &new.told.kind, &new.told.key).await?.ok_or_else(gone)?;
+            let rewards = store::rewards::of_event(tx, stored.event.id).await?;
+            return Ok(Recorded::Before(Box::new(Event { rewards, ..stored.event }.at_first())));
+        }
+        Begun::Now(judgement) => *judgement,
+    };
+    let Judgement { new, program, rules, referee, occurred_at, mut due, mut skipped } = judgement;
     let (version, hold_days, budgets) = (rules.version, program.hold_days, &program.budgets);
     let grants = Grants { new, version, hold_days, budgets, referee: &referee };
-    let (rewards, skipped) = reward(tx, &grants, &rules, occurred_at).await?;
+    let mut rewards = Vec::new();
+    // Budgets are locked in one order.
+    if !budgets.is_empty() {
+        due.sort_by(|one, other| one.money.unit.as_str().cmp(other.money.unit.as_str()));
+    }
+    for due in due {
+        let key = due.rule.key.clone();
+        match grant(tx, &grants, due).await? {
+            Ok(reward) => rewards.push(reward),
+            Err(reason) => skipped.push(Skipped { rule: key, reason }),
+        }
+    }
+    // By chance, which the end of an id is: no order of events keeps a balance from its turn.
+    let by_chance = rewards.iter().filter(|reward| reward.id.0.as_u128().is_multiple_of(FOLD_ONE_IN));
+    folded.extend(by_chance.map(|reward| (reward.holder.id, new.now)));
+    // In the order of the rules, whatever each was skipped for.
+    let place = |rule: &str| rules.rules.iter().position(|one| one.key == rule);
+    skipped.sort_by_key(|skipped| place(&skipped.rule));
     if !skipped.is_empty() {
         store::events::note_skipped(tx, new.id, &skipped).await?;
     }
+    let told = &new.told;
     Ok(Recorded::Now(Box::new(Event {
         id: new.id,
         kind: told.kind.clone(),
@@ -145,25 +225,25 @@ pub(super) async fn record(tx: &mut Tx<'_>, new: &New) -> Result<Recorded> {
         money: told.money.clone(),
         refunded: 0,
         occurred_at,
-        received_at: now,
+        received_at: new.now,
         properties: told.properties.clone(),
         skipped,
         rewards,
     })))
 }
 
-/// What an event was answered with that was told of before, if it was told in the same words.
-async fn as_before(tx: &mut Tx<'_>, stored: Stored, said: &[u8]) -> Result<Recorded> {
-    if stored.said != said {
-        return Err(Refusal::EventDiffers.into());
-    }
-    let rewards = store::rewards::of_event(tx, stored.event.id).await?;
-    Ok(Recorded::Before(Box::new(Event { rewards, ..stored.event }.at_first())))
+/// An event that was told of before, if it was told in the same words.
+fn as_before<'a>(new: &'a New, stored: &Stored, said: &[u8]) -> Result<Begun<'a>> {
+    if stored.said == said { Ok(Begun::Before(new)) } else { Err(Refusal::EventDiffers.into()) }
+}
+
+fn gone() -> Error {
+    Storage::Retry(Cause::Unknown.fault("an event that was there has gone")).into()
 }
 
 /// A rule that gives something, as far as the event alone decides.
-struct Due<'a> {
-    rule: &'a Rule,
+struct Due {
+    rule: Rule,
     holder: Party,
     money: Money,
 }
@@ -177,14 +257,14 @@ struct Grants<'a> {
     referee: &'a Referee,
 }
 
-/// Grants what the rules give, and says which of those that hear of the event give nothing.
-async fn reward(
+/// What the rules give, and which of those that hear of the event give nothing.
+async fn judge(
     tx: &mut Tx<'_>,
-    grants: &Grants<'_>,
+    new: &New,
+    referee: &Referee,
     rules: &Rules,
     occurred_at: Time,
-) -> Result<(Vec<Reward>, Vec<Skipped>)> {
-    let (new, referee) = (grants.new, grants.referee);
+) -> Result<(Vec<Due>, Vec<Skipped>)> {
     let referrer = store::events::referrer(tx, referee.referrer).await?;
     let judged =
         Judged { kind: &new.told.kind, money: new.told.money.as_ref(), occurred_at, joined_at: referee.joined_at };
@@ -198,41 +278,47 @@ async fn reward(
         };
         let judged = holder.and_then(|holder| Ok((holder, rule.judge(&judged)?)));
         match judged {
-            Ok((holder, money)) => due.push(Due { rule, holder, money }),
+            Ok((holder, money)) => due.push(Due { rule: rule.clone(), holder, money }),
             Err(reason) => skipped.push(Skipped { rule: rule.key.clone(), reason }),
         }
     }
-    let mut rewards = Vec::new();
-    if due.is_empty() {
-        return Ok((rewards, skipped));
+    Ok((due, skipped))
+}
+
+/// Holds the accounts of all who are to get something, then the budgets that it comes from.
+async fn hold_accounts(tx: &mut Tx<'_>, begun: &[Begun<'_>]) -> Result<()> {
+    let judged = || begun.iter().filter_map(|one| if let Begun::Now(judgement) = one { Some(judgement) } else { None });
+    let due = || judged().flat_map(|judgement| &judgement.due);
+    let holders: Vec<UserId> = due().map(|due| due.holder.id).collect();
+    if holders.is_empty() {
+        return Ok(());
     }
-    // Who counts must be alone; who only adds need not be.
-    let hold = if due.iter().any(|due| due.rule.limit.is_some()) { Hold::Alone } else { Hold::Shared };
-    let holders: Vec<UserId> = due.iter().map(|due| due.holder.id).collect();
+    // Who counts must be alone; who only adds need not be. What pays once is met by others in whatever order the events
+    // of a unit are in.
+    let several = judged().count() > 1;
+    let counts = |due: &Due| due.rule.limit.is_some() || several && due.rule.times == Times::First;
+    let hold = if due().any(counts) { Hold::Alone } else { Hold::Shared };
     store::ledger::hold(tx, &holders, hold).await?;
-    // Budgets are locked in one order.
-    if !grants.budgets.is_empty() {
-        due.sort_by(|one, other| one.money.unit.as_str().cmp(other.money.unit.as_str()));
-    }
-    for due in due {
-        let key = due.rule.key.clone();
-        match grant(tx, grants, due).await? {
-            Ok(reward) => rewards.push(reward),
-            Err(reason) => skipped.push(Skipped { rule: key, reason }),
+    if several {
+        let units = |judgement: &Judgement<'_>| -> Vec<(String, i64)> {
+            let units = judgement.due.iter().map(|due| due.money.unit.as_str());
+            units.filter_map(|unit| Some((unit.to_owned(), *judgement.program.budgets.get(unit)?))).collect()
+        };
+        let budgets: BTreeMap<String, i64> = judged().flat_map(|judgement| units(judgement)).collect();
+        for (unit, budget) in budgets {
+            // Nothing is spent yet: it locks the row.
+            programs::actions::spend(tx, &unit, 0, budget).await?;
         }
     }
-    // In the order of the rules, whatever each was skipped for.
-    let place = |rule: &str| rules.rules.iter().position(|one| one.key == rule);
-    skipped.sort_by_key(|skipped| place(&skipped.rule));
-    Ok((rewards, skipped))
+    Ok(())
 }
 
 /// What became of a rule: the reward, or why there is none.
 type Granted = std::result::Result<Reward, SkipReason>;
 
 /// Grants one reward, whose holder's account is held.
-async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due<'_>) -> Result<Granted> {
-    let (rule, new, now) = (due.rule, grants.new, grants.new.now);
+async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due) -> Result<Granted> {
+    let (rule, new, now) = (&due.rule, grants.new, grants.new.now);
     if let Some(limit) = rule.limit {
         let since = span_begins(limit.per, now);
         if store::rewards::count(tx, due.holder.id, &rule.key, since).await? >= limit.count {
@@ -273,10 +359,6 @@ async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due<'_>) -> Result<Gra
     }
     let movement = Movement { kind: LedgerKind::Grant, amount: reward.standing.amount };
     store::ledger::book(tx, &reward, movement, new.id.0, now).await?;
-    // By chance, which the end of an id is: no order of events keeps a balance from its turn.
-    if reward.id.0.as_u128().is_multiple_of(FOLD_ONE_IN) {
-        jobs::enqueue(tx, Kind::FoldLedger, reward.holder.id.to_string(), now).await?;
-    }
     Ok(Ok(reward))
 }
 
