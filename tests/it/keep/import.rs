@@ -66,14 +66,14 @@ async fn bad(url: &str, people: usize, boss: Uuid) -> BTreeSet<String> {
     let hash = bcrypt::hash(PASSWORD, 4).expect("a hash");
     let (mut script, mut said) = (String::new(), BTreeSet::new());
     let users = [
-        (9000, "PERSON-1", "other1@example.com", hash.as_str(), "name_is_one"),
-        (9001, "other-1", "person2@EXAMPLE.com", &hash, "address_is_one"),
-        (9002, "boss", "other2@example.com", &hash, "name_taken"),
-        (9003, "other-2", "boss@example.com", &hash, "address_taken"),
-        (9004, "", "other3@example.com", &hash, "name_breaks_rule"),
-        (9005, "other-4", "no address", &hash, "address_breaks_rule"),
-        (9006, "somebody@example.org", "other5@example.com", &hash, "name_breaks_rule"),
-        (9007, "other-6", "other6@example.com", "plain text", "hash_unreadable"),
+        (900_000, "PERSON-1", "other1@example.com", hash.as_str(), "name_is_one"),
+        (900_001, "other-1", "person2@EXAMPLE.com", &hash, "address_is_one"),
+        (900_002, "boss", "other2@example.com", &hash, "name_taken"),
+        (900_003, "other-2", "boss@example.com", &hash, "address_taken"),
+        (900_004, "", "other3@example.com", &hash, "name_breaks_rule"),
+        (900_005, "other-4", "no address", &hash, "address_breaks_rule"),
+        (900_006, "somebody@example.org", "other5@example.com", &hash, "name_breaks_rule"),
+        (900_007, "other-6", "other6@example.com", "plain text", "hash_unreadable"),
     ];
     let of_boss = (boss, "other-9", "other9@example.com", hash.as_str(), "id_taken");
     let users = users.map(|(number, name, email, password, word)| (id(number), name, email, password, word));
@@ -83,7 +83,7 @@ async fn bad(url: &str, people: usize, boss: Uuid) -> BTreeSet<String> {
     }
     let codes = [
         // Of somebody who does not come.
-        (90001, 9000, "ABCDEFGH1234", "10 days", Some("owner_left_out")),
+        (90001, 900_000, "ABCDEFGH1234", "10 days", Some("owner_left_out")),
         // Two more that are good, of one person: the last to end stays, and she has one from before.
         (90002, 1, "ABCDEFGH1235", "100 days", None),
         (90003, 1, "ABCDEFGH1236", "95 days", Some("another_active")),
@@ -109,7 +109,7 @@ async fn bad(url: &str, people: usize, boss: Uuid) -> BTreeSet<String> {
     said.insert("code FIRST  another_active".to_owned());
     let referrals = [
         (7, 7, "brought_themselves"),
-        (9000, 9007, "person_left_out"),
+        (900_000, 900_007, "person_left_out"),
         (20, 10, "another_referrer"),
         (0, people - 1, "circle"),
     ];
