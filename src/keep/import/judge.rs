@@ -283,7 +283,7 @@ fn claim(code: &Code, taken: &Taken, claimed: &mut HashMap<[u8; 32], i64>) -> Re
 fn referrals(plan: &mut Plan, tables: &Tables, people: &BTreeMap<Uuid, Person>) {
     let mut rows = tables.referrals.clone();
     rows.sort_by_key(|(referrer, referee)| (*referee, *referrer));
-    let mut referrer_of: HashMap<Uuid, Uuid> = HashMap::new();
+    let (mut referrer_of, mut nearer) = (HashMap::new(), HashMap::new());
     for (referrer, referee) in rows {
         let place = Place::Referral(referrer, referee);
         if referrer == referee {
@@ -292,18 +292,27 @@ fn referrals(plan: &mut Plan, tables: &Tables, people: &BTreeMap<Uuid, Person>) 
             plan.note(place, Why::PersonLeftOut);
         } else if let Some(other) = referrer_of.get(&referee) {
             plan.note(place, Why::AnotherReferrer(*other));
-        } else if leads_to(&referrer_of, referrer, referee) {
+        } else if first_of(&mut nearer, referrer) == referee {
             plan.note(place, Why::Circle);
         } else {
             referrer_of.insert(referee, referrer);
+            nearer.insert(referee, referrer);
             plan.referrals.push((UserId(referrer), UserId(referee)));
         }
     }
 }
 
-/// Whether somebody is among those who brought a person, and brought them, and so on.
-fn leads_to(referrer_of: &HashMap<Uuid, Uuid>, from: Uuid, to: Uuid) -> bool {
-    std::iter::successors(Some(from), |person| referrer_of.get(person).copied()).any(|person| person == to)
+/// The first of those who brought a person, and brought them, and so on, whom nobody has brought. `nearer` has somebody
+/// of them for each person; the way becomes shorter each time that it is gone, however long a line of people is.
+fn first_of(nearer: &mut HashMap<Uuid, Uuid>, person: Uuid) -> Uuid {
+    let mut at = person;
+    while let Some(next) = nearer.get(&at).copied() {
+        if let Some(further) = nearer.get(&next).copied() {
+            nearer.insert(at, further);
+        }
+        at = next;
+    }
+    at
 }
 
 #[cfg(test)]
@@ -393,6 +402,17 @@ mod tests {
         assert_eq!((lives[5].code.as_str(), lives[5].revoked_at), ("GOODCODE0002", None));
         assert_eq!(lives[2].expires_at, NOW, "what ends now is over");
         assert!(lives[3..5].iter().all(|code| code.revoked_at == Some(NOW)));
+    }
+
+    #[test]
+    fn a_line_of_very_many_people_is_judged_at_once() {
+        const MANY: u128 = 100_000;
+        let users = (1..=MANY).map(|number| user(number, &format!("p{number}"))).collect();
+        let mut referrals: Vec<_> = (1..MANY).map(|number| (id(number), id(number + 1))).collect();
+        referrals.push((id(MANY), id(1)));
+        let plan = judge(&Tables { users, referrals, ..Tables::default() }, &Taken::default(), NOW);
+        assert_eq!(words(&plan), [(Place::Referral(id(MANY - 1), id(MANY)), "circle")]);
+        assert_eq!(plan.referrals.len() as u128, MANY - 1);
     }
 
     #[test]

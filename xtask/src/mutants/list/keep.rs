@@ -159,7 +159,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "circles-come",
         file: JUDGE,
-        swap: Code("leads_to(&referrer_of, referrer, referee)", "leads_to(&HashMap::new(), referrer, referee)"),
+        swap: Code("first_of(&mut nearer, referrer) == referee", "first_of(&mut HashMap::new(), referrer) == referee"),
         tests: Unit(&["keep::import::judge::tests::nobody_has_two_referrers_or_is_in_a_circle"]),
         why: "two people have brought each other",
     },
