@@ -91,7 +91,7 @@ fn measure(bench: &Bench) -> Result<Report, String> {
     let main = bench.fill_postgres("main", bench.settings.scale)?;
     let file = bench.fill_sqlite("main", bench.settings.scale)?;
     report.machine.push(("people".to_owned(), described(&main.people)));
-    let parts: [(&str, rows::Part); 24] = [
+    let parts: [(&str, rows::Part); 27] = [
         // Before others write: plans follow the data.
         ("plans", rows::plans::compare),
         ("cached", rows::reads::cached),
@@ -114,6 +114,9 @@ fn measure(bench: &Bench) -> Result<Report, String> {
         ("verify", rows::audit::verified),
         ("told", rows::webhooks::effects),
         ("deliveries", rows::webhooks::deliveries),
+        ("rewards", rows::rewards::events),
+        ("movements", rows::rewards::growth),
+        ("signups", rows::rewards::sign_ups),
         ("nodes", rows::nodes::two_nodes),
         ("growth", rows::growth::table),
         ("build", rows::process::build),

@@ -12,6 +12,7 @@ pub mod process;
 pub mod program;
 pub mod reads;
 pub mod registrations;
+pub mod rewards;
 pub mod webhooks;
 
 use crate::report::Report;

@@ -102,7 +102,7 @@ pub fn participants(bench: &Bench, main: &Place, file: &Place, report: &mut Repo
 }
 
 /// A program that may write, registered by the operator: its id and secret.
-fn client(bench: &Bench, place: &Place) -> Result<(String, String), String> {
+pub fn client(bench: &Bench, place: &Place) -> Result<(String, String), String> {
     let mut command = Command::new(&bench.programs.referral);
     command
         .args(["admin", "client", "create", "host", "--confidential", "--grant", "client_credentials"])
@@ -121,7 +121,7 @@ fn client(bench: &Bench, place: &Place) -> Result<(String, String), String> {
     }
 }
 
-fn token(service: &Service, (id, secret): &(String, String)) -> Result<String, String> {
+pub fn token(service: &Service, (id, secret): &(String, String)) -> Result<String, String> {
     let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
     let request = format!(
         "POST /oauth/token HTTP/1.1\r\nhost: referral.bench\r\n\

@@ -24,8 +24,8 @@ and measures each row in turns with its yardstick. The full run takes the better
 Options:
   --quick         The same tables on small data, in about two minutes
   --only=A,B      Some parts: cached, database, page, register, sqlite, raw, last, logins, memory, hot, mails,
-                  enumeration, keyed, own, links, participants, audit, verify, nodes, plans, growth, build. PART alone
-                  is one
+                  enumeration, keyed, own, links, participants, audit, verify, rewards, movements, signups, nodes,
+                  plans, growth, build. PART alone is one
   --bless         Keep the query plans found, in `benches/plans`, rather than compare them (full size only)
   --rounds=N      Rounds of each row
   --millis=N      Milliseconds of load on one side in a round
