@@ -48,6 +48,7 @@ pub(super) const STEPS: &[(&str, &str)] = &[
     ("payouts", include_str!("../../migrations/0019_payouts.sql")),
     ("sign_ups", include_str!("../../migrations/0020_sign_ups.sql")),
     ("budgets", include_str!("../../migrations/0021_budgets.sql")),
+    ("versions", include_str!("../../migrations/0022_versions.sql")),
 ];
 
 const KNOWN: &str = "create table if not exists schema_migrations (\

@@ -11,10 +11,26 @@ use crate::kernel::error::Result;
 use crate::kernel::ids::MessageId;
 use crate::kernel::time::Time;
 
+/// Messages that one statement writes.
+const AT_ONCE: usize = 512;
+
 /// Writes a message as part of a unit of work, if anybody is told; the caller rings [`App::to_tell`] after the commit,
 /// so that nobody waits for the next look.
 pub async fn tell(tx: &mut Tx<'_>, message: &Message) -> Result<()> {
     store::tell(tx, message).await
+}
+
+/// As [`tell`], of several things at once.
+pub async fn tell_all(tx: &mut Tx<'_>, messages: &[Message]) -> Result<()> {
+    for some in messages.chunks(AT_ONCE) {
+        store::tell_all(tx, some).await?;
+    }
+    Ok(())
+}
+
+/// Whether anybody is told, as it is for a unit of work: for those that would have to look up what to tell.
+pub async fn is_heard_within(tx: &mut Tx<'_>) -> Result<bool> {
+    store::is_heard_within(tx).await
 }
 
 /// Whether anybody is told, as it was at most a second ago: for units of work that are faster where nobody is. Whoever

@@ -64,8 +64,24 @@ impl Message {
         Self::of_referral(MessageType::ReferralCreated, referrer, referee, state, 1, at)
     }
 
-    pub fn referral_confirmed(referrer: UserId, referee: UserId, at: Time) -> Self {
-        Self::of_referral(MessageType::ReferralConfirmed, referrer, referee, "confirmed", 2, at)
+    /// After so many decisions about it. Their versions are odd and this one's is even: none is another's.
+    pub fn referral_confirmed(referrer: UserId, referee: UserId, decisions: i64, at: Time) -> Self {
+        let version = 2 + 2 * decisions;
+        Self::of_referral(MessageType::ReferralConfirmed, referrer, referee, "confirmed", version, at)
+    }
+
+    /// `state` and `decision` are words, and so many decisions there were with this one.
+    pub fn referral_moderated(
+        referrer: UserId,
+        referee: UserId,
+        (state, decision): (&str, &str),
+        decisions: i64,
+        at: Time,
+    ) -> Self {
+        let version = 1 + 2 * decisions;
+        let mut message = Self::of_referral(MessageType::ReferralModerated, referrer, referee, state, version, at);
+        message.data["decision"] = json!(decision);
+        message
     }
 
     /// A referral is called by its referee. Of two messages about one referral the later has the greater version.
@@ -106,7 +122,7 @@ mod tests {
         let expected = json!({"id": referee.0, "referrer": {"id": referrer.0}, "referee": {"id": referee.0},
                               "state": "pending", "version": 1});
         assert_eq!((created.subject, created.data), (referee.0, expected));
-        let confirmed = Message::referral_confirmed(referrer, referee, Time(6));
+        let confirmed = Message::referral_confirmed(referrer, referee, 0, Time(6));
         assert_eq!(
             (confirmed.data["state"].as_str(), confirmed.data["version"].as_i64()),
             (Some("confirmed"), Some(2))

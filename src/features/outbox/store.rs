@@ -16,6 +16,21 @@ sql! {
             select $1, $2, $3, $4, $5
             where (select feed from outbox_head where one = 1)
                 or exists (select 1 from webhook_endpoints where state <> 'removed')";
+    /// As TELL, of a list.
+    TELL_ALL = {
+        sqlite: "insert into outbox (id, type, subject_id, data, at)
+                 select unhex(json_extract(value, '$.id')), json_extract(value, '$.type'),
+                        unhex(json_extract(value, '$.subject')), json_extract(value, '$.data'),
+                        json_extract(value, '$.at')
+                 from json_each($1)
+                 where (select feed from outbox_head where one = 1)
+                     or exists (select 1 from webhook_endpoints where state <> 'removed')",
+        postgres: "insert into outbox (id, type, subject_id, data, at)
+                   select id, type, subject, data, at
+                   from json_to_recordset($1::text::json) as m (id uuid, type text, subject uuid, data text, at bigint)
+                   where (select feed from outbox_head where one = 1)
+                       or exists (select 1 from webhook_endpoints where state <> 'removed')",
+    };
     IS_HEARD = "select feed or exists (select 1 from webhook_endpoints where state <> 'removed')
                 from outbox_head where one = 1";
     SET_FEED = "update outbox_head set feed = $1 where one = 1 and feed <> $1";
@@ -58,6 +73,24 @@ sql! {
 pub async fn tell(tx: &mut Tx<'_>, message: &Message) -> Result<()> {
     let values = params![message.id, message.kind.word(), message.subject, message.data.to_string(), message.at];
     tx.run(&TELL, &values).await.map(drop)
+}
+
+pub async fn tell_all(tx: &mut Tx<'_>, messages: &[Message]) -> Result<()> {
+    let given = messages.iter().map(|message| {
+        json!({
+            "id": message.id.0.simple().to_string(),
+            "type": message.kind.word(),
+            "subject": message.subject.simple().to_string(),
+            "data": message.data.to_string(),
+            "at": message.at.0,
+        })
+    });
+    let given = serde_json::Value::Array(given.collect());
+    tx.run(&TELL_ALL, &params![given.to_string()]).await.map(drop)
+}
+
+pub async fn is_heard_within(tx: &mut Tx<'_>) -> Result<bool> {
+    tx.row(&IS_HEARD, &params![]).await?.ok_or_else(no_head)?.get(0)
 }
 
 pub async fn is_heard(db: &Db) -> Result<bool> {

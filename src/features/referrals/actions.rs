@@ -49,8 +49,8 @@ pub fn asks_to_fold(referee: UserId) -> bool {
 
 /// Counts a referral whose referee's address has passed, and says whether it did not count before.
 pub async fn confirm(tx: &mut Tx<'_>, referee: UserId, now: Time) -> Result<bool> {
-    let Some(referrer) = store::confirm(tx, referee).await? else { return Ok(false) };
-    outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await?;
+    let Some((referrer, decisions)) = store::confirm(tx, referee).await? else { return Ok(false) };
+    outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, decisions, now)).await?;
     Ok(true)
 }
 
@@ -58,7 +58,7 @@ pub async fn confirm(tx: &mut Tx<'_>, referee: UserId, now: Time) -> Result<bool
 pub async fn tell(tx: &mut Tx<'_>, referrer: UserId, referee: UserId, status: Status, now: Time) -> Result<()> {
     outbox::actions::tell(tx, &Message::referral_created(referrer, referee, status.word(), now)).await?;
     match status {
-        Status::Confirmed => outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, now)).await,
+        Status::Confirmed => outbox::actions::tell(tx, &Message::referral_confirmed(referrer, referee, 0, now)).await,
         Status::Pending => Ok(()),
     }
 }
@@ -73,9 +73,11 @@ pub async fn share(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<Held>> {
     store::share(tx, referee).await
 }
 
-/// Notes what was decided of a referral that is locked.
-pub async fn decide(tx: &mut Tx<'_>, referee: UserId, decision: Decision, id: DecisionId) -> Result<()> {
-    store::decide(tx, referee, decision, id).await
+/// Notes what was decided of a referral that is locked, and tells others.
+pub async fn decide(tx: &mut Tx<'_>, referee: UserId, (decision, id): (Decision, DecisionId), now: Time) -> Result<()> {
+    let (referrer, status, decisions) = store::decide(tx, referee, decision, id).await?;
+    let message = Message::referral_moderated(referrer, referee, (status.word(), decision.word()), decisions, now);
+    outbox::actions::tell(tx, &message).await
 }
 
 /// A page of a referrer's referees, oldest first, as the viewer may see it. An unknown referrer has brought nobody.

@@ -18,7 +18,7 @@ sql! {
     INSERT = "insert into referrals (referrer_id, referee_id, code_ordinal, joined_at, status)
               values ($1, $2, $3, $4, $5)";
     CONFIRM = "update referrals set status = 'confirmed' where referee_id = $1 and status = 'pending'
-               returning referrer_id";
+               returning referrer_id, decisions";
     LOCK = {
         sqlite: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1",
         postgres: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1 for update",
@@ -27,7 +27,8 @@ sql! {
         sqlite: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1",
         postgres: "select referrer_id, status, decision, decision_id from referrals where referee_id = $1 for share",
     };
-    DECIDE = "update referrals set decision = $2, decision_id = $3 where referee_id = $1";
+    DECIDE = "update referrals set decision = $2, decision_id = $3, decisions = decisions + 1 where referee_id = $1
+              returning referrer_id, status, decisions";
     REFERRER_OF = "select u.id, u.username, r.status from referrals r join users u on u.id = r.referrer_id
                    where r.referee_id = $1";
     CAME_WITH = "select referrer_id, code_ordinal from referrals where referee_id = $1";
@@ -135,8 +136,9 @@ pub async fn insert(
 }
 
 /// Whose referral counts now; nothing when there is none, or it counted before.
-pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<UserId>> {
-    tx.row(&CONFIRM, &params![referee]).await?.map(|row| row.user(0)).transpose()
+pub async fn confirm(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<(UserId, i64)>> {
+    let row = tx.row(&CONFIRM, &params![referee]).await?;
+    row.map(|row| Ok((row.user(0)?, row.get(1)?))).transpose()
 }
 
 /// The referral of a referee, locked.
@@ -149,8 +151,16 @@ pub async fn share(tx: &mut Tx<'_>, referee: UserId) -> Result<Option<Held>> {
     tx.row(&SHARE, &params![referee]).await?.map(|row| held(&row)).transpose()
 }
 
-pub async fn decide(tx: &mut Tx<'_>, referee: UserId, decision: Decision, id: DecisionId) -> Result<()> {
-    tx.run(&DECIDE, &params![referee, decision.word(), id]).await.map(drop)
+/// Notes a decision about a referral that is locked: whose it is, how it stands, and how many there were.
+pub async fn decide(
+    tx: &mut Tx<'_>,
+    referee: UserId,
+    decision: Decision,
+    id: DecisionId,
+) -> Result<(UserId, Status, i64)> {
+    let row = tx.row(&DECIDE, &params![referee, decision.word(), id]).await?;
+    let row = row.ok_or_else(|| Error::inconsistent("referrals", "referee_id", referee))?;
+    Ok((row.user(0)?, status(&row, 1)?, row.get(2)?))
 }
 
 fn held(row: &Row) -> Result<Held> {

@@ -10,6 +10,9 @@ use crate::support::host::host_with;
 use crate::support::oauth::{Registered, text};
 
 pub const EVENTS: &str = "/api/v1/events";
+/// Rewards that others were not told each step of, once. The steps of one have the versions from 1 on.
+pub const NOT_TOLD: &str = "select count(*) from rewards r where r.version <> (select count(*) from outbox o
+    where o.subject_id = r.id) or r.version < (select count(*) from ledger l where l.reward_id = r.id)";
 pub const RULES: &str = "/api/v1/programs/default/rules";
 
 /// A tenth of each purchase for the referrer, in euros.
@@ -37,7 +40,7 @@ pub struct Shop {
 impl Shop {
     /// With olga, who has brought ivan.
     pub async fn open(setup: Setup, rules: &[Value]) -> Self {
-        Self::of(setup.start().await, rules).await
+        Self::of(setup.start_with(&[("REFERRAL_WEBHOOKS_FEED", "on")]).await, rules).await
     }
 
     pub async fn of(test: TestApp, rules: &[Value]) -> Self {
@@ -94,10 +97,14 @@ impl Shop {
         }
     }
 
-    /// That every reward, balance and mark is what its rows come to.
+    /// That every reward, balance and mark is what its rows come to, and that each step of each reward was told of
+    /// where all are.
     pub async fn adds_up(&self) {
         let found = referral::features::rewards::actions::check::run(self.test.app()).await.expect("a check");
         assert_eq!(found.faults, []);
+        if self.test.number("select count(*) from outbox_head where feed").await == 1 {
+            assert_eq!(self.test.number(NOT_TOLD).await, 0, "each step of a reward is told of once");
+        }
     }
 }
 

@@ -18,4 +18,5 @@ mod random;
 mod refunds;
 mod rules;
 mod sign_ups;
+mod told;
 mod year;

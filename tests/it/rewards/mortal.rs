@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::helpers::RULES;
+use super::helpers::{NOT_TOLD, RULES};
 use crate::support::app::{Setup, eventually};
 use crate::support::client::{Answer, Client, PASSWORD};
 use crate::support::host::host_of;
@@ -41,6 +41,7 @@ impl Mortal {
         // Tokens are good for the next process, too.
         operator.set("REFERRAL_PUBLIC_URL", "http://referral.test");
         operator.set("REFERRAL_LIMITS", "off");
+        operator.set("REFERRAL_WEBHOOKS_FEED", "on");
         operator.run(&["migrate"]).well();
         operator.run_with(&["admin", "create", "boss", "boss@example.com"], &format!("{PASSWORD}\n")).well();
         let serving = operator.serve();
@@ -68,7 +69,7 @@ impl Mortal {
         let request = by.request(reqwest::Method::POST, path).body(body.to_string());
         let answered = tokio::time::timeout(Duration::from_secs(20), request.send()).await;
         let answered = answered.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().as_u16() == status));
-        let came = self.over();
+        let came = self.over().await;
         assert_eq!(answered, matches!(came, Came::Through));
         came
     }
@@ -87,12 +88,12 @@ impl Mortal {
             self.ended_at().is_some() || witness::number(&self.url, done).await == 1
         })
         .await;
-        self.over()
+        self.over().await
     }
 
-    /// What became of it. Whatever that is, all adds up, and the next write has a process of its own, which counts the
-    /// steps of one.
-    pub fn over(&mut self) -> Came {
+    /// What became of it. Whatever that is, all adds up and was told of, and the next write has a process of its own,
+    /// which counts the steps of one.
+    pub async fn over(&mut self) -> Came {
         let ended = self.ended_at();
         std::fs::remove_file(self.operator.path("crash")).expect("it was armed");
         let serving = self.serving.take().expect("it serves");
@@ -107,6 +108,7 @@ impl Mortal {
             }
         };
         self.operator.run(&["admin", "ledger", "check"]).well();
+        assert_eq!(self.number(NOT_TOLD).await, 0, "each step of a reward is told of once");
         let serving = self.operator.serve();
         self.boss = self.boss.at(&serving.client().base);
         self.host = self.host.at(&serving.client().base);

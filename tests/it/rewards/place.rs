@@ -141,7 +141,7 @@ impl Killed {
         // A job that it asks for may end the service before it has answered.
         if by_itself || answer.is_none() {
             assert!(by_itself || self.armed, "nothing is to end it");
-            let came = self.mortal.over();
+            let came = self.mortal.over().await;
             self.note(came).await;
         }
         match answer {

@@ -57,6 +57,15 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     }
 }
 
+/// Fails when a message of a webhook is not what the document says.
+#[track_caller]
+pub fn check_message(message: &Value) {
+    let kind = message["type"].as_str().expect("a type");
+    let body = &DOCUMENT["webhooks"][kind]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    assert!(body.is_object(), "{kind} is in the document");
+    validate_inline(kind, body, message);
+}
+
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     let asked: Vec<&str> = path.split('/').collect();

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::app::{Setup, TestApp};
 use super::client::Client;
+use super::document::check_message;
 use super::hunter::Reply;
 
 pub const ENDPOINTS: &str = "/api/v1/webhook-endpoints";
@@ -133,9 +134,11 @@ impl Receiver {
         *self.script.lock().expect("no panic in here") = Box::new(script);
     }
 
-    /// All that has come so far.
+    /// All that has come so far, each as the document has it.
     pub fn received(&self) -> Vec<Received> {
-        self.received.lock().expect("no panic in here").clone()
+        let received = self.received.lock().expect("no panic in here").clone();
+        received.iter().for_each(|one| check_message(&one.body()));
+        received
     }
 
     /// The types of all that has come, in order.

@@ -24,7 +24,7 @@ pub async fn tell(app: &App, host: Host, items: Vec<Result<Told>>) -> Result<Vec
     for (place, item) in items.into_iter().enumerate() {
         outcomes.push(match item {
             Ok(told) => {
-                due.push((place, New::of(app, told)));
+                due.push((place, New::of(app, told).await?));
                 None
             }
             Err(error) => Some(Err(error)),
@@ -40,6 +40,7 @@ pub async fn tell(app: &App, host: Host, items: Vec<Result<Told>>) -> Result<Vec
         let alone = |new: New| app.db.write(host.actor, new, |tx, new| Box::pin(record(tx, new)));
         done.extend(batch::write(&app.db, host.actor, unit, together, alone).await?);
     }
+    app.to_tell.notify_one();
     for (place, outcome) in places.into_iter().zip(done) {
         if let Some(kept) = outcomes.get_mut(place) {
             *kept = Some(outcome);

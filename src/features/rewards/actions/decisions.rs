@@ -1,19 +1,20 @@
 //! What is decided by hand: of referrals, of rewards, of balances.
 
-use super::give_back;
 use super::release::UNIT;
+use super::{give_back, take};
 use crate::app::App;
 use crate::db::{Tx, Work};
 use crate::features::audit::model::Event as Noted;
 use crate::features::referrals::model::Decision;
 use crate::features::rewards::model::decision::{About, Adjusted, Adjustment, ReferralDecided, RewardAct, noted};
 use crate::features::rewards::model::event::Reward;
+use crate::features::rewards::model::message::MovementCause;
 use crate::features::rewards::model::reward::{Act, Movement, Step};
 use crate::features::rewards::model::{LedgerKind, Money};
 use crate::features::rewards::store;
 use crate::features::rewards::store::decisions::NewDecision;
 use crate::features::rewards::store::ledger::Hold;
-use crate::features::{audit, referrals};
+use crate::features::{audit, outbox, referrals};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind, Outcome};
 use crate::kernel::actor::{Actor, Who};
@@ -41,6 +42,7 @@ pub async fn decide(
     let work: Work<OfReferral, ReferralDecided> = |tx, new| Box::pin(note_decision(tx, new));
     let decided = app.write(sent, new, work).await?;
     app.work_to_do.ring(Kind::TakeBack);
+    app.to_tell.notify_one();
     Ok(decided)
 }
 
@@ -58,7 +60,7 @@ async fn note_decision(tx: &mut Tx<'_>, new: &OfReferral) -> Result<ReferralDeci
         now: new.now,
     };
     store::decisions::insert(tx, &decision).await?;
-    referrals::actions::decide(tx, new.referee, new.decision, new.id).await?;
+    referrals::actions::decide(tx, new.referee, (new.decision, new.id), new.now).await?;
     let waits = referrals::model::Held { decision: Some(new.decision), ..referral }.waits();
     store::rewards::set_waiting(tx, new.referee, waits).await?;
     if new.decision == Decision::Deny {
@@ -81,7 +83,9 @@ pub(super) fn disinterested(tx: &Tx<'_>, people: &[UserId]) -> Result<()> {
 pub async fn take_back(app: &App, subject: &str) -> Result<Outcome> {
     let Some(id) = DecisionId::parse(subject) else { return Ok(Outcome::Done("no such decision")) };
     let work: Work<(DecisionId, Time), bool> = |tx, (id, now)| Box::pin(take_some(tx, *id, *now));
-    while app.db.write(Actor::SERVICE, (id, app.clock.now()), work).await? {}
+    while app.db.write(Actor::SERVICE, (id, app.clock.now()), work).await? {
+        app.to_tell.notify_one();
+    }
     Ok(Outcome::Done("taken back"))
 }
 
@@ -99,13 +103,13 @@ async fn take_some(tx: &mut Tx<'_>, id: DecisionId, now: Time) -> Result<bool> {
         return Ok(false);
     }
     store::ledger::hold(tx, &holders, Hold::Shared).await?;
-    let mut taken = Vec::new();
+    let (mut taken, mut told) = (Vec::new(), Vec::new());
     for reward in store::rewards::lock_each(tx, &ids).await? {
         let Step::Moved(next, movement) = reward.standing.step(Act::TakeBack { earned: 0 }) else { continue };
-        store::rewards::set(tx, reward.id, &reward.standing, &next).await?;
-        store::ledger::book(tx, &reward, movement, id.0, now).await?;
+        take(tx, &reward, (next, movement), (MovementCause::Decision(id), now), &mut told).await?;
         taken.push((reward, movement.amount));
     }
+    outbox::actions::tell_all(tx, &told).await?;
     give_back(tx, &taken).await?;
     Ok(true)
 }
@@ -128,7 +132,9 @@ pub async fn act(
 ) -> Result<Reward> {
     let new = OfReward { id: DecisionId::new(), reward, act, note, now: app.clock.now() };
     let work: Work<OfReward, Reward> = |tx, new| Box::pin(do_with(tx, new));
-    app.write(sent, new, work).await
+    let done = app.write(sent, new, work).await?;
+    app.to_tell.notify_one();
+    Ok(done)
 }
 
 async fn do_with(tx: &mut Tx<'_>, new: &OfReward) -> Result<Reward> {
@@ -166,14 +172,15 @@ async fn do_with(tx: &mut Tx<'_>, new: &OfReward) -> Result<Reward> {
         now: new.now,
     };
     store::decisions::insert(tx, &decision).await?;
-    store::rewards::set(tx, reward.id, &reward.standing, &next).await?;
-    store::ledger::book(tx, &reward, movement, new.id.0, new.now).await?;
+    let mut told = Vec::new();
+    let moved = take(tx, &reward, (next, movement), (MovementCause::Decision(new.id), new.now), &mut told).await?;
+    outbox::actions::tell_all(tx, &told).await?;
     let (action, subject) = new.act.noted();
     audit::actions::record(tx, new.now, Noted::Decided(action, subject, new.reward.0)).await?;
     if movement.kind == LedgerKind::Deny {
-        give_back(tx, &[(reward.clone(), movement.amount)]).await?;
+        give_back(tx, &[(reward, movement.amount)]).await?;
     }
-    Ok(Reward { standing: next, ..reward })
+    Ok(moved)
 }
 
 /// Whether a holder, whose account is held alone, has so much that nothing else has.

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::seal_of;
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::programs;
+use crate::features::outbox::model::Message;
 use crate::features::referrals::model::Decision;
 use crate::features::rewards::model::event::{Event, Party, Recorded, Reward, Skipped, Told};
+use crate::features::rewards::model::message::{MovementCause, message};
 use crate::features::rewards::model::reward::{Movement, Standing};
 use crate::features::rewards::model::rules::{Judged, Rule, Rules, span_begins};
 use crate::features::rewards::model::{LedgerKind, Money, Side, SkipReason, Times};
@@ -16,6 +17,7 @@ use crate::features::rewards::store;
 use crate::features::rewards::store::events::{NewEvent, Referee, Stored};
 use crate::features::rewards::store::ledger::Hold;
 use crate::features::rewards::store::rewards::NewReward;
+use crate::features::{outbox, programs};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind};
 use crate::kernel::actor::Actor;
@@ -44,12 +46,15 @@ pub struct Host {
 pub struct New {
     pub told: Told,
     pub id: EventId,
+    /// Whether others are told of what comes of it.
+    pub tells: bool,
     pub now: Time,
 }
 
 impl New {
-    pub fn of(app: &App, told: Told) -> Self {
-        Self { told, id: EventId::new(), now: app.clock.now() }
+    pub async fn of(app: &App, told: Told) -> Result<Self> {
+        let tells = outbox::actions::is_heard(app).await?;
+        Ok(Self { told, id: EventId::new(), tells, now: app.clock.now() })
     }
 }
 
@@ -68,7 +73,9 @@ fn name_of(told: &Told) -> String {
 pub async fn tell(app: &App, host: Host, sent: Sent<Recorded>, told: Told) -> Result<Recorded> {
     let _turns = turns(app, host, &name_of(&told)).await?;
     let work: Work<New, Recorded> = |tx, new| Box::pin(record(tx, new));
-    app.write(sent, New::of(app, told), work).await
+    let recorded = app.write(sent, New::of(app, told).await?, work).await?;
+    app.to_tell.notify_one();
+    Ok(recorded)
 }
 
 struct Rehearsal {
@@ -81,7 +88,7 @@ struct Rehearsal {
 pub async fn rehearse(app: &App, host: Host, told: Told) -> Result<Recorded> {
     let _turns = turns(app, host, &name_of(&told)).await?;
     let came_to = Arc::new(Mutex::new(None));
-    let rehearsal = Rehearsal { new: New::of(app, told), came_to: came_to.clone() };
+    let rehearsal = Rehearsal { new: New::of(app, told).await?, came_to: came_to.clone() };
     let work: Work<Rehearsal, ()> = |tx, rehearsal| Box::pin(record_and_leave(tx, rehearsal));
     match app.db.write(host.actor, rehearsal, work).await {
         Err(Error::Rehearsed) => {
@@ -217,6 +224,12 @@ async fn finish(tx: &mut Tx<'_>, begun: Begun<'_>, folded: &mut BTreeSet<(UserId
         store::events::note_skipped(tx, new.id, &skipped).await?;
     }
     let told = &new.told;
+    if new.tells {
+        let cause = MovementCause::Event(new.id, told.key.as_str());
+        let messages: Vec<Message> =
+            rewards.iter().map(|reward| message(reward, granted(reward), cause, new.now)).collect();
+        outbox::actions::tell_all(tx, &messages).await?;
+    }
     Ok(Recorded::Now(Box::new(Event {
         id: new.id,
         kind: told.kind.clone(),
@@ -344,6 +357,7 @@ async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due) -> Result<Granted
         granted_at: now,
         available_at: rule.available_at(now, grants.hold_days),
         budgeted: budget.is_some(),
+        version: 1,
     };
     let row = NewReward {
         reward: &reward,
@@ -357,9 +371,13 @@ async fn grant(tx: &mut Tx<'_>, grants: &Grants<'_>, due: Due) -> Result<Granted
         }
         return Ok(Err(SkipReason::NotFirst));
     }
-    let movement = Movement { kind: LedgerKind::Grant, amount: reward.standing.amount };
-    store::ledger::book(tx, &reward, movement, new.id.0, now).await?;
+    store::ledger::book(tx, &reward, granted(&reward), new.id.0, now).await?;
     Ok(Ok(reward))
+}
+
+/// The movement that a reward begins with.
+fn granted(reward: &Reward) -> Movement {
+    Movement { kind: LedgerKind::Grant, amount: reward.standing.amount }
 }
 
 /// What is kept of a person's events beyond numbers goes with them, as part of their erasure.

@@ -14,9 +14,29 @@ pub mod sign_ups;
 use std::collections::BTreeMap;
 
 use super::model::event::Reward;
+use super::model::message::{MovementCause, message};
+use super::model::reward::{Movement, Standing};
+use super::store;
 use crate::db::Tx;
+use crate::features::outbox::model::Message;
 use crate::features::programs;
 use crate::kernel::error::Result;
+use crate::kernel::time::Time;
+
+/// A step of a locked reward whose account is held: its new standing, the movement, and what others are told of it,
+/// which its unit of work writes in the end.
+async fn take(
+    tx: &mut Tx<'_>,
+    reward: &Reward,
+    (next, movement): (Standing, Movement),
+    (cause, at): (MovementCause<'_>, Time),
+    told: &mut Vec<Message>,
+) -> Result<Reward> {
+    let moved = store::rewards::set(tx, reward, next).await?;
+    store::ledger::book(tx, &moved, movement, cause.id(), at).await?;
+    told.push(message(&moved, movement, cause, at));
+    Ok(moved)
+}
 
 /// Gives back to budgets what was taken back of rewards that they cover, as the last act of a unit of work.
 async fn give_back(tx: &mut Tx<'_>, taken: &[(Reward, i64)]) -> Result<()> {

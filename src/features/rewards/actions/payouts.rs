@@ -7,14 +7,17 @@ use super::lists::part;
 use super::release::UNIT;
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::audit;
 use crate::features::audit::model::{Action, Event as Noted, SubjectKind};
+use crate::features::outbox::model::Message;
 use crate::features::rewards::model::LedgerKind;
+use crate::features::rewards::model::event::Reward;
+use crate::features::rewards::model::message::{MovementCause, message};
 use crate::features::rewards::model::payout::{Line, Payout, PayoutState, Wanted};
 use crate::features::rewards::model::reward::Movement;
 use crate::features::rewards::store;
 use crate::features::rewards::store::ledger::Hold;
 use crate::features::rewards::store::payouts::{Locked, NewLine};
+use crate::features::{audit, outbox};
 use crate::idempotency::Sent;
 use crate::jobs::{self, Kind, Outcome};
 use crate::kernel::actor::Actor;
@@ -104,7 +107,9 @@ struct Settled {
 pub async fn settle(app: &App, sent: Sent<Payout>, id: PayoutId, to: PayoutState) -> Result<Payout> {
     let settled = Settled { id, to, now: app.clock.now() };
     let work: Work<Settled, Payout> = |tx, settled| Box::pin(settle_locked(tx, settled));
-    app.write(sent, settled, work).await
+    let settled = app.write(sent, settled, work).await?;
+    app.to_tell.notify_one();
+    Ok(settled)
 }
 
 async fn settle_locked(tx: &mut Tx<'_>, settled: &Settled) -> Result<Payout> {
@@ -125,6 +130,14 @@ async fn settle_locked(tx: &mut Tx<'_>, settled: &Settled) -> Result<Payout> {
         Action::PayoutCancelled
     } else {
         store::payouts::pay(tx, id, now).await?;
+        if outbox::actions::is_heard_within(tx).await? {
+            let rewards = store::payouts::rewards(tx, id).await?;
+            let told = rewards.iter().map(|reward| {
+                let movement = Movement { kind: LedgerKind::Pay, amount: reward.standing.paid_amount };
+                message(reward, movement, MovementCause::Payout(id), now)
+            });
+            outbox::actions::tell_all(tx, &told.collect::<Vec<Message>>()).await?;
+        }
         Action::PayoutPaid
     };
     store::payouts::set_state(tx, id, settled.to, Some(now)).await?;
@@ -142,7 +155,9 @@ struct Back {
 pub async fn give_back(app: &App, sent: Sent<Payout>, id: PayoutId, holder: UserId) -> Result<Payout> {
     let back = Back { id, holder, now: app.clock.now() };
     let work: Work<Back, Payout> = |tx, back| Box::pin(return_line(tx, back));
-    app.write(sent, back, work).await
+    let payout = app.write(sent, back, work).await?;
+    app.to_tell.notify_one();
+    Ok(payout)
 }
 
 async fn return_line(tx: &mut Tx<'_>, back: &Back) -> Result<Payout> {
@@ -155,6 +170,15 @@ async fn return_line(tx: &mut Tx<'_>, back: &Back) -> Result<Payout> {
     store::ledger::hold(tx, &[back.holder], Hold::Alone).await?;
     let movement = Movement { kind: LedgerKind::Return, amount: line.amount };
     store::ledger::book_without(tx, back.holder, &line.unit, movement, line.id.0, back.now).await?;
+    if outbox::actions::is_heard_within(tx).await? {
+        let rewards = store::payouts::rewards_of_line(tx, line.id).await?;
+        let told = rewards.into_iter().map(|reward| {
+            let (standing, movement) = reward.standing.back();
+            let back_again = Reward { standing, version: reward.version + 1, ..reward };
+            message(&back_again, movement, MovementCause::Payout(back.id), back.now)
+        });
+        outbox::actions::tell_all(tx, &told.collect::<Vec<Message>>()).await?;
+    }
     store::payouts::give_back(tx, line.id).await?;
     note(tx, Action::PayoutLineReturned, back.id, back.now).await?;
     store::payouts::payout_within(tx, back.id).await

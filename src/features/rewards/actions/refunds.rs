@@ -1,11 +1,13 @@
 //! Taking back what was granted for an event, in parts or whole.
 
 use super::events::{Host, turns};
-use super::{give_back, seal_of};
+use super::{give_back, seal_of, take};
 use crate::app::App;
 use crate::db::{Tx, Work};
+use crate::features::outbox;
 use crate::features::rewards::model::RefundReason;
 use crate::features::rewards::model::event::{EventKey, Refund, Refunded, TakenBack};
+use crate::features::rewards::model::message::MovementCause;
 use crate::features::rewards::model::reward::{Act, Step};
 use crate::features::rewards::model::rules::EventType;
 use crate::features::rewards::store;
@@ -50,7 +52,9 @@ pub async fn tell(app: &App, host: Host, sent: Sent<Refunded>, told: Told) -> Re
     let _turns = turns(app, host, &name).await?;
     let new = New { told, id: RefundId::new(), now: app.clock.now() };
     let work: Work<New, Refunded> = |tx, new| Box::pin(record(tx, new));
-    app.write(sent, new, work).await
+    let refunded = app.write(sent, new, work).await?;
+    app.to_tell.notify_one();
+    Ok(refunded)
 }
 
 async fn record(tx: &mut Tx<'_>, new: &New) -> Result<Refunded> {
@@ -108,18 +112,19 @@ async fn take_back(tx: &mut Tx<'_>, stored: &Stored, left: i64, new: &New) -> Re
     store::ledger::hold(tx, &holders, Hold::Shared).await?;
     let rules = store::rules::of_version_within(tx, stored.rules_version).await?;
     let rules = rules.ok_or_else(|| Error::inconsistent("events", "rules_version", event))?;
-    let (mut reversed, mut taken) = (Vec::new(), Vec::new());
+    let (mut reversed, mut taken, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let cause = MovementCause::Refund(new.id, new.told.key.as_str());
     for reward in store::rewards::lock(tx, event).await? {
         let rule = rules.get(&reward.rule_key);
         let rule = rule.ok_or_else(|| Error::inconsistent("rewards", "rule_key", reward.id))?;
         let act = Act::TakeBack { earned: rule.earned(Some(left)) };
         let Step::Moved(next, movement) = reward.standing.step(act) else { continue };
-        store::rewards::set(tx, reward.id, &reward.standing, &next).await?;
-        store::ledger::book(tx, &reward, movement, new.id.0, new.now).await?;
+        take(tx, &reward, (next, movement), (cause, new.now), &mut told).await?;
         let (kind, amount, unit) = (movement.kind, movement.amount, reward.unit.clone());
         reversed.push(TakenBack { reward: reward.id, kind, amount, unit });
         taken.push((reward, amount));
     }
+    outbox::actions::tell_all(tx, &told).await?;
     give_back(tx, &taken).await?;
     Ok(reversed)
 }

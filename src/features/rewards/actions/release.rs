@@ -1,11 +1,13 @@
 //! Rewards become available when their hold is over: late, but never early.
 
+use super::take;
 use crate::app::App;
 use crate::db::{Tx, Work};
-use crate::features::referrals;
+use crate::features::rewards::model::message::MovementCause;
 use crate::features::rewards::model::reward::{Act, Step};
 use crate::features::rewards::store;
 use crate::features::rewards::store::ledger::Hold;
+use crate::features::{outbox, referrals};
 use crate::kernel::actor::Actor;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{RewardId, UserId};
@@ -24,6 +26,7 @@ pub async fn release(app: &App) -> Result<usize> {
     while store::rewards::is_due(&app.db, app.clock.now()).await? {
         let work: Work<Time, usize> = |tx, now| Box::pin(release_some(tx, *now));
         all += app.db.write(Actor::SERVICE, app.clock.now(), work).await?;
+        app.to_tell.notify_one();
     }
     Ok(all)
 }
@@ -36,15 +39,14 @@ async fn release_some(tx: &mut Tx<'_>, now: Time) -> Result<usize> {
     }
     let (ids, holders): (Vec<RewardId>, Vec<UserId>) = due.into_iter().unzip();
     store::ledger::hold(tx, &holders, Hold::Shared).await?;
-    let mut released = 0;
+    let mut told = Vec::new();
     for reward in store::rewards::lock_due(tx, &ids).await? {
         let Step::Moved(next, movement) = reward.standing.step(Act::Release) else { continue };
-        store::rewards::set(tx, reward.id, &reward.standing, &next).await?;
         // The grant is its cause: it is released once.
-        store::ledger::book(tx, &reward, movement, reward.event.0, now).await?;
-        released += 1;
+        take(tx, &reward, (next, movement), (MovementCause::Hold(reward.event), now), &mut told).await?;
     }
-    Ok(released)
+    outbox::actions::tell_all(tx, &told).await?;
+    Ok(told.len())
 }
 
 /// A referral counts now, as part of the unit that confirms it: what was granted for it waits for its hold alone.

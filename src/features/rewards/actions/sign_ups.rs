@@ -33,8 +33,11 @@ pub async fn take(app: &App, subject: &str) -> Result<Outcome> {
         said: Vec::new(),
     };
     let work: Work<New, Recorded> = |tx, new| Box::pin(record(tx, new));
-    match app.db.write(Actor::SERVICE, New::of(app, told), work).await {
-        Ok(_) => Ok(Outcome::Done("taken")),
+    match app.db.write(Actor::SERVICE, New::of(app, told).await?, work).await {
+        Ok(_) => {
+            app.to_tell.notify_one();
+            Ok(Outcome::Done("taken"))
+        }
         Err(Error::Refused(Refusal::ProgramNotActive)) => Ok(Outcome::Done("the program is not active")),
         Err(error) => Err(error),
     }

@@ -97,6 +97,8 @@ pub struct Reward {
     pub available_at: Time,
     /// Whether a budget covers it: what is taken back is given back to that.
     pub budgeted: bool,
+    /// Grows with whatever is done with it.
+    pub version: i64,
 }
 
 /// An event with what came of it.

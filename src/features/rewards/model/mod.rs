@@ -4,6 +4,7 @@ pub mod check;
 pub mod decision;
 pub mod draft;
 pub mod event;
+pub mod message;
 pub mod payout;
 pub mod preview;
 pub mod reward;

@@ -84,13 +84,19 @@ impl Standing {
                 paid.moved(S::Paid, LedgerKind::Pay, self.left())
             }
             (Act::Return, S::Paid, false) => {
-                let state = if self.left() == 0 { S::Reversed } else { S::Available };
-                let returned = Self { paid_amount: 0, ..*self };
-                returned.moved(state, LedgerKind::Return, self.paid_amount)
+                let (back, movement) = self.back();
+                Step::Moved(back, movement)
             }
             (Act::TakeBack { earned }, ..) => self.without(self.left() - earned.max(0)),
             (Act::Approve | Act::Deny | Act::Pay | Act::Return, ..) => Step::Refused,
         }
+    }
+
+    /// As it is when its payment comes back, by itself or with its line.
+    pub fn back(&self) -> (Self, Movement) {
+        let state = if self.left() == 0 { RewardState::Reversed } else { RewardState::Available };
+        let back = Self { state, in_line: false, paid_amount: 0, ..*self };
+        (back, Movement { kind: LedgerKind::Return, amount: self.paid_amount })
     }
 
     fn moved(&self, state: RewardState, kind: LedgerKind, amount: i64) -> Step {

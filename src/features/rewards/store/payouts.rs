@@ -3,9 +3,11 @@
 use uuid::Uuid;
 
 use super::ledger::sum;
+use super::rewards::read as read_reward;
 use super::{list, word};
 use crate::db::{Db, Row, Tx};
 use crate::features::rewards::model::Unit;
+use crate::features::rewards::model::event::Reward;
 use crate::features::rewards::model::payout::{Line, Payout, PayoutState, Wanted};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{PayoutId, PayoutLineId, UserId};
@@ -53,7 +55,7 @@ sql! {
                   select l.holder_id, p.program_id, l.unit, 'pay', l.amount, null, l.id, $2
                   from payout_lines l join payouts p on p.id = l.payout_id
                   where l.payout_id = $1 and l.state = 'open' order by l.holder_id";
-    PAY_REWARDS = "update rewards set state = 'paid', paid_amount = line_amount
+    PAY_REWARDS = "update rewards set state = 'paid', paid_amount = line_amount, version = version + 1
                    where line_id in (select id from payout_lines where payout_id = $1 and state = 'open')";
     FREE_REWARDS = "update rewards set state = case when reversed = amount then 'reversed' else state end,
                         line_id = null, line_amount = null
@@ -61,8 +63,17 @@ sql! {
     SET_LINES = "update payout_lines set state = $2 where payout_id = $1 and state = 'open'";
     LINE = "select id, amount, unit, state from payout_lines where payout_id = $1 and holder_id = $2";
     RETURN_REWARDS = "update rewards set state = case when reversed = amount then 'reversed' else 'available' end,
-                          paid_amount = 0, line_id = null, line_amount = null
+                          paid_amount = 0, line_id = null, line_amount = null, version = version + 1
                       where line_id = $1";
+    REWARDS_OF_PAYOUT = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version,
+                                r.unit, r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                                r.line_id, r.budgeted, r.version
+                         from payout_lines l join rewards r on r.line_id = l.id join users u on u.id = r.holder_id
+                         where l.payout_id = $1 order by r.id";
+    REWARDS_OF_LINE = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version,
+                              r.unit, r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                              r.line_id, r.budgeted, r.version
+                       from rewards r join users u on u.id = r.holder_id where r.line_id = $1 order by r.id";
     RETURN_LINE = "update payout_lines set state = 'returned' where id = $1 and state = 'paid'";
     PAYOUT = "select p.id, p.unit, p.min_amount, p.state, p.created_at, p.settled_at,
                   (select count(*) from payout_lines l where l.payout_id = p.id),
@@ -165,6 +176,16 @@ pub async fn pay(tx: &mut Tx<'_>, id: PayoutId, now: Time) -> Result<()> {
     tx.run(&BOOK_LINES, &params![id, now]).await?;
     tx.run(&PAY_REWARDS, &params![id]).await?;
     tx.run(&SET_LINES, &params![id, "paid"]).await.map(drop)
+}
+
+/// The rewards that the lines of a payout have.
+pub async fn rewards(tx: &mut Tx<'_>, id: PayoutId) -> Result<Vec<Reward>> {
+    tx.rows(&REWARDS_OF_PAYOUT, &params![id]).await?.iter().map(read_reward).collect()
+}
+
+/// The rewards that a line has.
+pub async fn rewards_of_line(tx: &mut Tx<'_>, id: PayoutLineId) -> Result<Vec<Reward>> {
+    tx.rows(&REWARDS_OF_LINE, &params![id]).await?.iter().map(read_reward).collect()
 }
 
 /// Frees what the open lines of a payout have, whose holders' accounts are held alone.

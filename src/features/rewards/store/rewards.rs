@@ -17,29 +17,30 @@ sql! {
     REWARDS_OF_EVENTS = {
         sqlite: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
                         r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                        r.line_id, r.budgeted
+                        r.line_id, r.budgeted, r.version
                  from rewards r join users u on u.id = r.holder_id
                  where r.event_id in (select unhex(value) from json_each($1)) order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
                           r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                          r.line_id, r.budgeted
+                          r.line_id, r.budgeted, r.version
                    from rewards r join users u on u.id = r.holder_id
                    where r.event_id in (select value::uuid from json_array_elements_text($1::text::json))
                    order by r.id",
     };
     /// The lists: the newest first, $1 rows behind $2.
     REWARDS = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
-                      r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id, r.budgeted
+                      r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                      r.line_id, r.budgeted, r.version
                from rewards r join users u on u.id = r.holder_id
                where r.id < $2 order by r.id desc limit $1";
     REWARDS_BY_STATE = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version,
                                r.unit, r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                               r.line_id, r.budgeted
+                               r.line_id, r.budgeted, r.version
                         from rewards r join users u on u.id = r.holder_id
                         where r.state = $3 and r.id < $2 order by r.id desc limit $1";
     REWARDS_BY_HOLDER = "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version,
                                 r.unit, r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                                r.line_id, r.budgeted
+                                r.line_id, r.budgeted, r.version
                          from rewards r join users u on u.id = r.holder_id
                          where r.holder_id = $4 and (r.state = $3 or $3 = '') and r.id < $2
                          order by r.id desc limit $1";
@@ -53,11 +54,12 @@ sql! {
     /// In the order of their ids.
     LOCK_REWARDS_OF_EVENT = {
         sqlite: "select r.id, r.event_id, r.holder_id, null, r.side, r.rule_key, r.rule_version, r.unit, r.amount,
-                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id, r.budgeted
+                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                        r.line_id, r.budgeted, r.version
                  from rewards r where r.event_id = $1 order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, null::text, r.side, r.rule_key, r.rule_version, r.unit,
                           r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                          r.line_id, r.budgeted
+                          r.line_id, r.budgeted, r.version
                    from rewards r where r.event_id = $1 order by r.id for update",
     };
     HOLDERS_OF_EVENT = "select distinct holder_id from rewards where event_id = $1";
@@ -67,18 +69,19 @@ sql! {
            order by available_at, id limit $2";
     LOCK_DUE = {
         sqlite: "select r.id, r.event_id, r.holder_id, null, r.side, r.rule_key, r.rule_version, r.unit, r.amount,
-                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at, r.line_id, r.budgeted
+                        r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
+                        r.line_id, r.budgeted, r.version
                  from rewards r where r.id in (select unhex(value) from json_each($1)) and r.state = 'pending'
                      and not r.waits order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, null::text, r.side, r.rule_key, r.rule_version, r.unit,
                           r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                          r.line_id, r.budgeted
+                          r.line_id, r.budgeted, r.version
                    from rewards r
                    where r.id in (select value::uuid from json_array_elements_text($1::text::json))
                        and r.state = 'pending' and not r.waits order by r.id for update of r",
     };
     /// Of any number who would do something with it one does.
-    SET_STANDING = "update rewards set state = $4, reversed = $5, paid_amount = $6
+    SET_STANDING = "update rewards set state = $4, reversed = $5, paid_amount = $6, version = version + 1
                     where id = $1 and state = $2 and reversed = $3";
     /// In the order of their ids, as whoever takes several of them does.
     LOCK_WAITING = {
@@ -98,12 +101,12 @@ sql! {
     LOCK_EACH = {
         sqlite: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
                         r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                        r.line_id, r.budgeted
+                        r.line_id, r.budgeted, r.version
                  from rewards r join users u on u.id = r.holder_id
                  where r.id in (select unhex(value) from json_each($1)) order by r.id",
         postgres: "select r.id, r.event_id, r.holder_id, u.external_id, r.side, r.rule_key, r.rule_version, r.unit,
                           r.amount, r.reversed, r.paid_amount, r.state, r.granted_at, r.available_at,
-                          r.line_id, r.budgeted
+                          r.line_id, r.budgeted, r.version
                    from rewards r join users u on u.id = r.holder_id
                    where r.id in (select value::uuid from json_array_elements_text($1::text::json))
                    order by r.id for update of r",
@@ -194,11 +197,12 @@ pub async fn lock_due(tx: &mut Tx<'_>, ids: &[RewardId]) -> Result<Vec<Reward>> 
     tx.rows(&LOCK_DUE, &params![list(ids.iter().map(|id| id.0))]).await?.iter().map(read).collect()
 }
 
-/// Changes a reward that is as it was read.
-pub async fn set(tx: &mut Tx<'_>, id: RewardId, from: &Standing, to: &Standing) -> Result<()> {
+/// Changes a reward that is as it was read, and says how it is then.
+pub async fn set(tx: &mut Tx<'_>, reward: &Reward, to: Standing) -> Result<Reward> {
+    let (id, from) = (reward.id, &reward.standing);
     let values = params![id, from.state.word(), from.reversed, to.state.word(), to.reversed, to.paid_amount];
     match tx.run(&SET_STANDING, &values).await? {
-        1 => Ok(()),
+        1 => Ok(Reward { standing: to, version: reward.version + 1, ..reward.clone() }),
         _ => Err(Error::inconsistent("rewards", "state", format!("{id}, which is locked"))),
     }
 }
@@ -236,7 +240,7 @@ pub async fn lock_each(tx: &mut Tx<'_>, ids: &[RewardId]) -> Result<Vec<Reward>>
     tx.rows(&LOCK_EACH, &params![list(ids.iter().map(|id| id.0))]).await?.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<Reward> {
+pub(super) fn read(row: &Row) -> Result<Reward> {
     Ok(Reward {
         id: RewardId(row.get(0)?),
         event: EventId(row.get(1)?),
@@ -255,5 +259,6 @@ fn read(row: &Row) -> Result<Reward> {
         granted_at: row.time(12)?,
         available_at: row.time(13)?,
         budgeted: row.get(15)?,
+        version: row.get(16)?,
     })
 }

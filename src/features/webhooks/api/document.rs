@@ -8,9 +8,13 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaTy
 use utoipa::openapi::{ContentBuilder, HttpMethod, Paths, PathsBuilder, ResponseBuilder, ResponsesBuilder};
 
 use crate::features::outbox::model::PING;
+use crate::features::rewards::model::reward::RewardState;
 
 const REFERRER: &str = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff";
 const REFEREE: &str = "5442a9ef-ea29-4d5c-a6ac-d29988e39cca";
+const EVENT: &str = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d10";
+const REWARD: &str = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11";
+const CAUSE: &str = "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d15";
 
 /// A type of messages: what it tells, the members of its data, and an example of these.
 struct Told {
@@ -26,14 +30,12 @@ pub fn webhooks() -> Paths {
     told().into_iter().fold(PathsBuilder::new(), |paths, told| paths.path(told.kind, item(told))).build()
 }
 
-fn told() -> [Told; 5] {
-    let (referrer, referee) =
-        (json!({"id": REFERRER, "external_id": "42"}), json!({"id": REFEREE, "external_id": "43"}));
-    let of_referral = |state: &str, version: i64| {
-        json!({
-            "id": REFEREE, "referrer": referrer, "referee": referee, "state": state, "version": version,
-        })
-    };
+fn told() -> Vec<Told> {
+    let of_referrals = told_of_referrals();
+    of_people().into_iter().chain(of_referrals).chain(told_of_rewards()).chain([told_of_nothing()]).collect()
+}
+
+fn of_people() -> [Told; 2] {
     [
         Told {
             kind: "participant.created",
@@ -49,6 +51,21 @@ fn told() -> [Told; 5] {
             data: of_person(),
             example: json!({"id": REFEREE, "version": 2}),
         },
+    ]
+}
+
+fn told_of_referrals() -> [Told; 3] {
+    let (referrer, referee) =
+        (json!({"id": REFERRER, "external_id": "42"}), json!({"id": REFEREE, "external_id": "43"}));
+    let of_referral = |state: &str, version: i64| {
+        json!({
+            "id": REFEREE, "referrer": referrer, "referee": referee, "state": state, "version": version,
+        })
+    };
+    let mut moderated = of_referral("confirmed", 3);
+    moderated["decision"] = json!("deny");
+    let decision = text("What was decided").enum_values(Some(["approve", "deny", "hold"]));
+    [
         Told {
             kind: "referral.created",
             summary: "Somebody has come with a code or a link",
@@ -64,13 +81,64 @@ fn told() -> [Told; 5] {
             example: of_referral("confirmed", 2),
         },
         Told {
-            kind: PING,
-            summary: "Somebody tries the endpoint",
-            description: "By `test_webhook_endpoint`. It tells of nothing and is kept nowhere.",
-            data: ObjectBuilder::new().property("endpoint_id", id("The endpoint")).required("endpoint_id"),
-            example: json!({"endpoint_id": "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11"}),
+            kind: "referral.moderated",
+            summary: "A manager has decided about a referral",
+            description: "Of a denied one `reward.reversed` follows for whatever was granted.",
+            data: of_referral_schema().property("decision", decision).required("decision"),
+            example: moderated,
         },
     ]
+}
+
+fn told_of_rewards() -> [Told; 4] {
+    let example = |amount: i64, reversed: i64, state: &str, cause: Value, version: i64| {
+        json!({
+            "reward_id": REWARD, "event_id": EVENT, "holder": {"id": REFERRER, "external_id": "42"},
+            "rule": "friend-first", "amount": amount, "unit": "EUR", "reversed_total": reversed, "state": state,
+            "cause": cause, "version": version,
+        })
+    };
+    let cause = |kind: &str, id: &str, called: Option<&str>| json!({"kind": kind, "id": id, "external_id": called});
+    [
+        Told {
+            kind: "reward.created",
+            summary: "Somebody gets something for an event",
+            description: "It is pending until its hold is over.",
+            data: of_reward(),
+            example: example(500, 0, "pending", cause("event", EVENT, Some("inv_1042")), 1),
+        },
+        Told {
+            kind: "reward.available",
+            summary: "A reward can be paid",
+            description: "Its hold is over, a manager has waived it, or its payment came back.",
+            data: of_reward(),
+            example: example(500, 0, "available", cause("hold", EVENT, None), 2),
+        },
+        Told {
+            kind: "reward.paid",
+            summary: "A reward was paid",
+            description: "By itself or with a payout, which has one message for each reward in it.",
+            data: of_reward(),
+            example: example(500, 0, "paid", cause("payout", CAUSE, None), 3),
+        },
+        Told {
+            kind: "reward.reversed",
+            summary: "Something of a reward was taken back",
+            description: "For a refund, by a manager, or because its referral was denied; before it was available,                           too. `state` says where the reward stands then.",
+            data: of_reward(),
+            example: example(250, 250, "paid", cause("refund", CAUSE, Some("re_77")), 4),
+        },
+    ]
+}
+
+fn told_of_nothing() -> Told {
+    Told {
+        kind: PING,
+        summary: "Somebody tries the endpoint",
+        description: "By `test_webhook_endpoint`. It tells of nothing and is kept nowhere.",
+        data: ObjectBuilder::new().property("endpoint_id", id("The endpoint")).required("endpoint_id"),
+        example: json!({"endpoint_id": "01980f0c-7c1e-7d3a-9a55-0f8d6f2b6d11"}),
+    }
 }
 
 fn text(description: &str) -> ObjectBuilder {
@@ -91,28 +159,53 @@ fn of_person() -> ObjectBuilder {
     person.required("id").required("version")
 }
 
+/// How a host calls something, which it need not.
+fn called(description: &str) -> ObjectBuilder {
+    text(description).schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+}
+
+fn person(description: &str) -> ObjectBuilder {
+    let external = called("How the host's app calls them; null where it does not, or where they were erased");
+    let person = ObjectBuilder::new().description(Some(description));
+    let person = person.property("id", id("The person")).property("external_id", external);
+    person.required("id").required("external_id")
+}
+
 fn of_referral_schema() -> ObjectBuilder {
-    let called = || {
-        text("How the host's app calls them; null where it does not, or where they were erased")
-            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-    };
-    let person = |description: &str| {
-        let person = ObjectBuilder::new().description(Some(description));
-        let person = person.property("id", id("The person")).property("external_id", called());
-        person.required("id").required("external_id")
-    };
     let state = text("Whether it counts").enum_values(Some(["pending", "confirmed"]));
-    ObjectBuilder::new()
+    let members = ObjectBuilder::new()
         .property("id", id("The referral: its referee's id"))
         .property("referrer", person("Who has brought somebody"))
         .property("referee", person("Who was brought"))
         .property("state", state)
-        .property("version", version())
-        .required("id")
-        .required("referrer")
-        .required("referee")
-        .required("state")
-        .required("version")
+        .property("version", version());
+    ["id", "referrer", "referee", "state", "version"].into_iter().fold(members, ObjectBuilder::required)
+}
+
+fn of_reward() -> ObjectBuilder {
+    let number = |description: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(description));
+    let kinds = ["event", "refund", "hold", "decision", "payout"];
+    let cause = ObjectBuilder::new()
+        .description(Some("Why"))
+        .property("kind", text("What it was; `hold`: the hold is over").enum_values(Some(kinds)))
+        .property("id", id("The event (of a hold, too), refund, decision or payout"))
+        .property("external_id", called("How the host's app calls the event or the refund; null for what is ours"));
+    let cause = cause.required("kind").required("id").required("external_id");
+    let states = RewardState::ALL.iter().map(|state| state.word());
+    let members = ObjectBuilder::new()
+        .property("reward_id", id("The reward"))
+        .property("event_id", id("The event that it was granted for"))
+        .property("holder", person("Who gets it"))
+        .property("rule", text("The key of its rule"))
+        .property("amount", number("What was moved, in the smallest part of the unit"))
+        .property("unit", text("A currency of ISO 4217, or points"))
+        .property("reversed_total", number("What was taken back of it until then"))
+        .property("state", text("Where it stands then").enum_values(Some(states)))
+        .property("cause", cause)
+        .property("version", version());
+    let required =
+        ["reward_id", "event_id", "holder", "rule", "amount", "unit", "reversed_total", "state", "cause", "version"];
+    required.into_iter().fold(members, ObjectBuilder::required)
 }
 
 fn item(told: Told) -> PathItem {

@@ -190,6 +190,27 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a denied referral is paid in the moment before it is taken back",
     },
     Mutant {
+        name: "a-paid-payout-is-not-told",
+        file: PAYOUTS,
+        swap: Code("let told = rewards.iter().map(|reward| {", "let told = rewards.iter().take(0).map(|reward| {"),
+        tests: Both(&["rewards::told::whatever_becomes_of_a_reward_is_told_with_its_cause"]),
+        why: "a host never hears that somebody was paid",
+    },
+    Mutant {
+        name: "an-event-is-not-told",
+        file: EVENTS,
+        swap: Code("if new.tells {", "if false {"),
+        tests: Both(&["rewards::told::whatever_becomes_of_a_reward_is_told_with_its_cause"]),
+        why: "a host never hears that somebody earned something",
+    },
+    Mutant {
+        name: "a-later-decision-has-an-earlier-version",
+        file: "src/features/outbox/model.rs",
+        swap: Code("let version = 1 + 2 * decisions;", "let version = 3;"),
+        tests: Both(&["rewards::told::of_two_messages_about_a_referral_the_later_has_the_greater_version"]),
+        why: "a host keeps what is out of date",
+    },
+    Mutant {
         name: "budgets-have-no-end",
         file: "src/features/programs/store.rs",
         swap: Sql("where budgets.spent + excluded.spent <= cast($4 as bigint)", "where cast($4 as bigint) >= 0"),
