@@ -93,19 +93,24 @@ async fn people_see_their_own_rewards_and_balance_and_programs_see_all(setup: Se
         (format!("holder={}", olga.id), 1),
         (format!("holder={}&state=pending&program=default", olga.id), 1),
         (format!("holder={}&state=available", olga.id), 0),
+        ("external_id=ivan".to_owned(), 1),
+        ("external_id=ivan&state=paid".to_owned(), 0),
+        ("external_id=nobody".to_owned(), 0),
         ("size=3".to_owned(), 3),
     ] {
         let list = shop.host.get(&format!("/api/v1/rewards?{query}")).await.expect(200).json();
         assert_eq!(count(&list), expected, "{query}");
         assert_eq!(list["next_cursor"].is_string(), query == "size=3");
     }
-    for wrong in ["state=lost", "holder=x", "program=other", "cursor=x"] {
+    assert_eq!(count(&shop.host.get("/api/v1/ledger?external_id=ivan").await.expect(200).json()), 1);
+    let both = format!("holder={}&external_id=ivan", olga.id);
+    for wrong in ["state=lost", "holder=x", "program=other", "cursor=x", "external_id=", &both] {
         shop.host.get(&format!("/api/v1/rewards?{wrong}")).await.expect_problem(422, "invalid");
     }
     let ledger = shop.manager.get("/api/v1/ledger?size=1").await.expect(200).json();
     let entry = &ledger["items"][0];
     assert_eq!((&entry["kind"], &entry["from"], &entry["to"]), (&json!("grant"), &json!("issued"), &json!("pending")));
-    for wrong in ["holder=x", "cursor=x", "size=0"] {
+    for wrong in ["holder=x", "cursor=x", "size=0", "external_id=", &both] {
         shop.host.get(&format!("/api/v1/ledger?{wrong}")).await.expect_problem(422, "invalid");
     }
 }

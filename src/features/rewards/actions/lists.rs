@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::features::rewards::model::event::{Balance, Entry, Event, Reward, WantedRewards};
 use crate::features::rewards::store;
 pub use crate::features::rewards::store::events::Wanted;
+use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::error::{Refusal, Result};
 use crate::kernel::ids::{EventId, UserId};
 
@@ -40,6 +41,11 @@ async fn with_rewards(app: &App, mut events: Vec<Event>) -> Result<Vec<Event>> {
 pub async fn rewards(app: &App, wanted: WantedRewards, behind: Uuid, size: i64) -> Result<(Vec<Reward>, Option<Uuid>)> {
     let rewards = store::rewards::rewards(&app.db, &wanted, behind, size + 1).await?;
     Ok(part(rewards, size, |reward| reward.id.0))
+}
+
+/// Whom a host's app calls so.
+pub async fn holder(app: &App, external: &ExternalIdHash) -> Result<Option<UserId>> {
+    store::events::by_external_id(&app.db, external).await
 }
 
 /// What somebody has, by unit.

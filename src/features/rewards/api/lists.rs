@@ -15,7 +15,9 @@ use crate::features::rewards::model::event::{Balance, Entry, WantedRewards};
 use crate::features::rewards::model::reward::RewardState;
 use crate::features::rewards::model::{Account, LedgerKind};
 use crate::features::tokens::caller::{Person, ProgramReader, need};
+use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::error::{Error, FieldError, Result};
+use crate::kernel::external_id::ExternalId;
 use crate::kernel::ids::UserId;
 use crate::kernel::page::Cursor;
 use crate::kernel::program::DEFAULT;
@@ -52,6 +54,8 @@ problems!(RewardsProblems: program_reader query[]);
         ("state" = Option<RewardState>, Query, description = "In this state alone", example = "pending"),
         ("holder" = Option<Uuid>, Query, description = "Of this person alone, by our id",
             example = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff"),
+        ("external_id" = Option<String>, Query, description = "Of this participant alone, by the host's own id",
+            example = "42"),
         ("program" = Option<String>, Query, description = "Of this program; there is one", example = "default"),
         ("size" = Option<i64>, Query, description = "Items in a part, 1 to 100; 50 when left out", minimum = 1,
             maximum = 100, example = 50),
@@ -63,16 +67,19 @@ pub(super) async fn rewards(
     _: ProgramReader,
     query: Query,
 ) -> Result<Json<Rewards>, Problem> {
-    let holder = read_holder(&query);
+    let holder = holder(&app, &query).await;
     let program = match query.get("program") {
         None | Some(DEFAULT) => Ok(()),
         Some(_) => Err(FieldError::new("query", "program", "value_error", "There is one program, default")),
     };
     let holder = match (holder, program) {
         (Ok(holder), Ok(())) => holder,
-        (holder, program) => {
-            return Err(Error::Invalid(holder.err().into_iter().chain(program.err()).collect()).into());
+        (Err(Error::Invalid(mut errors)), program) => {
+            errors.extend(program.err());
+            return Err(Error::Invalid(errors).into());
         }
+        (Err(error), _) => return Err(error.into()),
+        (Ok(_), Err(error)) => return Err(Error::Invalid(vec![error]).into()),
     };
     part(&app, &query, holder).await
 }
@@ -117,9 +124,20 @@ async fn part(app: &App, query: &Query, holder: Option<UserId>) -> Result<Json<R
     Ok(Json(Rewards { items, total: None, size, next_cursor: cursor(next) }))
 }
 
-fn read_holder(query: &Query) -> Result<Option<UserId>, FieldError> {
-    let wrong = || FieldError::new("query", "holder", "value_error", "This is no id of ours");
-    query.get("holder").map(|text| UserId::parse(text).ok_or_else(wrong)).transpose()
+/// Of whom alone a list is asked for.
+async fn holder(app: &App, query: &Query) -> Result<Option<UserId>> {
+    let wrong = |name, rule: &str| Error::Invalid(vec![FieldError::new("query", name, "value_error", rule)]);
+    match (query.get("holder"), query.get("external_id")) {
+        (None, None) => Ok(None),
+        (Some(text), None) => UserId::parse(text).map(Some).ok_or_else(|| wrong("holder", "This is no id of ours")),
+        (None, Some(text)) => {
+            let external = ExternalId::parse(text).map_err(|rule| wrong("external_id", rule))?;
+            // Nobody has anything.
+            let nobody = UserId(Uuid::nil());
+            Ok(Some(lists::holder(app, &ExternalIdHash::of(external.as_str())).await?.unwrap_or(nobody)))
+        }
+        (Some(_), Some(_)) => Err(wrong("external_id", "Give either holder or external_id")),
+    }
 }
 
 /// What somebody has.
@@ -242,6 +260,8 @@ problems!(LedgerProblems: program_reader query[]);
     params(
         ("holder" = Option<Uuid>, Query, description = "Of this person alone, by our id",
             example = "7c273bf0-8243-4c43-b88d-76ab0b6d1dff"),
+        ("external_id" = Option<String>, Query, description = "Of this participant alone, by the host's own id",
+            example = "42"),
         ("size" = Option<i64>, Query, description = "Items in a part, 1 to 100; 50 when left out", minimum = 1,
             maximum = 100, example = 50),
         ("cursor" = Option<String>, Query, description = "Where to go on, from `next_cursor`",
@@ -253,7 +273,14 @@ pub(super) async fn ledger(
     query: Query,
 ) -> Result<Json<Ledger>, Problem> {
     let mut errors = Vec::new();
-    let holder = read_holder(&query).map_err(|error| errors.push(error)).unwrap_or_default();
+    let holder = match holder(&app, &query).await {
+        Ok(holder) => holder,
+        Err(Error::Invalid(wrong)) => {
+            errors.extend(wrong);
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
     let size = page::size(&query).map_err(|error| errors.push(error)).unwrap_or(1);
     let behind = query.get("cursor").map(|text| Cursor::parse(text).ok_or_else(page::wrong_cursor)).transpose();
     let behind = behind.map_err(|error| errors.push(error)).unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::features::rewards::model::event::{Event, EventKey, Party, Skipped, To
 use crate::features::rewards::model::preview::Past;
 use crate::features::rewards::model::rules::EventType;
 use crate::features::rewards::model::{Money, RefundReason, SkipReason, Unit};
+use crate::kernel::digest::ExternalIdHash;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{EventId, RefundId, UserId};
 use crate::kernel::program::DEFAULT;
@@ -58,6 +59,7 @@ sql! {
                    from users u join referrals r on r.referee_id = u.id
                    where u.id = $1 and u.erased_at is null for share",
     };
+    BY_EXTERNAL_ID = "select id from users where external_hash = $1 and external_id is not null";
     REFERRER = "select id, external_id, erased_at is not null from users where id = $1";
     INSERT_EVENT = "insert into events
             (id, program_id, type, external_id, referee_id, amount, unit, occurred_at, received_at, properties,
@@ -142,6 +144,11 @@ pub async fn events(db: &Db, wanted: &Wanted) -> Result<Vec<Event>> {
         }
     };
     rows.iter().map(|row| Ok(read(row)?.event)).collect()
+}
+
+/// Whom a host calls so.
+pub async fn by_external_id(db: &Db, external: &ExternalIdHash) -> Result<Option<UserId>> {
+    db.row(&BY_EXTERNAL_ID, params![external]).await?.map(|row| row.user(0)).transpose()
 }
 
 /// Who did it, held, unless nobody has brought them.
