@@ -111,6 +111,11 @@ async fn what_was_settled_is_settled(setup: Setup) {
     assert_eq!(shop.states().await, ["available", "available"]);
     assert_eq!(shop.settle(&payout, "cancel").await.expect(200).json()["state"], "cancelled");
     assert_eq!(shop.states().await, ["reversed", "available"]);
+    let last = "select data from outbox where type = 'reward.reversed' order by id desc limit 1";
+    let told: Value =
+        serde_json::from_str(shop.test.query(last).await[0][0].as_deref().expect("a message")).expect("JSON");
+    assert_eq!((&told["amount"], &told["state"], &told["version"]), (&json!(0), &json!("reversed"), &json!(4)));
+    assert_eq!(told["cause"]["kind"], "payout");
     for act in ["cancel", "paid", &line] {
         shop.settle(&payout, act).await.expect_problem(409, "payout_state");
     }

@@ -13,7 +13,7 @@ use crate::features::rewards::model::LedgerKind;
 use crate::features::rewards::model::event::Reward;
 use crate::features::rewards::model::message::{MovementCause, message};
 use crate::features::rewards::model::payout::{Line, Payout, PayoutState, Wanted};
-use crate::features::rewards::model::reward::Movement;
+use crate::features::rewards::model::reward::{Movement, RewardState, Standing};
 use crate::features::rewards::store;
 use crate::features::rewards::store::ledger::Hold;
 use crate::features::rewards::store::payouts::{Locked, NewLine};
@@ -126,6 +126,16 @@ async fn settle_locked(tx: &mut Tx<'_>, settled: &Settled) -> Result<Payout> {
     }
     store::ledger::hold(tx, &holders, Hold::Alone).await?;
     let action = if cancelled {
+        if outbox::actions::is_heard_within(tx).await? {
+            let rewards = store::payouts::rewards(tx, id).await?;
+            // All was taken back of these while the payout had them. It was told of; that they are over was not.
+            let over = rewards.into_iter().filter(|reward| reward.standing.left() == 0).map(|reward| {
+                let standing = Standing { state: RewardState::Reversed, in_line: false, ..reward.standing };
+                let over = Reward { standing, version: reward.version + 1, ..reward };
+                message(&over, Movement { kind: LedgerKind::Reverse, amount: 0 }, MovementCause::Payout(id), now)
+            });
+            outbox::actions::tell_all(tx, &over.collect::<Vec<Message>>()).await?;
+        }
         store::payouts::free(tx, id).await?;
         Action::PayoutCancelled
     } else {

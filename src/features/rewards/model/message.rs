@@ -64,12 +64,17 @@ pub fn message(reward: &Reward, movement: Movement, cause: MovementCause<'_>, at
             MessageType::RewardAvailable
         }
     };
+    let amount = match movement.kind {
+        // What comes back of a payment is what is left of the reward: the rest was told of when it was taken back.
+        LedgerKind::Return => reward.standing.left(),
+        _ => movement.amount,
+    };
     let data = json!({
         "reward_id": reward.id.0,
         "event_id": reward.event.0,
         "holder": {"id": reward.holder.id.0},
         "rule": reward.rule_key,
-        "amount": movement.amount,
+        "amount": amount,
         "unit": reward.unit.as_str(),
         "reversed_total": reward.standing.reversed,
         "state": reward.standing.state.word(),

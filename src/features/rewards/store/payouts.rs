@@ -58,6 +58,7 @@ sql! {
     PAY_REWARDS = "update rewards set state = 'paid', paid_amount = line_amount, version = version + 1
                    where line_id in (select id from payout_lines where payout_id = $1 and state = 'open')";
     FREE_REWARDS = "update rewards set state = case when reversed = amount then 'reversed' else state end,
+                        version = version + case when reversed = amount then 1 else 0 end,
                         line_id = null, line_amount = null
                     where line_id in (select id from payout_lines where payout_id = $1 and state = 'open')";
     SET_LINES = "update payout_lines set state = $2 where payout_id = $1 and state = 'open'";
