@@ -80,7 +80,9 @@ impl Message {
     ) -> Self {
         let version = 1 + 2 * decisions;
         let mut message = Self::of_referral(MessageType::ReferralModerated, referrer, referee, state, version, at);
-        message.data["decision"] = json!(decision);
+        if let Some(members) = message.data.as_object_mut() {
+            members.insert("decision".to_owned(), json!(decision));
+        }
         message
     }
 

@@ -90,7 +90,7 @@ impl Shop {
         let into_the_day = shop.test.app().clock.now().0.rem_euclid(DAY.as_micros() as i64) as u64;
         shop.pass(DAY + DAY / 4 - Duration::from_micros(into_the_day)).await;
         shop.began = shop.test.app().clock.now();
-        let date = shop.began.to_string()[..10].to_owned();
+        let date: String = shop.began.to_string().chars().take(10).collect();
         shop.note("began", json!(date));
         shop
     }

@@ -62,8 +62,9 @@ fn told_of_referrals() -> [Told; 3] {
             "id": REFEREE, "referrer": referrer, "referee": referee, "state": state, "version": version,
         })
     };
-    let mut moderated = of_referral("confirmed", 3);
-    moderated["decision"] = json!("deny");
+    let moderated = json!({
+        "id": REFEREE, "referrer": referrer, "referee": referee, "state": "confirmed", "decision": "deny", "version": 3,
+    });
     let decision = text("What was decided").enum_values(Some(["approve", "deny", "hold"]));
     [
         Told {

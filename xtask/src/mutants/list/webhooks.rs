@@ -139,7 +139,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "messages-without-anybody-to-hear",
         file: OUTBOX,
-        swap: Sql("where (select feed from outbox_head where one = 1)", "where true"),
+        swap: Sql(
+            "select $1, $2, $3, $4, $5\n            where (select feed from outbox_head where one = 1)",
+            "select $1, $2, $3, $4, $5\n            where true",
+        ),
         tests: Both(&["webhooks::told::nothing_is_written_where_nobody_is_told"]),
         why: "effects pay for messages that nobody gets",
     },
