@@ -106,7 +106,7 @@ pub struct RewardOut {
     #[schema(example = "EUR")]
     unit: String,
     state: RewardState,
-    /// Not before. UTC.
+    /// When its hold ends by itself; an approval does not wait for it. UTC.
     #[schema(value_type = String, format = DateTime, example = "2030-11-09T12:00:00Z")]
     available_at: Time,
     rule: RuleNamed,

@@ -65,7 +65,7 @@ pub(super) struct RuleOut {
     /// Days after the referee has joined.
     #[schema(minimum = 1, maximum = 3650, example = 90)]
     within_days: Option<i64>,
-    /// Days until the reward is available; 30 when left out.
+    /// Days until the reward is available; the program's `hold_days` when left out.
     #[schema(minimum = 0, maximum = 3650, example = 30)]
     hold_days: Option<i64>,
     limit: Option<LimitOut>,
