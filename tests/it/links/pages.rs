@@ -165,13 +165,13 @@ async fn a_friend_on_a_phone_opens_a_link_and_signs_up() {
         browser.write("#password", PASSWORD).await;
         browser.click("main form button:not(.plain)").await;
         browser.arrives_at(&format!("{}/share?done=registered", test.nodes[0].url)).await;
-        // The friend has somebody to invite, too: a code with one button, and then a link to send on.
-        let idle = async || browser.client.find_all(Locator::Css(".wrong")).await.expect("a look").len();
-        assert_eq!(idle().await, 1);
+        // The friend has somebody to invite, too: a code with one button, and only then a link to send on.
+        let ways = async || browser.client.find_all(Locator::Css(".copy, .channels, .qr")).await.expect("a look").len();
+        assert_eq!(ways().await, 0);
         browser.screenshot(&format!("share-arrived-{language}")).await;
         browser.click("form[action='/share/code'] button").await;
         browser.arrives_at(&format!("{}/share?done=made", test.nodes[0].url)).await;
-        assert_eq!(idle().await, 0);
+        assert_eq!(ways().await, 3);
         let sent = browser.find(".channels a").await.attr("href").await.expect("an attribute").expect("an address");
         let link = browser.find(".copy").await.text().await.expect("a text");
         let sent = Url::parse(&sent).expect("an address");

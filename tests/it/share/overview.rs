@@ -29,17 +29,24 @@ async fn a_code_is_made_replaced_and_revoked_and_each_form_acts_once(setup: Setu
     let (mut visit, new) = logged_in(&test, "olga").await;
     let share = olga.get("/api/v1/me/share").await.expect(200).json();
     let link = share["link"].as_str().expect("a link");
-    assert!(new.text.contains(&format!("<bdi>{link}</bdi></p>")), "{new:?}");
-    for text in share["texts"].as_array().expect("texts") {
-        let url = text["url"].as_str().expect("an address").replace('&', "&#38;");
-        assert!(new.text.contains(&format!("href=\"{url}\"")), "{url} in {new:?}");
-    }
-    assert!(new.text.contains("You have no code yet") && new.text.contains("nobody can register by your link"));
+    let handle = share["handle"].as_str().expect("a handle");
+    // A link that leads nowhere is not shown: the form that switches it on stands there.
+    let offers = |page: &Page| {
+        let parts = [&format!("<bdi>{link}</bdi></p>"), "class=\"channels\"", &format!("/r/{handle}/qr.svg")];
+        (parts.map(|part| page.text.contains(part)), page.text.contains("Your link is ready. Switch it on"))
+    };
+    assert_eq!(offers(&new), ([false; 3], true), "{new:?}");
+    assert!(!new.text.contains("id=\"code\""), "{new:?}");
 
     assert_eq!(send(&mut visit, &new, CODE, &MAKE).await, "/share?done=made");
     let (1, Some(first)) = codes(&olga).await else { panic!("one code") };
     let page = visit.get("/share?done=made").await.expect(200);
-    assert!(page.text.contains(&format!("<bdi>{first}</bdi>")) && !page.text.contains("nobody can register"));
+    assert!(page.text.contains(&format!("<bdi>{first}</bdi>")), "{page:?}");
+    assert_eq!(offers(&page), ([true; 3], false), "{page:?}");
+    for text in share["texts"].as_array().expect("texts") {
+        let url = text["url"].as_str().expect("an address").replace('&', "&#38;");
+        assert!(page.text.contains(&format!("href=\"{url}\"")), "{url} in {page:?}");
+    }
     // The form of a page where there was no code yet, as the back button brings it: nothing is made.
     assert_eq!(send(&mut visit, &new, CODE, &MAKE).await, "/share?done=stale");
     assert_eq!(codes(&olga).await, (1, Some(first.clone())));
@@ -58,6 +65,7 @@ async fn a_code_is_made_replaced_and_revoked_and_each_form_acts_once(setup: Setu
     assert_eq!(codes(&olga).await, (2, None));
     let page = visit.get("/share?done=revoked").await.expect(200);
     assert!(page.text.contains("It was revoked.") && page.text.contains("Nobody can register with it any more"));
+    assert_eq!(offers(&page), ([false; 3], true), "{page:?}");
     assert_eq!(send(&mut visit, &page, CODE, &MAKE).await, "/share?done=made");
     assert_eq!(codes(&olga).await.0, 3);
     // What no form of ours says is as good as nothing said: the life is the one that is offered first.

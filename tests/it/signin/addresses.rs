@@ -42,7 +42,7 @@ async fn whoever_registers_without_a_clients_request_sees_their_account(setup: S
     let page = visit.submit(&page.form("/oauth/register"), &typed).await.expect(303);
     assert_eq!(page.location(), Some("/share?done=registered"));
     let page = visit.follow(page).await.expect(200);
-    for said in ["Your account is ready", "Logged in as <strong><bdi>olga<", "You have no code yet"] {
+    for said in ["Your account is ready", "Logged in as <strong><bdi>olga<", "Your link is ready. Switch it on"] {
         assert!(page.text.contains(said), "{said}: {}", page.text);
     }
     assert!(page.forms().iter().any(|form| form.action == "/oauth/logout"), "{}", page.text);

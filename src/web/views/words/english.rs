@@ -306,7 +306,7 @@ const SHARE: ShareWords = ShareWords {
     link_hint: "Send it to your friends. Whoever registers by it is counted as invited by you. It stays the same when \
                 your code changes.",
     copy_hint: "Press the link to select all of it, then copy it.",
-    link_idle: "You have no active code at the moment, so nobody can register by your link. Make a code below.",
+    link_idle: "Your link is ready. Switch it on: how long shall it work?",
     channels: "Share the link by",
     channel: |word| match word {
         "whatsapp" => "WhatsApp",
@@ -322,7 +322,6 @@ const SHARE: ShareWords = ShareWords {
     code_until: ("It can be used until ", ". Friends can also type it when they register."),
     code_expired: ("It ended on ", "."),
     code_revoked: "It was revoked.",
-    code_none: "You have no code yet. With a code your link works.",
     life: "How long the code is good for",
     days: |days| match days {
         365 => "1 year".to_owned(),

@@ -28,7 +28,7 @@ pub struct ShareWords {
     pub link: &'static str,
     pub link_hint: &'static str,
     pub copy_hint: &'static str,
-    /// As long as no code is active.
+    /// In place of the link, as long as no code is active.
     pub link_idle: &'static str,
     pub channels: &'static str,
     pub channel: fn(&str) -> &'static str,
@@ -42,7 +42,6 @@ pub struct ShareWords {
     /// Around the day.
     pub code_expired: Around,
     pub code_revoked: &'static str,
-    pub code_none: &'static str,
     pub life: &'static str,
     pub days: fn(u32) -> String,
     pub make: &'static str,
