@@ -205,7 +205,11 @@ async fn make_good(config: &Config, url: &str, wish: &Wish, erased: &[UserId], t
 
 fn done(wish: &Wish, name: &str, erased: &[UserId]) -> String {
     let sessions = if wish.end_sessions { "; all sessions have ended" } else { "" };
-    format!("{} is restored into {name}; {} people of the log are erased{sessions}", wish.file.display(), erased.len())
+    let people = match erased.len() {
+        1 => "1 person of the log is erased".to_owned(),
+        many => format!("{many} people of the log are erased"),
+    };
+    format!("{} is restored into {name}; {people}{sessions}", wish.file.display())
 }
 
 /// The people whom a file names, which `referral erase-log` has printed.

@@ -220,8 +220,8 @@ impl Problem {
             return self.refusal.sentence().to_owned();
         }
         let sentences = self.errors.iter().map(|error| {
-            let place = error.loc.get(1).map(|field| format!("{field}: ")).unwrap_or_default();
-            format!("{place}{}", error.msg)
+            let place = error.loc.get(1..).unwrap_or_default().join(".");
+            if place.is_empty() { error.msg.clone() } else { format!("{place}: {}", error.msg) }
         });
         sentences.collect::<Vec<_>>().join("; ")
     }

@@ -202,9 +202,9 @@ fn figures(benchmarks: &str, language: Language) -> Result<String, String> {
         };
         let (Figure::Rate(name) | Figure::Measured(name)) = figure;
         let value = value.ok_or_else(|| format!("docs/benchmarks.md has no row \"{name}\""))?;
-        let what = match language {
-            Language::English => english,
-            Language::Russian => russian,
+        let (what, value) = match language {
+            Language::English => (english, value),
+            Language::Russian => (russian, in_russian(&value)),
         };
         let _ = writeln!(table, "| {what} | {value} |");
     }
@@ -216,6 +216,11 @@ fn thousands(rate: &str) -> String {
     let Ok(rate) = rate.parse::<u64>() else { return rate.to_owned() };
     let rounded = (rate + 50) / 100 * 100;
     if rounded < 1000 { rounded.to_string() } else { format!("{},{:03}", rounded / 1000, rounded % 1000) }
+}
+
+/// As Russian writes numbers and units: the comma is its decimal mark.
+fn in_russian(value: &str) -> String {
+    value.replace(',', "\u{a0}").replace('.', ",").replace('-', "–").replace(" MB", " МБ").replace(" ms", " мс")
 }
 
 const BEGIN: &str = "<!-- figures -->\n";
@@ -254,6 +259,8 @@ mod tests {
         }
         assert_ne!(page, settings(&toml.replace("First", "Another")));
         assert_eq!((thousands("83053"), thousands("449"), thousands("x")), ("83,100".into(), "400".into(), "x".into()));
+        assert_eq!(in_russian("83,100 a"), "83\u{a0}100 a");
+        assert_eq!((in_russian("7.99 MB"), in_russian("46 (41-57) ms")), ("7,99 МБ".into(), "46 (41–57) мс".into()));
         assert!(figures("| work | side |", Language::English).is_err());
         let readme = format!("a {BEGIN}old {END} b");
         assert_eq!(with_figures(&readme, "new").as_deref(), Ok("a <!-- figures -->\n\nnew\n<!-- /figures --> b"));
