@@ -5,7 +5,7 @@ use askama::Template;
 use super::View;
 use super::notes::{Alert, Notes};
 use super::plain;
-use super::words::Words;
+use super::words::{Words, hour};
 use crate::kernel::time::Time;
 use crate::words;
 
@@ -121,6 +121,8 @@ pub struct SharePage<'a> {
     /// Who is logged in.
     pub user: &'a str,
     pub done: Option<Done>,
+    /// Who has invited a person whose account has just been made.
+    pub inviter: Option<&'a str>,
     pub alert: Option<Alert>,
     pub link: &'a str,
     pub handle: &'a str,

@@ -152,9 +152,11 @@ async fn a_link_that_nobody_has_is_a_page_for_people(setup: Setup) {
 async fn a_friend_on_a_phone_opens_a_link_and_signs_up() {
     let test = Setup::Sqlite.start().await;
     let (owner, link) = owner(&test).await;
-    for (turn, (language, invites)) in
-        [("en", "olga invites you."), ("ru", "Вас приглашает olga.")].into_iter().enumerate()
-    {
+    let languages = [
+        ("en", "olga invites you.", "Your account is ready, and you are logged in. olga invited you."),
+        ("ru", "Вас приглашает olga.", "Аккаунт создан, и вы уже вошли. Кто вас пригласил: olga."),
+    ];
+    for (turn, (language, invites, welcome)) in languages.into_iter().enumerate() {
         let habits = Habits { screen: Screen::Phone, script: false, language };
         let browser = Browser::open_as(&test.nodes[0].url, habits).await;
         browser.goto(&link).await;
@@ -166,6 +168,7 @@ async fn a_friend_on_a_phone_opens_a_link_and_signs_up() {
         browser.click("main form button:not(.plain)").await;
         browser.arrives_at(&format!("{}/share?done=registered", test.nodes[0].url)).await;
         // The friend has somebody to invite, too: a code with one button, and only then a link to send on.
+        assert_eq!(browser.find(".done p").await.text().await.expect("a text"), welcome);
         let ways = async || browser.client.find_all(Locator::Css(".copy, .channels, .qr")).await.expect("a look").len();
         assert_eq!(ways().await, 0);
         browser.screenshot(&format!("share-arrived-{language}")).await;

@@ -66,6 +66,8 @@ const FAULTS: &str = r#"(() => {
     for (const link of all(".alert a")) {
         const target = document.querySelector(link.getAttribute("href"));
         expect(target?.matches("input[aria-invalid]"), `${link} leads to its field`);
+        const label = target?.labels[0]?.firstChild.textContent.trim();
+        expect(link.innerText.startsWith(`${label}: `), `${link.innerText} begins with the label ${label}`);
     }
     for (const form of all("form")) {
         expect(form.method === "post" && form.elements.csrf?.value, `${form.action} is posted, with its token`);
@@ -86,6 +88,7 @@ async fn faults_of_a_page_are_seen() {
         "document.querySelector('#email-wrong').remove()",
         "document.querySelector('[name=csrf]').remove()",
         "document.querySelector('#email').removeAttribute('aria-invalid')",
+        "document.querySelector('.alert a').firstChild.data = 'Field required'",
         "document.querySelectorAll('main a, main button').forEach(way => way.remove())",
         "document.querySelector('button').classList.add('link') || document.querySelector('link[rel=stylesheet]').remove()",
     ] {

@@ -133,7 +133,8 @@ async fn sessions_are_listed_and_ended(setup: Setup) {
     let page = here.get(ACCOUNT).await.expect(200);
     let ids: Vec<&str> = page.text.split("<button class=\"link\" name=\"id\" value=\"").skip(1).collect();
     assert_eq!((ids.len(), page.text.matches("This browser").count()), (3, 2), "{page:?}");
-    let others = ids.iter().filter(|part| !part.contains("of <bdi>This browser")).count();
+    assert_eq!(page.text.matches(" UTC</span>").count(), 3, "each tells the time of its last use: {page:?}");
+    let others = ids.iter().filter(|part| !part.contains(": <bdi>This browser")).count();
     assert_eq!(others, 2, "{page:?}");
     for part in ids.iter().filter(|part| !part.split("</li>").next().expect("a row").contains("This browser")) {
         let (id, _) = part.split_once('"').expect("an id");

@@ -206,6 +206,7 @@ fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() 
         csrf: "csrf",
         user: "olga",
         done: None,
+        inviter: None,
         alert: None,
         link: "https://referral.example/r/k3j9x2mq",
         handle: "k3j9x2mq",
@@ -220,6 +221,7 @@ fn own_pages(words: &'static Words, show: &mut impl FnMut(&str, bool, &dyn Fn() 
         rewards: &[],
     };
     show!("share-new", false, SharePage { done: Some(Done::Registered), ..share });
+    show!("share-invited", false, SharePage { inviter: Some(HOSTILE), ..share });
     let full = SharePage { code: Some(code), days: &busy, referees: &few, total: 4, ..share };
     show!("share", false, SharePage { ..full });
     let balance = |unit: &str, available: &str| BalanceView {

@@ -15,6 +15,7 @@ use crate::features::links::model::Days;
 use crate::features::rewards::model::event::WantedRewards;
 use crate::features::tokens::model::BrowserSession;
 use crate::features::{codes, links, referrals, rewards};
+use crate::kernel::email::mask;
 use crate::kernel::error::{Error, Refusal, Result};
 use crate::kernel::page::Cursor;
 use crate::kernel::parameters::Parameters;
@@ -91,11 +92,18 @@ async fn page(browser: &Browser, person: &BrowserSession, status: StatusCode, se
         state: reward.standing.state.word(),
         granted_at: reward.granted_at,
     });
+    let inviter = match seen.done {
+        Some(Done::Registered) => referrals::actions::referrer_of(app, user).await?,
+        _ => None,
+    };
+    // A name that is an address is shown like one.
+    let inviter = inviter.map(|inviter| mask(&inviter.username));
     let view = SharePage {
         words,
         csrf: &browser.visitor.csrf(),
         user: &person.username,
         done: seen.done,
+        inviter: inviter.as_deref(),
         alert: seen.alert,
         link: &share.link,
         handle: share.handle.as_str(),

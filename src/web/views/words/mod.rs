@@ -179,6 +179,21 @@ impl Words {
         sentence.replace(". @ + - _", SIGNS)
     }
 
+    /// What a field of a form is called, by its name in the form. Forms differ in which address and password they mean.
+    pub fn label<'a>(&'a self, field: &str, email: &'a str, password: &'a str) -> &'a str {
+        match field {
+            "email" => email,
+            "password" => password,
+            "username" => self.username,
+            "code" => self.code,
+            "handle" => self.share.handle,
+            "name" => self.share.name,
+            "current_password" => self.share.password_now,
+            "new_password" => self.new_password,
+            _ => self.error,
+        }
+    }
+
     /// The text of a link.
     pub fn next_step(&self, next_step: NextStep<'_>) -> &'static str {
         match next_step {
@@ -202,8 +217,17 @@ fn month(names: &[&'static str; 12], date: Date) -> &'static str {
 
 /// The day in UTC.
 fn civil(time: Time) -> Option<Date> {
+    moment(time).map(DateTime::date)
+}
+
+/// The time of day, as every language here writes it.
+pub fn hour(time: Time) -> String {
+    moment(time).map_or_else(String::new, |at| format!("{:02}:{:02} UTC", at.hour(), at.minute()))
+}
+
+fn moment(time: Time) -> Option<DateTime> {
     let epoch = DateTime::from_parts(Date::constant(1970, 1, 1), CivilTime::midnight());
-    epoch.checked_add(SignedDuration::from_micros(time.0)).ok().map(DateTime::date)
+    epoch.checked_add(SignedDuration::from_micros(time.0)).ok()
 }
 
 #[cfg(test)]
@@ -214,6 +238,13 @@ mod tests {
     use crate::kernel::name::Username;
     use crate::web::views::language::Language;
     use crate::web::views::notes::Notes;
+
+    #[test]
+    fn a_time_of_day_has_two_digits_each() {
+        assert_eq!(hour(Time::parse("2030-06-14T09:05:59Z").expect("a time")), "09:05 UTC");
+        assert_eq!(hour(Time::parse("2030-06-14T23:30:00Z").expect("a time")), "23:30 UTC");
+        assert_eq!(hour(Time(i64::MAX)), "");
+    }
 
     #[test]
     fn numbers_have_their_forms() {

@@ -22,6 +22,8 @@ pub struct ShareWords {
     pub to_account: &'static str,
     pub to_apps: &'static str,
     pub done: fn(Done) -> &'static str,
+    /// Around the name of who has invited the person, once their account is made.
+    pub welcome: Around,
 
     // The link.
     pub title: &'static str,
@@ -74,6 +76,8 @@ pub struct ShareWords {
 
     // What it brought.
     pub rewards: &'static str,
+    /// The table of it.
+    pub balance: &'static str,
     pub rewards_hint: &'static str,
     pub unit: &'static str,
     /// By its word.
