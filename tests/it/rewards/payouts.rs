@@ -201,6 +201,8 @@ async fn a_payout_pays_what_each_has_and_leaves_out_whom_it_must(setup: Setup) {
     other.post(&back, &json!({})).await.expect_problem(403, "conflict_of_interest");
     one.post(&back, &json!({})).await.expect(200);
     shop.host.delete("/api/v1/participants/p03").await.expect(204);
+    let lines = shop.manager.get(&format!("{PAYOUTS}/{all}/lines.csv")).await.expect(200).text;
+    assert!(!lines.contains("erased"), "nothing looks like an address of theirs: {lines}");
     shop.settle(&all, "paid").await.expect(200);
     assert_eq!(shop.balance(&id("p04").await, "EUR").await, (0, 0, 104));
     // Whoever was erased meanwhile is paid as it was taken out.

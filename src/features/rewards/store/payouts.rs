@@ -93,7 +93,9 @@ sql! {
                    (select cast(coalesce(sum(l.amount % 1000000000), 0) as bigint) from payout_lines l
                         where l.payout_id = p.id)
                from payouts p where p.id < $2 order by p.id desc limit $1";
-    LINES = "select l.id, l.holder_id, u.external_id, u.email, l.amount, l.unit
+    /// Whoever was erased has no address, and what stands for it would look like one.
+    LINES = "select l.id, l.holder_id, u.external_id, case when u.erased_at is null then u.email else '' end,
+                 l.amount, l.unit
              from payout_lines l join users u on u.id = l.holder_id
              where l.payout_id = $1 and l.holder_id > $2 order by l.holder_id limit $3";
 }
