@@ -265,3 +265,18 @@ async fn a_balance_is_changed_by_hand_with_a_reason(setup: Setup) {
     assert_eq!(shop.balance(&shop.referrer, "POINTS").await, (0, 5, 0));
     shop.manager.post(path, &good).await.expect_problem(404, "user_not_found");
 }
+
+on_every_setup!(nothing_is_written_of_whoever_is_erased);
+async fn nothing_is_written_of_whoever_is_erased(setup: Setup) {
+    let shop = Shop::open(setup, &[at_once()]).await;
+    let reward = shop.reward("a", 1000).await;
+    shop.act(&reward, "approve").await.expect(200);
+    for person in ["olga", "ivan"] {
+        shop.host.delete(&format!("/api/v1/participants/{person}")).await.expect(204);
+    }
+    let pay = format!("/api/v1/rewards/{reward}/pay");
+    shop.manager.post(&pay, &json!({"reference": "IBAN of olga"})).await.expect(200);
+    shop.decide("deny").await.expect(200);
+    assert_eq!(shop.test.number("select count(*) from decisions").await, 3);
+    assert_eq!(shop.test.number("select count(*) from decisions where note is not null").await, 0);
+}

@@ -263,9 +263,14 @@ impl TestApp {
 
 /// Looks until something is so; fails after a minute.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, look: impl Fn() -> F) {
+    eventually_within(what, Duration::from_secs(60), look).await;
+}
+
+/// As [`eventually`], for what may have to wait for the end of a lease.
+pub async fn eventually_within<F: Future<Output = bool>>(what: &str, most: Duration, look: impl Fn() -> F) {
     let began = std::time::Instant::now();
     while !look().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        assert!(began.elapsed() < most, "{what}: not within {most:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -47,6 +47,7 @@ pub async fn decide(
 }
 
 async fn note_decision(tx: &mut Tx<'_>, new: &OfReferral) -> Result<ReferralDecided> {
+    let note = note_about(tx, new.referee, new.note.as_deref()).await?;
     let referral = referrals::actions::lock(tx, new.referee).await?.ok_or(Refusal::ReferralNotFound)?;
     disinterested(tx, &[referral.referrer, new.referee])?;
     let decision = NewDecision {
@@ -56,7 +57,7 @@ async fn note_decision(tx: &mut Tx<'_>, new: &OfReferral) -> Result<ReferralDeci
         person: new.referee,
         decision: new.decision.word(),
         money: None,
-        note: new.note.as_deref(),
+        note,
         now: new.now,
     };
     store::decisions::insert(tx, &decision).await?;
@@ -69,6 +70,13 @@ async fn note_decision(tx: &mut Tx<'_>, new: &OfReferral) -> Result<ReferralDeci
     let (action, subject) = noted(new.decision);
     audit::actions::record(tx, new.now, Noted::Decided(action, subject, new.referee.0)).await?;
     Ok(ReferralDecided { id: new.id, referee: new.referee, decision: new.decision, at: new.now })
+}
+
+/// What a manager has written about somebody, who is held so that it goes when they are erased. Of whoever is erased
+/// nothing more is written.
+async fn note_about<'a>(tx: &mut Tx<'_>, person: UserId, note: Option<&'a str>) -> Result<Option<&'a str>> {
+    let is_there = store::decisions::hold_holder(tx, person).await?;
+    Ok(note.filter(|_| is_there))
 }
 
 /// Nobody decides about what they are part of.
@@ -139,6 +147,7 @@ pub async fn act(
 
 async fn do_with(tx: &mut Tx<'_>, new: &OfReward) -> Result<Reward> {
     let found = store::rewards::whose(tx, new.reward).await?.ok_or(Refusal::RewardNotFound)?;
+    let note = note_about(tx, found.holder, new.note.as_deref()).await?;
     let referral = referrals::actions::share(tx, found.referee).await?;
     let referral = referral.ok_or_else(|| Error::inconsistent("rewards", "referee_id", new.reward))?;
     if new.act.is_payment() {
@@ -168,7 +177,7 @@ async fn do_with(tx: &mut Tx<'_>, new: &OfReward) -> Result<Reward> {
         person: found.holder,
         decision: new.act.word(),
         money: None,
-        note: new.note.as_deref(),
+        note,
         now: new.now,
     };
     store::decisions::insert(tx, &decision).await?;
