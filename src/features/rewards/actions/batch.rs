@@ -33,6 +33,7 @@ pub async fn tell(app: &App, host: Host, items: Vec<Result<Told>>) -> Result<Vec
     // In one order, which decides what is first, and keeps two batches from holding each other up.
     due.sort_by(|(_, one), (_, other)| (&one.told.key, &one.told.kind).cmp(&(&other.told.key, &other.told.kind)));
     let (places, due): (Vec<usize>, Vec<New>) = due.into_iter().unzip();
+    let tells = due.iter().any(|new| new.tells);
     let mut done = Vec::with_capacity(due.len());
     for unit in due.chunks(batch::UNIT) {
         let _turn = app.turns.take(Key::Client(host.client.0)).await?;
@@ -40,7 +41,9 @@ pub async fn tell(app: &App, host: Host, items: Vec<Result<Told>>) -> Result<Vec
         let alone = |new: New| app.db.write(host.actor, new, |tx, new| Box::pin(record(tx, new)));
         done.extend(batch::write(&app.db, host.actor, unit, together, alone).await?);
     }
-    app.to_tell.notify_one();
+    if tells {
+        app.to_tell.notify_one();
+    }
     for (place, outcome) in places.into_iter().zip(done) {
         if let Some(kept) = outcomes.get_mut(place) {
             *kept = Some(outcome);

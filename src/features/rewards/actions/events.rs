@@ -73,8 +73,13 @@ fn name_of(told: &Told) -> String {
 pub async fn tell(app: &App, host: Host, sent: Sent<Recorded>, told: Told) -> Result<Recorded> {
     let _turns = turns(app, host, &name_of(&told)).await?;
     let work: Work<New, Recorded> = |tx, new| Box::pin(record(tx, new));
-    let recorded = app.write(sent, New::of(app, told).await?, work).await?;
-    app.to_tell.notify_one();
+    let new = New::of(app, told).await?;
+    let tells = new.tells;
+    let recorded = app.write(sent, new, work).await?;
+    // Where nobody is told, nothing waits to be looked for behind each event.
+    if tells {
+        app.to_tell.notify_one();
+    }
     Ok(recorded)
 }
 
